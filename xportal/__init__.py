@@ -1,0 +1,1 @@
+"""xportal: cheap GPU machines that never lose your work."""

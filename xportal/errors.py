@@ -1,0 +1,123 @@
+"""Every error a user can meet: what happened, to which resource, what is billed, what to do next.
+
+The class decides the exit status; the text is the caller's. Nothing else in the
+package decides how an error ends the program.
+"""
+
+from __future__ import annotations
+
+
+class XportalError(Exception):
+    """What happened, in one line; `hint` says what to do next; `billed` lists what still costs money."""
+
+    exit_status = 1
+
+    def __init__(self, message: str, *, hint: str = "", billed: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.billed = billed
+
+
+# 2: usage or spec
+
+
+class UsageError(XportalError):
+    """The command, an option or the spec is wrong; nothing was tried."""
+
+    exit_status = 2
+
+
+class NotInstalled(UsageError):
+    """A program or service that this command needs is missing on this computer."""
+
+
+# 3: refused by state
+
+
+class Refused(XportalError):
+    """The state of things forbids the command; nothing was changed."""
+
+    exit_status = 3
+
+
+class DriveInUse(Refused):
+    """Another portal, or another computer's `up`, holds the drive's lock."""
+
+
+class DriveForked(Refused):
+    """Two copies of a drive both claim to be the newest; the user must choose."""
+
+
+class SnapshotFailed(Refused):
+    """The newest snapshot of a drive is in state `error`."""
+
+
+class PortalNotUp(Refused):
+    """The command needs a running machine and the portal has none."""
+
+
+class NoSuchContainer(Refused):
+    """The portal's machine has no container of that name."""
+
+
+class ContainerConflict(Refused):
+    """A container of that name exists already."""
+
+
+# 4: AWS said no
+
+
+class AwsRefused(XportalError):
+    """AWS answered no: permission, quota, a limit, or a wrong parameter."""
+
+    exit_status = 4
+
+
+class NoCredentials(AwsRefused):
+    """No AWS credentials, or credentials AWS does not accept."""
+
+
+class Unreachable(AwsRefused):
+    """The endpoint or the region does not answer."""
+
+
+# 5: no capacity
+
+
+class NoCapacity(XportalError):
+    """Every offer was tried and none had capacity."""
+
+    exit_status = 5
+
+
+# 6: save incomplete
+
+
+class SaveIncomplete(XportalError):
+    """A save did not finish. Nothing is lost; the hint is the command that finishes it."""
+
+    exit_status = 6
+
+
+# 1: everything that is nobody's fault
+
+
+class RemoteFailed(XportalError):
+    """A command on the machine ended with a non-zero status."""
+
+    def __init__(self, message: str, *, status: int, hint: str = "", billed: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint, billed=billed)
+        self.status = status
+
+
+class MachineLost(XportalError):
+    """The machine does not answer, or answered with another host key."""
+
+
+class DockerFailed(XportalError):
+    """Docker on the machine or on this computer answered with an error."""
+
+
+class HardwareFailure(XportalError):
+    """The sandbox could not do on this computer what its cloud promised."""
