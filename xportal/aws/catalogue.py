@@ -1,0 +1,91 @@
+"""What can be rented: images, types, where they are offered, and today's spot prices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from xportal.aws.errors import AwsError
+from xportal.aws.records import Image, InstanceType
+from xportal.aws.session import Aws
+from xportal.errors import UsageError
+
+
+def get_parameter(aws: Aws, name: str) -> str:
+    """A public SSM parameter's value. Raises AwsError (ParameterNotFound)."""
+    return aws.call(aws.ssm().get_parameter, Name=name)["Parameter"]["Value"]
+
+
+def get_image(aws: Aws, image_id: str) -> Image:
+    """An AMI. Raises UsageError if there is none of that id in the region."""
+    try:
+        images = aws.call(aws.ec2.describe_images, ImageIds=[image_id])["Images"]
+    except AwsError as error:
+        if not error.code.startswith("InvalidAMIID"):
+            raise
+        images = []
+    if not images:
+        raise UsageError(f"no machine image {image_id} in {aws.region}", hint="AMI ids differ from region to region")
+    item = images[0]
+    root = item["RootDeviceName"]
+    sizes = {d["DeviceName"]: d["Ebs"]["VolumeSize"] for d in item["BlockDeviceMappings"] if "Ebs" in d}
+    return Image(item["ImageId"], item.get("Name", ""), item["Architecture"], root, sizes[root])
+
+
+def list_instance_types(aws: Aws, names: Iterable[str]) -> list[InstanceType]:
+    """The types of these names. Raises UsageError naming those that the region does not have."""
+    wanted = list(dict.fromkeys(names))
+    try:
+        items = list(aws.pages("describe_instance_types", "InstanceTypes", InstanceTypes=wanted))
+    except AwsError as error:
+        if error.code != "InvalidInstanceType":
+            raise
+        raise UsageError(
+            f"unknown instance type in {aws.region}: {error.message}", hint="for example g5.xlarge"
+        ) from error
+    missing = set(wanted) - {item["InstanceType"] for item in items}
+    if missing:
+        raise UsageError(f"no instance type {', '.join(sorted(missing))} in {aws.region}")
+    return [_instance_type(item) for item in items]
+
+
+def list_offered(aws: Aws, names: Iterable[str]) -> set[tuple[str, str]]:
+    """The (type, zone) pairs that exist."""
+    items = aws.pages(
+        "describe_instance_type_offerings",
+        "InstanceTypeOfferings",
+        LocationType="availability-zone",
+        Filters=[{"Name": "instance-type", "Values": list(names)}],
+    )
+    return {(item["InstanceType"], item["Location"]) for item in items}
+
+
+def spot_prices(aws: Aws, names: Iterable[str]) -> dict[tuple[str, str], float]:
+    """The present spot price in US dollars an hour by (type, zone)."""
+    items = aws.pages(
+        "describe_spot_price_history",
+        "SpotPriceHistory",
+        InstanceTypes=list(names),
+        ProductDescriptions=["Linux/UNIX"],
+        StartTime=aws.now(),
+    )
+    newest: dict[tuple[str, str], Any] = {}
+    for item in items:
+        key = (item["InstanceType"], item["AvailabilityZone"])
+        if key not in newest or item["Timestamp"] > newest[key]["Timestamp"]:
+            newest[key] = item
+    return {key: float(item["SpotPrice"]) for key, item in newest.items()}
+
+
+def _instance_type(item: Any) -> InstanceType:
+    gpus = item.get("GpuInfo", {}).get("Gpus", [])
+    return InstanceType(
+        name=item["InstanceType"],
+        architectures=tuple(item["ProcessorInfo"]["SupportedArchitectures"]),
+        vcpus=item["VCpuInfo"]["DefaultVCpus"],
+        memory_mib=item["MemoryInfo"]["SizeInMiB"],
+        gpus=sum(gpu.get("Count", 0) for gpu in gpus),
+        gpu_name=" ".join(gpus[0].get(key, "") for key in ("Manufacturer", "Name")).strip() if gpus else "",
+        gpu_memory_mib=gpus[0].get("MemoryInfo", {}).get("SizeInMiB", 0) if gpus else 0,
+        spot="spot" in item.get("SupportedUsageClasses", []),
+    )

@@ -1,0 +1,61 @@
+"""Instances."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xportal.aws.errors import AwsError
+from xportal.aws.records import Instance
+from xportal.aws.session import Aws
+from xportal.aws.tags import from_aws
+
+
+def list_instances(aws: Aws, filters: list[Any]) -> list[Instance]:
+    """Instances that match, in all states."""
+    reservations = aws.pages("describe_instances", "Reservations", Filters=filters)
+    return [_instance(item) for reservation in reservations for item in reservation["Instances"]]
+
+
+def find_instance(aws: Aws, instance_id: str) -> Instance | None:
+    """The instance, or None: for some seconds after its launch AWS may not know its id."""
+    return next(iter(list_instances(aws, [{"Name": "instance-id", "Values": [instance_id]}])), None)
+
+
+def run_instance(aws: Aws, request: dict[str, Any]) -> Instance:
+    """One RunInstances call for one instance, never retried by the SDK. Raises AwsError with AWS's code."""
+    answer = aws.call(aws.launcher.run_instances, **request)
+    return _instance(answer["Instances"][0])
+
+
+def terminate_instance(aws: Aws, instance_id: str) -> None:
+    """Begin to terminate an instance; one that is gone already is fine."""
+    try:
+        aws.call(aws.ec2.terminate_instances, InstanceIds=[instance_id])
+    except AwsError as error:
+        if error.code != "InvalidInstanceID.NotFound":
+            raise
+
+
+def _instance(item: Any) -> Instance:
+    return Instance(
+        id=item["InstanceId"],
+        state=item["State"]["Name"],
+        type=item["InstanceType"],
+        zone=item["Placement"]["AvailabilityZone"],
+        launched=item["LaunchTime"],
+        image_id=item["ImageId"],
+        spot=item.get("InstanceLifecycle") == "spot",
+        architecture=item.get("Architecture", "x86_64"),
+        public_address=item.get("PublicIpAddress") or None,
+        key_name=item.get("KeyName"),
+        vpc_id=item.get("VpcId"),
+        state_reason=item.get("StateReason", {}).get("Code", ""),
+        disks={d["DeviceName"]: d["Ebs"]["VolumeId"] for d in item.get("BlockDeviceMappings", []) if "Ebs" in d},
+        tags=from_aws(item.get("Tags")),
+    )
+
+
+def keep_volume(aws: Aws, instance_id: str, device: str) -> None:
+    """Have the volume at `device` outlive its instance."""
+    mapping: list[Any] = [{"DeviceName": device, "Ebs": {"DeleteOnTermination": False}}]
+    aws.call(aws.ec2.modify_instance_attribute, InstanceId=instance_id, BlockDeviceMappings=mapping)

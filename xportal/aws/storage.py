@@ -1,0 +1,74 @@
+"""Volumes and snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from xportal.aws.errors import AwsError
+from xportal.aws.records import Snapshot, Volume
+from xportal.aws.session import Aws
+from xportal.aws.tags import from_aws, to_aws
+
+
+def list_volumes(aws: Aws, filters: list[Any]) -> list[Volume]:
+    """Volumes that match."""
+    return [_volume(item) for item in aws.pages("describe_volumes", "Volumes", Filters=filters)]
+
+
+def list_snapshots(aws: Aws, filters: list[Any]) -> list[Snapshot]:
+    """The account's own snapshots that match, in all states."""
+    return [
+        _snapshot(item) for item in aws.pages("describe_snapshots", "Snapshots", OwnerIds=["self"], Filters=filters)
+    ]
+
+
+def create_snapshot(aws: Aws, volume_id: str, *, description: str, tags: Mapping[str, str]) -> Snapshot:
+    """Start a snapshot; its point in time is fixed when this returns, its state is `pending`.
+
+    CreateSnapshot takes no ClientToken: whoever calls this has looked for the save first.
+    """
+    answer = aws.call(
+        aws.ec2.create_snapshot,
+        VolumeId=volume_id,
+        Description=description,
+        TagSpecifications=[{"ResourceType": "snapshot", "Tags": to_aws(tags)}],
+    )
+    return _snapshot(answer)
+
+
+def delete_volume(aws: Aws, volume_id: str) -> None:
+    """Delete a volume; one that is gone already is fine."""
+    try:
+        aws.call(aws.ec2.delete_volume, VolumeId=volume_id)
+    except AwsError as error:
+        if error.code != "InvalidVolume.NotFound":
+            raise
+
+
+def _volume(item: Any) -> Volume:
+    attachment: dict[str, Any] = next(iter(item.get("Attachments", [])), {})
+    return Volume(
+        id=item["VolumeId"],
+        state=item["State"],
+        size_gib=item["Size"],
+        zone=item["AvailabilityZone"],
+        created=item["CreateTime"],
+        snapshot_id=item.get("SnapshotId") or None,
+        instance_id=attachment.get("InstanceId"),
+        device=attachment.get("Device"),
+        delete_on_termination=attachment.get("DeleteOnTermination", False),
+        tags=from_aws(item.get("Tags")),
+    )
+
+
+def _snapshot(item: Any) -> Snapshot:
+    return Snapshot(
+        id=item["SnapshotId"],
+        volume_id=item["VolumeId"],
+        state=item["State"],
+        started=item["StartTime"],
+        size_gib=item["VolumeSize"],
+        progress=item.get("Progress", ""),
+        tags=from_aws(item.get("Tags")),
+    )

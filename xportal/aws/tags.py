@@ -1,0 +1,46 @@
+"""xportal's tags: AWS tags are its only database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xportal.aws.session import Aws
+
+OURS = "xportal"  # "1" on everything ours; IAM policies test it
+PORTAL = "xportal:portal"
+DRIVE = "xportal:drive"
+LAUNCH = "xportal:launch"
+GENERATION = "xportal:generation"
+ARCHITECTURE = "xportal:architecture"
+KIND = "xportal:kind"  # on snapshots: FINAL or CHECKPOINT
+SAVE = "xportal:save"
+HOST_KEY = "xportal:host-key"
+HOLDER = "xportal:holder"
+HEARTBEAT = "xportal:heartbeat"
+NAME = "Name"
+
+FINAL = "final"
+CHECKPOINT = "checkpoint"
+
+
+def to_aws(tags: Mapping[str, str]) -> list[Any]:
+    """`tags` as the API takes them."""
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def from_aws(tags: Iterable[Any] | None) -> dict[str, str]:
+    """`tags` as the API gives them."""
+    return {tag["Key"]: tag.get("Value", "") for tag in tags or ()}
+
+
+def tag_filter(**tags: str) -> list[Any]:
+    """A filter on the tags of ours named by the constants of this module, in lower case: `tag_filter(drive="x")`."""
+    keys = {name.lower(): value for name, value in globals().items() if name.isupper()}
+    return [{"Name": f"tag:{keys[name]}", "Values": [value]} for name, value in tags.items()]
+
+
+def set_tags(aws: Aws, resource_id: str, tags: Mapping[str, str]) -> None:
+    """Create or overwrite `tags` on a resource."""
+    aws.call(aws.ec2.create_tags, Resources=[resource_id], Tags=to_aws(tags))

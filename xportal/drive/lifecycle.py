@@ -1,0 +1,169 @@
+"""Observe, plan, act, observe again: the loop that every command runs. Running it again is recovery."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from xportal.aws import compute, keys, storage, tags
+from xportal.aws.errors import AwsError
+from xportal.aws.records import Instance, Volume
+from xportal.aws.session import Aws
+from xportal.drive import plan as p
+from xportal.drive.model import Drive, lock_name
+from xportal.drive.observe import observe
+from xportal.errors import MachineLost, SaveIncomplete
+
+POLL_SECONDS = (0.5, 10.0)  # between two looks: the first, and the longest
+MOST_REPEATS = 3  # of one action that should have changed what is observed
+
+
+class Story(Protocol):
+    """Where the lifecycle tells what it does."""
+
+    def say(self, text: str) -> None: ...
+    def warn(self, text: str) -> None: ...
+    def update(self, text: str) -> None: ...
+
+
+class Lock(Protocol):
+    """The caller's claim: its launch id, its public login key, and who it is."""
+
+    launch: str
+    public_key: bytes
+    holder: str
+
+
+Saver = Callable[[Instance, Volume], None]
+"""Have the agent on a machine unmount a drive for good. Raises MachineLost if it does not answer, SaveIncomplete if
+it answers that it could not."""
+
+
+class Lifecycle:
+    """The loop for one drive on behalf of one portal."""
+
+    def __init__(  # noqa: PLR0913  each is a seam
+        self, aws: Aws, drive: str, *, portal: str | None, saver: Saver, story: Story, lock: Lock | None = None
+    ) -> None:
+        self._aws = aws
+        self._drive = drive
+        self._portal = portal
+        self._saver = saver
+        self._story = story
+        self._lock = lock
+        self._unreachable: frozenset[str] = frozenset()
+
+    def settle(self, goal: p.Goal, *, until: tuple[type, ...] = ()) -> p.Launch | p.Ready | p.Done | p.Wait:
+        """Act until the plan is Launch, Ready or Done, or an action of a type in `until` would be next.
+
+        Raises what Refuse carries, and SaveIncomplete when an action has no effect however often it is taken.
+        """
+        wait = POLL_SECONDS[0]
+        taken: dict[str, int] = {}
+        while True:
+            action = self.plan(goal)
+            if isinstance(action, p.Refuse):
+                raise action.error
+            if isinstance(action, p.Launch | p.Ready | p.Done) or isinstance(action, until):
+                return action  # type: ignore[return-value]
+            if isinstance(action, p.Wait):
+                self._story.update(action.text)
+                time.sleep(wait)  # AWS can only be asked again
+                wait = min(wait * 1.5, POLL_SECONDS[1])
+                continue
+            self._count(action, taken)
+            self._act(action)
+            wait = POLL_SECONDS[0]
+
+    def plan(self, goal: p.Goal) -> p.Action:
+        """The next action, from a fresh observation."""
+        drive = observe(self._aws, self._drive)
+        mine = self._lock.launch if self._lock else None
+        self._observed = drive
+        return p.plan(goal, drive, portal=self._portal, mine=mine, unreachable=self._unreachable)
+
+    def heartbeat(self) -> None:
+        """Tell the others that the holder of the lock still lives."""
+        lock = self._observed.lock
+        if lock and self._lock and lock.tags.get(tags.LAUNCH) == self._lock.launch:
+            tags.set_tags(self._aws, lock.id, {tags.HEARTBEAT: self._aws.now().isoformat()})
+
+    def _count(self, action: p.Action, taken: dict[str, int]) -> None:
+        name = type(action).__name__
+        taken[name] = taken.get(name, 0) + 1
+        if taken[name] > MOST_REPEATS + len(self._observed.volumes):
+            raise SaveIncomplete(
+                f'drive "{self._drive}": {name} was done {taken[name] - 1} times and changed nothing',
+                hint="nothing was deleted; look at the drive in the AWS console, then run the command again",
+            )
+
+    def _act(self, action: p.Action) -> None:
+        match action:
+            case p.TakeLock():
+                self._take_lock()
+            case p.ReleaseLock(lock, why):
+                self._story.say(f'lock of drive "{self._drive}" released: {why}')
+                keys.delete_key_pair(self._aws, lock.id)
+            case p.SaveOnMachine(machine, volume):
+                self._save_on_machine(machine, volume)
+            case p.KeepVolume(machine, volume):
+                compute.keep_volume(self._aws, machine.id, volume.device or "")
+            case p.Terminate(machine):
+                self._story.say(f"terminating {machine.id} ({machine.type} in {machine.zone})")
+                compute.terminate_instance(self._aws, machine.id)
+            case p.SnapshotVolume(volume):
+                self._snapshot(volume)
+            case p.DeleteVolume(volume, successor):
+                self._story.say(f"deleting {volume.id}: {successor.id} is complete")
+                storage.delete_volume(self._aws, volume.id)
+
+    def _take_lock(self) -> None:
+        if self._lock is None:
+            raise AssertionError("only a caller with a lock of its own plans to come up")
+        claim: Mapping[str, str] = {
+            tags.DRIVE: self._drive,
+            tags.PORTAL: self._portal or "",
+            tags.LAUNCH: self._lock.launch,
+            tags.HOLDER: self._lock.holder,
+            tags.HEARTBEAT: self._aws.now().isoformat(),
+        }
+        # A rival that was quicker shows in the next observation.
+        keys.import_key_pair(self._aws, lock_name(self._drive), self._lock.public_key, claim)
+
+    def _save_on_machine(self, machine: Instance, volume: Volume) -> None:
+        try:
+            self._saver(machine, volume)
+        except MachineLost as error:
+            self._story.warn(f"{error.message}; it is shut down and its drive saved afterwards")
+            self._unreachable |= {machine.id}
+            return
+        self._snapshot(volume)
+
+    def _snapshot(self, volume: Volume) -> None:
+        """A final save. CreateSnapshot has no ClientToken: one whose answer was lost is looked for first (I5)."""
+        drive: Drive = observe(self._aws, self._drive)
+        final = drive.final_of(volume)
+        if final and final.state != "error":
+            return
+        generation = drive.generation_of(volume)
+        try:
+            snapshot = storage.create_snapshot(
+                self._aws,
+                volume.id,
+                description=f"xportal drive {self._drive}, generation {generation}",
+                tags={
+                    tags.NAME: self._drive,
+                    tags.OURS: "1",
+                    tags.DRIVE: self._drive,
+                    tags.GENERATION: str(generation),
+                    tags.KIND: tags.FINAL,
+                    **{key: volume.tags[key] for key in (tags.LAUNCH, tags.ARCHITECTURE) if key in volume.tags},
+                },
+            )
+        except AwsError as error:
+            raise SaveIncomplete(
+                f'drive "{self._drive}": {error.message}; {volume.id} keeps everything',
+                hint=error.hint or "run the same command again",
+            ) from error
+        self._story.say(f"snapshot {snapshot.id} of {volume.id} started")
