@@ -1,0 +1,34 @@
+# Each target sets up what it needs, as setup.sh says. ARGS go to the program: make test ARGS='-k drive'
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+WITH_ENGINE := ./setup.sh with-engine
+
+.PHONY: help demo test test-all lint venv engine clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+
+demo: venv ## the main job, on a cloud that runs on this computer: no account, no cost
+	@$(WITH_ENGINE) $(BIN)/python -m xportal.sandbox.demo $(ARGS)
+
+test: venv ## the tests, under 15 minutes
+	@$(WITH_ENGINE) $(BIN)/python -m pytest $(ARGS)
+
+test-all: venv ## every test: the fastai image, the notebook, a fresh Debian
+	@$(WITH_ENGINE) $(BIN)/python -m pytest --all $(ARGS)
+
+lint: venv ## format, style, types, the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+venv: ## the virtual environment .venv, with xportal in it
+	@./setup.sh python
+
+engine: ## install and start Docker Engine, for use beyond these targets
+	@./setup.sh engine
+
+clean: ## remove what the targets made in this directory
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
