@@ -1,0 +1,52 @@
+"""What the container tests run against: a real sshd on loopback."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.container import sshd
+from xportal.remote import FabricHost, Login, connect
+
+
+@pytest.fixture(scope="session")
+def login(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Login]:
+    """How to log in to a running sshd."""
+    if shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin") is None:
+        pytest.skip("no sshd on this computer: apt-get install openssh-server")
+    home = tmp_path_factory.mktemp("sshd")
+    login = sshd.make_home(home)
+    with sshd.running(home):
+        sshd.wait_listening(login)
+        yield login
+
+
+@pytest.fixture
+def host(login: Login) -> Iterator[FabricHost]:
+    """A connection of its own; afterwards no thread of ours may be left."""
+    before = set(threading.enumerate())
+    host = connect(login, deadline=time.monotonic() + 10)
+    yield host
+    host.close()
+    _assert_no_threads(before)
+
+
+def _assert_no_threads(before: set[threading.Thread]) -> None:
+    deadline = time.monotonic() + 5
+    while left := [thread for thread in threading.enumerate() if thread not in before and thread.is_alive()]:
+        assert time.monotonic() < deadline, f"threads left: {left}"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def bin_dir(login: Login) -> Iterator[Path]:
+    """A directory first in the PATH of what runs over ssh; emptied afterwards."""
+    directory = login.key_file.parent / "bin"
+    yield directory
+    for path in directory.iterdir():
+        path.unlink()

@@ -1,0 +1,156 @@
+"""A unix socket on this computer, each of whose connections is carried to a stream on the machine."""
+
+from __future__ import annotations
+
+import selectors
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xportal.errors import XportalError
+from xportal.remote.channels import CHUNK
+
+if TYPE_CHECKING:
+    from paramiko import Channel
+
+
+class Forward(AbstractContextManager["Forward"]):
+    """Listens from `__init__` to `close`, in a directory only this user may enter.
+
+    `open_stream` starts a command on the machine whose stdin and stdout are the stream.
+    """
+
+    def __init__(self, open_stream: Callable[[], Channel]) -> None:
+        self._open_stream = open_stream
+        self._directory = Path(tempfile.mkdtemp(prefix="xportal-"))
+        self.path = self._directory / "docker.sock"
+        self.complaint = ""  # what the last stream that failed said
+        self._carriers: set[_Carrier] = set()
+        self._lock = threading.Lock()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(str(self.path))
+        self._listener.listen(16)
+        self._wake, self._woken = socket.socketpair()
+        self._acceptor = threading.Thread(target=self._accept, name="xportal-forward", daemon=True)
+        self._acceptor.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cut every connection, wait for every thread, remove the socket."""
+        self._wake.close()
+        self._acceptor.join()
+        with self._lock:
+            carriers = list(self._carriers)
+        for carrier in carriers:
+            carrier.cut()
+        for carrier in carriers:
+            carrier.join()
+        self._listener.close()
+        self._woken.close()
+        shutil.rmtree(self._directory)
+
+    def _accept(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._listener, selectors.EVENT_READ)
+            selector.register(self._woken, selectors.EVENT_READ)
+            while all(key.fileobj is self._listener for key, _ in selector.select()):
+                local, _ = self._listener.accept()
+                carrier = _Carrier(local, self._opened, self._ended)
+                with self._lock:
+                    self._carriers.add(carrier)
+                carrier.start()
+
+    def _opened(self) -> Channel | None:
+        from paramiko import SSHException
+
+        try:
+            return self._open_stream()
+        except (SSHException, EOFError, OSError, XportalError) as error:
+            self.complaint = str(error)
+            return None
+
+    def _ended(self, carrier: _Carrier, complaint: str) -> None:
+        self.complaint = complaint or self.complaint
+        with self._lock:
+            self._carriers.discard(carrier)
+
+
+class _Carrier(threading.Thread):
+    """Carries one connection both ways; the end of either direction is passed on by itself."""
+
+    def __init__(
+        self,
+        local: socket.socket,
+        open_stream: Callable[[], Channel | None],
+        ended: Callable[[_Carrier, str], None],
+    ) -> None:
+        super().__init__(name="xportal-carrier", daemon=True)
+        self._local = local
+        self._open_stream = open_stream
+        self._ended = ended
+        self._channel: Channel | None = None
+        self._lock = threading.Lock()
+        self._is_cut = False
+
+    def cut(self) -> None:
+        """End both directions now, from another thread."""
+        with self._lock:
+            self._is_cut = True
+            channel = self._channel
+        if channel is not None:
+            channel.close()
+        with suppress(OSError):  # the other side was faster
+            self._local.shutdown(socket.SHUT_RDWR)
+
+    def run(self) -> None:
+        complaint = ""
+        with self._local:
+            channel = self._open_stream()
+            if channel is not None and self._adopt(channel):
+                complaint = self._carry(channel)
+        self._ended(self, complaint)
+
+    def _adopt(self, channel: Channel) -> bool:
+        with self._lock:
+            self._channel = channel
+            if self._is_cut:
+                channel.close()
+            return not self._is_cut
+
+    def _carry(self, channel: Channel) -> str:
+        up = threading.Thread(target=self._carry_up, args=(channel,), name="xportal-carrier-up", daemon=True)
+        up.start()
+        complaint = self._carry_down(channel)
+        with suppress(OSError):  # frees the other direction, if it is not free
+            self._local.shutdown(socket.SHUT_RDWR)
+        up.join()
+        channel.close()
+        return complaint
+
+    def _carry_up(self, channel: Channel) -> None:
+        """From this computer to the machine; ends when the client ends its half or the stream is gone."""
+        buffer = bytearray(CHUNK)
+        view = memoryview(buffer)
+        with suppress(OSError, EOFError):  # either side gone: the other direction ends by that too
+            while count := self._local.recv_into(buffer):
+                channel.sendall(view[:count])
+            channel.shutdown_write()
+
+    def _carry_down(self, channel: Channel) -> str:
+        """From the machine to this computer; returns what the stream said on stderr if it failed."""
+        try:
+            while data := channel.recv(CHUNK):
+                self._local.sendall(data)
+            self._local.shutdown(socket.SHUT_WR)
+        except OSError:
+            channel.close()  # the client has gone: nobody reads this any more
+        # the stream's command may live on for our half; it ends when that does
+        said = channel.makefile_stderr("rb").read().decode(errors="replace")
+        return said.strip() if channel.recv_exit_status() != 0 else ""
