@@ -85,7 +85,8 @@ packages() {
     need ps procps
     need rsync rsync
     need ssh openssh-client
-    need sshd openssh-server # for the tests
+    need sshd openssh-server # for the tests, as is the next
+    need slirp4netns slirp4netns
     install_missing
     # From Debian 13 on, docker.io leaves the client out.
     need docker docker-cli
