@@ -56,11 +56,12 @@ class Console:
             self.update(text)
             yield
             return
-        with self._story.status(escape(text)) as self._status:
-            try:
+        self._status = self._story.status(escape(text))
+        try:
+            with self._status:
                 yield
-            finally:
-                self._status = None
+        finally:
+            self._status = None
 
     def update(self, text: str) -> None:
         """The present state of what is waited for; elsewhere than on a terminal, a line each time it changes."""

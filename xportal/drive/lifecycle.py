@@ -43,7 +43,7 @@ it answers that it could not."""
 class Lifecycle:
     """The loop for one drive on behalf of one portal."""
 
-    def __init__(  # noqa: PLR0913  each is a seam
+    def __init__(
         self, aws: Aws, drive: str, *, portal: str | None, saver: Saver, story: Story, lock: Lock | None = None
     ) -> None:
         self._aws = aws
@@ -53,6 +53,7 @@ class Lifecycle:
         self._story = story
         self._lock = lock
         self._unreachable: frozenset[str] = frozenset()
+        self.observed: Drive
 
     def settle(self, goal: p.Goal, *, until: tuple[type, ...] = ()) -> p.Launch | p.Ready | p.Done | p.Wait:
         """Act until the plan is Launch, Ready or Done, or an action of a type in `until` would be next.
@@ -65,7 +66,7 @@ class Lifecycle:
             action = self.plan(goal)
             if isinstance(action, p.Refuse):
                 raise action.error
-            if isinstance(action, p.Launch | p.Ready | p.Done) or isinstance(action, until):
+            if isinstance(action, (p.Launch, p.Ready, p.Done, *until)):
                 return action  # type: ignore[return-value]
             if isinstance(action, p.Wait):
                 self._story.update(action.text)
@@ -80,19 +81,19 @@ class Lifecycle:
         """The next action, from a fresh observation."""
         drive = observe(self._aws, self._drive)
         mine = self._lock.launch if self._lock else None
-        self._observed = drive
+        self.observed = drive
         return p.plan(goal, drive, portal=self._portal, mine=mine, unreachable=self._unreachable)
 
     def heartbeat(self) -> None:
         """Tell the others that the holder of the lock still lives."""
-        lock = self._observed.lock
+        lock = self.observed.lock
         if lock and self._lock and lock.tags.get(tags.LAUNCH) == self._lock.launch:
             tags.set_tags(self._aws, lock.id, {tags.HEARTBEAT: self._aws.now().isoformat()})
 
     def _count(self, action: p.Action, taken: dict[str, int]) -> None:
         name = type(action).__name__
         taken[name] = taken.get(name, 0) + 1
-        if taken[name] > MOST_REPEATS + len(self._observed.volumes):
+        if taken[name] > MOST_REPEATS + len(self.observed.volumes):
             raise SaveIncomplete(
                 f'drive "{self._drive}": {name} was done {taken[name] - 1} times and changed nothing',
                 hint="nothing was deleted; look at the drive in the AWS console, then run the command again",

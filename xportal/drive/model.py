@@ -65,7 +65,7 @@ class Drive:
         return max(self.snapshots, key=lambda s: (self.generation_of(s), s.started), default=None)
 
     def final_of(self, volume: Volume) -> Snapshot | None:
-        """The newest snapshot of this very volume that was made after its last unmount; failed ones only if no other."""
+        """The newest snapshot of this very volume made after its last unmount; a failed one if there is no other."""
         finals = [s for s in self.snapshots if s.volume_id == volume.id and s.tags.get(tags.KIND) == tags.FINAL]
         return max(finals, key=lambda s: (s.state != "error", s.started), default=None)
 

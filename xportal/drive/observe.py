@@ -29,8 +29,8 @@ def observe(aws: Aws, name: str) -> Drive:
 def list_drive_names(aws: Aws) -> list[str]:
     """The names of all drives of the account in this region, locked ones without data included."""
     ours: list[Any] = tags.tag_filter(ours="1")
-    tagged = [*storage.list_volumes(aws, ours), *storage.list_snapshots(aws, ours)]
-    names = {item.tags[tags.DRIVE] for item in tagged if tags.DRIVE in item.tags}
+    tagged = [v.tags for v in storage.list_volumes(aws, ours)] + [s.tags for s in storage.list_snapshots(aws, ours)]
+    names = {told[tags.DRIVE] for told in tagged if tags.DRIVE in told}
     locks = {k.name.removeprefix(LOCK_PREFIX) for k in keys.list_key_pairs(aws) if k.name.startswith(LOCK_PREFIX)}
     return sorted(names | locks)
 

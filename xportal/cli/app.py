@@ -1,0 +1,80 @@
+"""The program: its commands, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+
+import typer
+
+from xportal.cli import containers, portals, sandbox
+from xportal.cli.options import common_callback
+from xportal.console import Console
+from xportal.errors import UsageError, XportalError
+
+EXIT_STATUSES = (
+    "Exit status: 0 done; 2 usage or spec; 3 refused by state (in use, forked, not up); 4 AWS said no; "
+    "5 no capacity; 6 save incomplete, nothing lost; 130 interrupted; 1 anything else."
+)
+
+app = typer.Typer(
+    name="xportal",
+    help="Cheap GPU machines that never lose your work.",
+    epilog=EXIT_STATUSES,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.callback()(common_callback)
+portals.add_to(app)
+containers.add_to(app)
+app.add_typer(sandbox.app, name="sandbox")
+
+
+def main() -> None:
+    """Run the program; every ending has its exit status (see EXIT_STATUSES)."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    console = Console()
+    try:
+        status = app(standalone_mode=False)
+    except XportalError as error:
+        console.error(error)
+        status = error.exit_status
+    except KeyboardInterrupt:
+        status = 130
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  whoever read us has gone: nothing is left to flush
+        status = 1
+    except Exception as error:
+        status = _ended(error, console)
+    if status == 130:
+        console.say("interrupted; xportal status shows what there is, the same command again goes on")
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _ended(error: Exception, console: Console) -> int:
+    if isinstance(error, typer.Abort):
+        return 130
+    if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # the command line was not understood
+        console.error(UsageError(error.format_message(), hint=f"xportal {_command_words()}--help"))
+        return int(error.exit_code)
+    if os.environ.get("XPORTAL_DEBUG"):
+        traceback.print_exc()
+    unexpected = XportalError(
+        f"unexpected {type(error).__name__}: {error}", hint="XPORTAL_DEBUG=1 shows where; please report it"
+    )
+    console.error(unexpected)
+    return unexpected.exit_status
+
+
+def _command_words() -> str:
+    words = [word for word in sys.argv[1:] if word.replace("-", "").isalpha() and not word.startswith("-")]
+    names = {c.name or (c.callback and c.callback.__name__) for c in app.registered_commands} | {"sandbox"}
+    return f"{words[0]} " if words and words[0] in names else ""
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,245 @@
+"""Commands on portals and drives."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xportal.cli.options import Context, with_common_options
+from xportal.drive.model import DEVICE
+from xportal.errors import SaveIncomplete, UsageError
+from xportal.spec import DEFAULT_PORTAL, DEFAULT_SIZE_GIB, MachineSpec, PortalSpec
+
+if TYPE_CHECKING:
+    from xportal.aws.records import Instance
+    from xportal.portal.preparing import Preparation
+    from xportal.portal.up import UpReport
+
+Portal = Annotated[str, typer.Argument(metavar="PORTAL", help="The portal's name, which is its drive's too.")]
+OptionalPortal = Annotated[str | None, typer.Argument(metavar="[PORTAL]", help="One portal; all if left out.")]
+
+FULL = 0.8  # a drive above this is said
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands of this module."""
+    for command in (up, down, status, ssh, drives, sweep):
+        panel = "Portals" if command in (up, down, status, ssh) else "Drives"
+        context = {"ignore_unknown_options": True} if command is ssh else None
+        app.command(rich_help_panel=panel, context_settings=context)(with_common_options(command))
+
+
+def up(
+    ctx: Context,
+    portal: Portal = DEFAULT_PORTAL,
+    gpu: Annotated[bool, typer.Option("--gpu", help="A machine with a GPU.")] = False,
+    cpu: Annotated[bool, typer.Option("--cpu", help="A machine without one. [default]")] = False,
+    type_: Annotated[
+        list[str] | None, typer.Option("--type", metavar="TYPE", help="An instance type; may be repeated.")
+    ] = None,
+    min_gpu_memory: Annotated[
+        float | None, typer.Option("--min-gpu-memory", metavar="GIB", help="Memory of one GPU, at least.")
+    ] = None,
+    max_price: Annotated[
+        float | None,
+        typer.Option("--max-price", metavar="USD", help="Take no spot offer above this price an hour at launch."),
+    ] = None,
+    on_demand: Annotated[bool, typer.Option("--on-demand", help="Pay the full price; never interrupted.")] = False,
+    size: Annotated[
+        int | None,
+        typer.Option("--size", metavar="GIB", help=f"Of a new drive ({DEFAULT_SIZE_GIB}), or to grow to."),
+    ] = None,
+    image_id: Annotated[
+        str | None, typer.Option("--image-id", metavar="AMI", help="Boot this instead of Amazon Linux 2023.")
+    ] = None,
+    architecture: Annotated[
+        str | None, typer.Option("--architecture", metavar="ARCH", help="x86_64 (default) or arm64.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and what it costs.")] = False,
+) -> None:
+    """Launch a machine with the drive's newest data at /v1, its containers running again. Idempotent."""
+    from xportal.portal import up as bring_up
+
+    if gpu and cpu:
+        raise UsageError("--gpu and --cpu exclude each other", hint="give one of them")
+    machine = MachineSpec(
+        gpu=True if gpu else False if cpu else None,
+        types=tuple(type_ or ()),
+        min_gpu_memory_gib=min_gpu_memory,
+        max_price=max_price,
+        on_demand=on_demand,
+        image_id=image_id,
+        architecture=architecture,
+    )
+    spec = PortalSpec(portal, machine, size)
+    if dry_run:
+        from xportal.portal.preparing import prepare
+
+        _show_plan(ctx, spec.name, prepare(ctx.aws, spec))
+        return
+    with ctx.console.waiting(f"bringing up {portal}"):
+        report = bring_up.up(ctx.aws, spec, ctx.console)
+    _show_up(ctx, report)
+
+
+def down(
+    ctx: Context,
+    portal: Portal = DEFAULT_PORTAL,
+    grace: Annotated[
+        float | None, typer.Option("--grace", metavar="SECONDS", help="What containers get after SIGTERM.", min=0)
+    ] = None,
+) -> None:
+    """Save everything, end the machine, delete the volume once its snapshot is complete."""
+    from xportal.portal import down as bring_down
+
+    with ctx.console.waiting(f"bringing down {portal}"):
+        report = bring_down.down(ctx.aws, portal, ctx.console, grace=grace)
+    if ctx.json:
+        ctx.console.answer_json(asdict(report))
+    elif report.found and report.snapshot:
+        ctx.console.answer(
+            f"{portal}: saved as {report.snapshot.id} ({report.snapshot.size_gib} GiB), nothing runs, "
+            f"{report.seconds['total']:.0f} s"
+        )
+    else:
+        ctx.console.answer(f"{portal}: was not up")
+    _say_billed(ctx)
+
+
+def status(ctx: Context, portal: OptionalPortal = None) -> None:
+    """Show the portals that are up, their machines and prices."""
+    from xportal.portal import status as state
+
+    rows = state.list_portals(ctx.aws, portal)
+    if ctx.json:
+        ctx.console.answer_json([asdict(row) for row in rows])
+    elif rows:
+        ctx.console.table(
+            ("PORTAL", "MACHINE", "STATE", "TYPE", "ZONE", "ADDRESS", "PRICE"),
+            [(r.portal, r.machine, r.state, r.type, r.zone, r.address or "", _price(r.price)) for r in rows],
+        )
+    else:
+        ctx.console.say(f"{f'portal {portal} is' if portal else 'no portal is'} {'not ' if portal else ''}up")
+    _say_billed(ctx)
+
+
+def ssh(
+    ctx: Context,
+    portal: Portal,
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- CMD...]", help="A command; a shell if left out.")
+    ] = None,
+) -> None:
+    """Log in to a portal's machine, or run one command there; its exit status is ours."""
+    from xportal.portal.access import get_machine, login_for
+    from xportal.remote import ssh_argv
+
+    argv = ssh_argv(login_for(ctx.aws, get_machine(ctx.aws, portal)), command or [])
+    sys.stdout.flush()
+    os.execvp(argv[0], argv)
+
+
+def drives(
+    ctx: Context,
+    drive: Annotated[str | None, typer.Argument(metavar="[DRIVE]", help="Show each copy of this one.")] = None,
+) -> None:
+    """List the drives and where their newest data is; with a name, that drive's volumes and snapshots."""
+    from xportal.portal import status as state
+
+    if drive is None:
+        rows = state.list_drives(ctx.aws)
+        table = [
+            (r.drive, r.state, r.where, f"{r.size_gib} GiB", str(r.generation), str(r.snapshots), _time(r.saved))
+            for r in rows
+        ]
+        columns = ("DRIVE", "STATE", "WHERE", "SIZE", "GENERATION", "SNAPSHOTS", "SAVED")
+        answer = [asdict(row) for row in rows]
+    else:
+        copies = state.list_copies(ctx.aws, drive)
+        table = [(c.id, c.kind, c.state, str(c.generation), f"{c.size_gib} GiB", "", _time(c.made)) for c in copies]
+        columns = ("COPY", "KIND", "STATE", "GENERATION", "SIZE", "", "MADE")
+        answer = [asdict(copy) for copy in copies]
+    if ctx.json:
+        ctx.console.answer_json(answer)
+    elif table:
+        ctx.console.table(columns, table)
+    else:
+        ctx.console.say("no drives" if drive is None else f"no drive {drive}")
+
+
+def sweep(ctx: Context) -> None:
+    """Finish what interrupted commands left: save lone volumes, delete those that are saved, free stale locks."""
+    from xportal.portal import down as bring_down
+
+    with ctx.console.waiting("sweeping"):
+        reports, errors = bring_down.sweep(ctx.aws, ctx.console)
+    swept = [r for r in reports if r.found]
+    if ctx.json:
+        ctx.console.answer_json([asdict(report) for report in swept])
+    else:
+        for report in swept:
+            ctx.console.answer(f"{report.drive}: saved as {report.snapshot.id}" if report.snapshot else report.drive)
+        if not swept and not errors:
+            ctx.console.answer("nothing to sweep")
+    for error in errors:
+        ctx.console.error(error)
+    if errors:
+        raise SaveIncomplete(f"{len(errors)} of {len(errors) + len(reports)} drives could not be swept")
+    _say_billed(ctx)
+
+
+def _show_plan(ctx: Context, portal: str, plan: Instance | Preparation) -> None:
+    from xportal.portal.money import volume_cost
+    from xportal.portal.preparing import Preparation
+
+    if ctx.json:
+        ctx.console.answer_json(asdict(plan))
+        return
+    if not isinstance(plan, Preparation):
+        ctx.console.answer(f"{portal}: is up already on {plan.id}; nothing would be done")
+        return
+    source = f"restored from {plan.source.id}" if plan.source else "new and blank"
+    ctx.console.answer(f"{portal}: drive of {plan.size_gib} GiB, {source}, generation {plan.generation}")
+    for number, offer in enumerate(plan.offers, start=1):
+        ctx.console.answer(f"  {number}. {offer}")
+    price = plan.offers[0].price
+    machine = "the on-demand price" if price is None else f"${price:.4g}"
+    ctx.console.answer(f"it would cost {machine} an hour, and {volume_cost(plan.size_gib)} for the drive")
+
+
+def _show_up(ctx: Context, report: UpReport) -> None:
+    from xportal.portal.money import machine_cost, volume_text
+
+    machine = report.machine
+    if ctx.json:
+        ctx.console.answer_json(asdict(report))
+    else:
+        gpu = "with a GPU" if report.status.gpu else "without a GPU"
+        took = f", {report.seconds['total']:.0f} s" if "total" in report.seconds else ""
+        ctx.console.answer(f"{report.portal}: up on {machine.id}, {machine.type} in {machine.zone}, {gpu}{took}")
+        for container in report.status.containers:
+            note = f" ({container['note']})" if container.get("note") else ""
+            ctx.console.answer(f"  {container['name']}: {'running' if container['running'] else 'stopped'}{note}")
+    for drive in report.status.drives:
+        if drive.used_fraction > FULL:
+            ctx.console.warn(f"drive {drive.name} is {drive.used_fraction:.0%} full; --size grows it at the next up")
+    volume = machine.disks.get(DEVICE, "drive")
+    ctx.console.billed([machine_cost(machine), volume_text(volume, report.size_gib)])
+
+
+def _say_billed(ctx: Context) -> None:
+    from xportal.portal.status import billed
+
+    ctx.console.billed(billed(ctx.aws))
+
+
+def _price(price: float | None) -> str:
+    return "on demand" if price is None else f"spot ${price:.4g}/h"
+
+
+def _time(moment: object) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}" if moment else ""

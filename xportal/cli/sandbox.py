@@ -1,0 +1,87 @@
+"""Commands on the sandbox: the cloud on this computer."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from importlib import import_module
+from types import ModuleType
+from typing import Annotated
+
+import typer
+
+from xportal.cli.options import Context, with_common_options
+from xportal.errors import NotInstalled
+
+app = typer.Typer(
+    help="A cloud on this computer: the same API, real machines and disks, no account.", no_args_is_help=True
+)
+
+
+def start(
+    ctx: Context,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Of the API, on 127.0.0.1.")] = 5577,
+) -> None:
+    """Start it, building its machine image the first time. Idempotent."""
+    control = _control()
+    with ctx.console.waiting("starting the sandbox"):
+        told = control.start(port=port, say=ctx.console.say)
+    if ctx.json:
+        ctx.console.answer_json(asdict(told))
+    else:
+        ctx.console.answer(f"the sandbox answers at {told.endpoint_url}; try: xportal --sandbox up")
+
+
+def stop(ctx: Context) -> None:
+    """Power its machines off and stop it; drives and everything else are kept."""
+    with ctx.console.waiting("stopping the sandbox"):
+        told = _control().stop(say=ctx.console.say)
+    _answer(ctx, told, "stopped; xportal sandbox start goes on with everything")
+
+
+def status(ctx: Context) -> None:
+    """Say where it answers, and what it holds."""
+    told = _control().status()
+    if ctx.json:
+        ctx.console.answer_json(asdict(told))
+        return
+    ctx.console.table(("NAME", "VALUE"), [(name, str(value)) for name, value in asdict(told).items()])
+
+
+def reset(ctx: Context) -> None:
+    """Stop it and delete everything in it."""
+    _control().reset(say=ctx.console.say)
+    _answer(ctx, None, "the sandbox is gone, with everything in it")
+
+
+def interrupt(
+    ctx: Context,
+    portal: Annotated[str, typer.Argument(metavar="PORTAL")],
+    notice_seconds: Annotated[float, typer.Option("--notice-seconds", min=0, help="From notice to power off.")] = 120.0,
+    no_notice: Annotated[bool, typer.Option("--no-notice", help="Cut the power at once, without a notice.")] = False,
+) -> None:
+    """Take a portal's spot machine back, as AWS does: notice, two minutes, power off."""
+    from xportal.portal.access import get_machine
+
+    machine = get_machine(ctx.aws, portal)
+    _control().interrupt(machine.id, notice_seconds=notice_seconds, notice=not no_notice)
+    _answer(ctx, {"machine": machine.id}, f"{machine.id} {'has lost its power' if no_notice else 'got its notice'}")
+
+
+def _answer(ctx: Context, value: object, text: str) -> None:
+    if ctx.json:
+        ctx.console.answer_json(asdict(value) if hasattr(value, "__dataclass_fields__") else value)  # type: ignore[call-overload]
+    else:
+        ctx.console.answer(text)
+
+
+def _control() -> ModuleType:
+    try:
+        return import_module("xportal.sandbox.control")
+    except ImportError as error:
+        raise NotInstalled(
+            f"the sandbox's emulator is not installed ({error.name})", hint="pip install 'xportal[sandbox]'"
+        ) from error
+
+
+for _command in (start, stop, status, reset, interrupt):
+    app.command()(with_common_options(_command))

@@ -1,0 +1,141 @@
+"""Login keys on this computer, and the address from which the cloud sees it.
+
+Nothing here has to survive: a lost key is replaced through EC2 Instance Connect.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import ipaddress
+import os
+import secrets
+import socket
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_ssh_private_key,
+)
+
+from xportal.errors import MachineLost
+from xportal.machine.userdata import HostKey, new_host_key
+
+CHECK_ADDRESS_URL = "https://checkip.amazonaws.com"
+
+
+def state_dir() -> Path:
+    """This user's directory for login keys, by the XDG base directory specification."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "xportal"
+
+
+def key_file(launch: str) -> Path:
+    """Where the private login key of a launch lies on the computer that made it."""
+    return state_dir() / f"{launch}.key"
+
+
+@dataclass
+class Claim:
+    """The right to bring a drive up: a launch id and its login key. Held by one process at a time (flock)."""
+
+    launch: str
+    public_key: bytes
+    holder: str
+    _descriptor: int
+    in_doubt: bool = False  # AWS was asked for a machine, and what became of that is not known
+
+    def release(self) -> None:
+        """Let another process of this computer go on with it."""
+        os.close(self._descriptor)
+
+
+def new_claim() -> Claim:
+    """A new launch id with a new ed25519 key, written to disk (0600) before anything is asked of AWS."""
+    launch = secrets.token_hex(8)
+    write_login_key(launch)
+    claim = find_claim(launch)
+    if claim is None:
+        raise AssertionError(f"{key_file(launch)} is new and cannot be locked")
+    return claim
+
+
+def find_claim(launch: str) -> Claim | None:
+    """The claim that an earlier, interrupted `up` of this computer left; None if there is none or it still runs."""
+    path = key_file(launch)
+    if not path.exists():
+        return None
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return Claim(launch, public_key_of(path), f"{getpass.getuser()}@{socket.gethostname()}", descriptor)
+
+
+def write_login_key(launch: str) -> Path:
+    """A new private key for a launch, readable by this user alone."""
+    text = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    return _write_secret(key_file(launch), text)
+
+
+def get_host_key(launch: str) -> HostKey:
+    """The host key of a launch's machine; kept, so that the same launch tried again is the same request."""
+    path = key_file(launch).with_suffix(".host")
+    if not path.exists():
+        _write_secret(path, new_host_key().private.encode())
+    return HostKey(path.read_text(), public_key_of(path).decode())
+
+
+def _write_secret(path: Path, text: bytes) -> Path:
+    """Whole or not at all, and on the disk when this returns."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)
+    return path
+
+
+def public_key_of(path: Path) -> bytes:
+    """The public half of a private key file, in OpenSSH's format."""
+    private = load_ssh_private_key(path.read_bytes(), password=None)
+    return private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+
+
+def forget_login_key(launch: str) -> None:
+    """Remove a launch's keys; missing is fine."""
+    key_file(launch).unlink(missing_ok=True)
+    key_file(launch).with_suffix(".host").unlink(missing_ok=True)
+
+
+def caller_cidr(endpoint: str) -> str:
+    """The address from which the cloud at `endpoint` sees this computer, as a /32.
+
+    It is this computer's own address on the way there, unless that is a private one: then a router
+    translates it, and AWS's own service is asked. Raises MachineLost if that does not answer.
+    """
+    parts = urlsplit(endpoint)
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((parts.hostname or "", parts.port or 443))  # of a datagram socket: sends nothing
+            own = ipaddress.ip_address(probe.getsockname()[0])
+        if own.is_loopback or own.is_global:
+            return f"{own}/32"
+        with urllib.request.urlopen(CHECK_ADDRESS_URL, timeout=10) as answer:
+            return f"{ipaddress.IPv4Address(answer.read().decode().strip())}/32"
+    except (OSError, ValueError, urllib.error.URLError) as error:
+        raise MachineLost(
+            f"this computer's public address is unknown: {error}", hint=f"{CHECK_ADDRESS_URL} must be reachable"
+        ) from error

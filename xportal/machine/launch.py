@@ -1,0 +1,208 @@
+"""Launch: one RunInstances call per offer, with the drive restored in the call, until one has capacity."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from xportal.aws import compute, storage, tags
+from xportal.aws.errors import AwsError
+from xportal.aws.records import Image, Instance, Snapshot
+from xportal.aws.session import Aws
+from xportal.errors import MachineLost, NoCapacity, Unreachable
+from xportal.machine.access import Claim
+from xportal.machine.offers import Offer
+
+POLL_SECONDS = 1.0
+START_SECONDS = 300.0  # from the accepted launch to `running`
+
+# EC2's error codes that say: this offer not, another perhaps.
+NEXT_OFFER = {
+    "InsufficientInstanceCapacity",
+    "UnfulfillableCapacity",
+    "InsufficientFreeAddressesInSubnet",
+    "InsufficientCapacity",
+    "SpotMaxPriceTooLow",
+    "Unsupported",
+    "IdempotentInstanceTerminated",  # an interrupted `up` of ours got it, and it is gone
+}
+# The answer was lost or AWS is busy; the ClientToken makes the same call again harmless.
+AGAIN = {"RequestLimitExceeded", "Throttling", "ServiceUnavailable", "Unavailable", "InternalError", "InternalFailure"}
+ATTEMPTS = 5
+# State reasons of an accepted launch that never ran.
+NEVER_RAN = {
+    "Client.InternalError",
+    "Client.InvalidSnapshot.NotFound",
+    "Client.VolumeLimitExceeded",
+    "Server.InsufficientInstanceCapacity",
+    "Server.InternalError",
+}
+
+
+@dataclass(frozen=True)
+class LaunchOrder:
+    """Everything about a launch but the offer."""
+
+    portal: str
+    drive: str
+    launch: str
+    lock_id: str
+    lock_name: str
+    image: Image
+    device: str
+    source: Snapshot | None
+    size_gib: int
+    generation: int
+    architecture: str
+    user_data: str
+    host_key: str
+
+
+def launch_first(
+    aws: Aws,
+    order: LaunchOrder,
+    offers: Sequence[Offer],
+    group_of: Callable[[str], str],
+    claim: Claim,
+    say: Callable[[str], None],
+) -> tuple[Instance, Offer]:
+    """The first machine that AWS grants, `running`, its drive's volume tagged.
+
+    `group_of` gives the security group of a VPC; `claim.in_doubt` stays True if it is not known whether AWS
+    granted a machine. Raises NoCapacity when every offer was refused for capacity,
+    AwsError when AWS refuses for another reason. No offer that failed leaves a volume.
+    """
+    for offer in offers:
+        request = run_request(order, offer, group_of(offer.subnet.vpc_id))
+        try:
+            instance = _run(aws, request, claim)
+        except AwsError as error:
+            if error.code not in NEXT_OFFER:
+                raise
+            say(f"no machine: {offer} ({error.code})")
+            continue
+        started = _wait_running(aws, instance)
+        if started.state == "running":
+            _tag_drive(aws, order, started)
+            return started, offer
+        say(f"no machine: {offer} ({started.state_reason or started.state})")
+        if started.state_reason in NEVER_RAN:
+            discard(aws, started, order)
+        claim.in_doubt = False
+    tried = len(offers)
+    raise NoCapacity(
+        f"no capacity in any of {tried} offer{'s' if tried != 1 else ''}",
+        hint="try again later, allow more with --type, or pay the full price with --on-demand",
+    )
+
+
+def run_request(order: LaunchOrder, offer: Offer, group_id: str) -> dict[str, Any]:
+    """The parameters of RunInstances."""
+    disk: dict[str, Any] = {
+        "VolumeSize": order.size_gib,
+        "VolumeType": "gp3",
+        "Encrypted": True,
+        "DeleteOnTermination": False,
+    }
+    if order.source:
+        disk["SnapshotId"] = order.source.id
+    ours = {tags.OURS: "1", tags.PORTAL: order.portal, tags.DRIVE: order.drive, tags.LAUNCH: order.launch}
+    machine = {
+        **ours,
+        tags.NAME: order.portal,
+        tags.HOST_KEY: order.host_key,
+        tags.PRICE: "" if offer.price is None else str(offer.price),
+    }
+    request: dict[str, Any] = {
+        "ImageId": order.image.id,
+        "InstanceType": offer.type.name,
+        "MinCount": 1,
+        "MaxCount": 1,
+        "KeyName": order.lock_name,
+        "UserData": order.user_data,
+        "ClientToken": client_token(order.lock_id, offer),
+        "BlockDeviceMappings": [{"DeviceName": order.device, "Ebs": disk}],
+        "NetworkInterfaces": [
+            {
+                "DeviceIndex": 0,
+                "SubnetId": offer.subnet.id,
+                "Groups": [group_id],
+                "AssociatePublicIpAddress": True,
+            }
+        ],
+        "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 1, "HttpEndpoint": "enabled"},
+        "InstanceInitiatedShutdownBehavior": "terminate",
+        "TagSpecifications": [
+            {"ResourceType": "instance", "Tags": tags.to_aws(machine)},
+            {"ResourceType": "volume", "Tags": tags.to_aws(ours)},
+        ],
+    }
+    if offer.price is not None:
+        request["InstanceMarketOptions"] = {
+            "MarketType": "spot",
+            "SpotOptions": {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"},
+        }
+        request["TagSpecifications"].append(
+            {"ResourceType": "spot-instances-request", "Tags": tags.to_aws(ours)},
+        )
+    return request
+
+
+def client_token(lock_id: str, offer: Offer) -> str:
+    """Makes our own retries of one offer harmless; it is no lock."""
+    return hashlib.sha256(f"{lock_id} {offer.type.name} {offer.zone}".encode()).hexdigest()
+
+
+def discard(aws: Aws, instance: Instance, order: LaunchOrder) -> None:
+    """End a machine on which nobody worked, and delete its copy of the drive: `source` is still there."""
+    compute.terminate_instance(aws, instance.id)
+    volume_id = instance.disks.get(order.device)
+    gone = _wait_state(aws, instance, ("terminated",))
+    if volume_id and gone.state == "terminated":
+        storage.delete_volume(aws, volume_id)
+
+
+def _run(aws: Aws, request: dict[str, Any], claim: Claim) -> Instance:
+    claim.in_doubt = True
+    for attempt in range(ATTEMPTS):
+        try:
+            return compute.run_instance(aws, request)
+        except (AwsError, Unreachable) as error:
+            claim.in_doubt = not isinstance(error, AwsError)
+            if attempt == ATTEMPTS - 1 or (isinstance(error, AwsError) and error.code not in AGAIN):
+                raise
+        time.sleep(POLL_SECONDS * 2**attempt * (0.5 + random.random()))
+    raise AssertionError("unreachable")
+
+
+def _wait_running(aws: Aws, instance: Instance) -> Instance:
+    return _wait_state(aws, instance, ("running", "terminated"))
+
+
+def _wait_state(aws: Aws, instance: Instance, states: tuple[str, ...]) -> Instance:
+    """The instance in one of `states`. Raises MachineLost after five minutes."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        found = compute.find_instance(aws, instance.id)  # None for some seconds after the launch
+        if found and found.state in states and (found.state != "running" or found.public_address):
+            return found
+        time.sleep(POLL_SECONDS)
+    raise MachineLost(
+        f"{instance.id} did not become {' or '.join(states)} with a public address in {START_SECONDS:.0f} s",
+        hint="the subnet must give public addresses; xportal down ends the machine",
+        billed=(f"{instance.id} {instance.type}",),
+    )
+
+
+def _tag_drive(aws: Aws, order: LaunchOrder, instance: Instance) -> None:
+    """What RunInstances cannot put on the drive alone (I5). Lost, it is derived from the snapshot."""
+    told = {
+        tags.NAME: order.drive,
+        tags.GENERATION: str(order.generation),
+        tags.ARCHITECTURE: order.architecture,
+    }
+    tags.set_tags(aws, instance.disks[order.device], told)

@@ -1,0 +1,93 @@
+"""The way onto a portal's machine: find it, log in with its pinned host key."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from xportal.aws import compute, keys, tags
+from xportal.aws.records import Instance
+from xportal.aws.session import Aws
+from xportal.drive.model import LIVE
+from xportal.errors import MachineLost, PortalNotUp
+from xportal.machine.access import key_file, public_key_of, write_login_key
+from xportal.machine.images import LOGIN_USER
+from xportal.portal.agent import AgentStatus, agent_status
+from xportal.remote import Host, Login, connect
+from xportal.spec import check_name
+
+CONNECT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class OpenPortal:
+    """A portal that is up, with a connection to its machine."""
+
+    name: str
+    machine: Instance
+    login: Login
+    host: Host
+    status: AgentStatus
+
+    @property
+    def gpu(self) -> bool:
+        """Whether the machine has a GPU that containers can use."""
+        return self.status.gpu
+
+
+@contextmanager
+def open_portal(aws: Aws, name: str) -> Iterator[OpenPortal]:
+    """A connection to the machine of portal `name`. Raises PortalNotUp, MachineLost."""
+    machine = get_machine(aws, name)
+    login = login_for(aws, machine)
+    host = connect(login, deadline=time.monotonic() + CONNECT_SECONDS)
+    try:
+        yield OpenPortal(name, machine, login, host, agent_status(host))
+    finally:
+        host.close()
+
+
+def find_machine(aws: Aws, name: str) -> Instance | None:
+    """The live machine of portal `name`."""
+    found = compute.list_instances(aws, tags.tag_filter(portal=check_name("portal", name)))
+    return next((m for m in found if m.state in LIVE), None)
+
+
+def get_machine(aws: Aws, name: str) -> Instance:
+    """The live machine of portal `name`. Raises PortalNotUp."""
+    machine = find_machine(aws, name)
+    if machine is None:
+        raise PortalNotUp(f'portal "{name}" is not up in {aws.region}', hint=f"xportal up {name}, or another --region")
+    return machine
+
+
+def login_for(aws: Aws, machine: Instance) -> Login:
+    """How to log in. A key that this computer does not have is replaced through EC2 Instance Connect."""
+    if machine.public_address is None:
+        raise MachineLost(f"{machine.id} has no public address", hint="its subnet must give public addresses")
+    host_key = machine.tags.get(tags.HOST_KEY)
+    if not host_key:
+        raise MachineLost(f"{machine.id} carries no host key (tag {tags.HOST_KEY})", hint="xportal down, then up again")
+    launch = machine.tags.get(tags.LAUNCH, "")
+    login = Login(machine.public_address, LOGIN_USER, key_file(launch), host_key)
+    if not login.key_file.exists():
+        _replace_login_key(aws, machine, launch, login)
+    return login
+
+
+def _replace_login_key(aws: Aws, machine: Instance, launch: str, login: Login) -> None:
+    """A new key, let in for a minute by Instance Connect, which then writes itself where it stays."""
+    path = write_login_key(launch)
+    try:
+        public = public_key_of(path).decode()
+        keys.send_login_key(aws, machine.id, LOGIN_USER, public)
+        host = connect(login, deadline=time.monotonic() + CONNECT_SECONDS)
+        try:
+            host.run(["tee", "-a", f"/home/{LOGIN_USER}/.ssh/authorized_keys"], input=f"{public}\n".encode())
+        finally:
+            host.close()
+    except BaseException:
+        path.unlink(missing_ok=True)  # half a login is none: the next command tries again
+        raise

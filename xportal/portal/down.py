@@ -1,0 +1,83 @@
+"""`down` and `sweep`: save, end, delete what has a successor, release the lock."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from xportal.aws import compute, keys, network, tags
+from xportal.aws.records import Snapshot
+from xportal.aws.session import Aws
+from xportal.drive import plan as p
+from xportal.drive.lifecycle import Lifecycle, Story
+from xportal.drive.model import Drive
+from xportal.drive.observe import list_drive_names, observe
+from xportal.errors import XportalError
+from xportal.machine.access import forget_login_key
+from xportal.portal.saving import saver
+from xportal.spec import check_name
+
+
+@dataclass
+class DownReport:
+    """What a drive was left as. Times in seconds."""
+
+    portal: str
+    drive: str
+    found: bool  # whether there was anything to end
+    snapshot: Snapshot | None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def down(aws: Aws, name: str, story: Story, *, grace: float | None = None) -> DownReport:
+    """Save and end portal `name`; idempotent. Raises SaveIncomplete with nothing lost, DriveInUse."""
+    check_name("portal", name)
+    began = time.monotonic()
+    before = observe(aws, name)
+    lifecycle = Lifecycle(aws, name, portal=name, saver=saver(aws, story, grace=grace), story=story)
+    lifecycle.settle(p.Goal.DOWN)
+    _tidy(aws, before)
+    after = observe(aws, name)
+    return DownReport(
+        portal=name,
+        drive=name,
+        found=bool(before.lock or before.volumes or before.live_machine()),
+        snapshot=after.newest_snapshot(),
+        seconds={"total": time.monotonic() - began},
+    )
+
+
+def sweep(aws: Aws, story: Story) -> tuple[list[DownReport], list[XportalError]]:
+    """Finish what earlier, interrupted runs left of every drive in the region; what is in use is left alone.
+
+    One drive's error does not stop the others: the errors come back beside the reports.
+    """
+    reports: list[DownReport] = []
+    errors: list[XportalError] = []
+    for name in list_drive_names(aws):
+        before = observe(aws, name)
+        try:
+            lifecycle = Lifecycle(aws, name, portal=None, saver=saver(aws, story), story=story)
+            lifecycle.settle(p.Goal.SWEEP)
+        except XportalError as error:
+            errors.append(error)
+            continue
+        if before.live_machine() is None:
+            _tidy(aws, before)
+        found = bool((before.lock or before.volumes) and not before.live_machine())
+        reports.append(DownReport(name, name, found, observe(aws, name).newest_snapshot()))
+    return reports, errors
+
+
+def _tidy(aws: Aws, before: Drive) -> None:
+    """What the drive's protocol does not know of: security groups that no machine uses, login keys of dead machines."""
+    live = [m for m in compute.list_instances(aws, tags.tag_filter(ours="1")) if m.state != "terminated"]
+    busy = {m.vpc_id for m in live}
+    for vpc in {s.vpc_id for s in network.list_default_subnets(aws)} - busy:
+        group = network.find_security_group(aws, vpc)
+        # An `up` that has the lock of its drive may be about to launch into the group.
+        if group and not keys.list_key_pairs(aws):
+            network.delete_security_group(aws, group)
+    for machine in before.machines.values():
+        if machine.id not in {m.id for m in live}:
+            forget_login_key(machine.tags.get(tags.LAUNCH, ""))

@@ -1,0 +1,31 @@
+"""The save on a portal's machine, as the drive's lifecycle calls for it."""
+
+from __future__ import annotations
+
+import time
+
+from xportal.aws.records import Instance, Volume
+from xportal.aws.session import Aws
+from xportal.drive.lifecycle import Saver, Story
+from xportal.errors import MachineLost
+from xportal.portal.access import login_for
+from xportal.portal.agent import final_save
+from xportal.remote import connect
+
+CONNECT_SECONDS = 60.0
+
+
+def saver(aws: Aws, story: Story, *, grace: float | None = None) -> Saver:
+    """A final save through ssh: stop, commit, unmount. `grace` in seconds is what containers get after SIGTERM."""
+
+    def save(machine: Instance, volume: Volume) -> None:
+        if machine.state != "running":
+            raise MachineLost(f"{machine.id} is still {machine.state}")
+        story.update(f"saving {volume.id} on {machine.id}")
+        host = connect(login_for(aws, machine), deadline=time.monotonic() + CONNECT_SECONDS)
+        try:
+            final_save(host, story.say, grace=grace)
+        finally:
+            host.close()
+
+    return save

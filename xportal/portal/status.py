@@ -1,0 +1,116 @@
+"""What there is: portals, machines, drives, and what of it is billed. Strictly read-only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from xportal.aws import compute, tags
+from xportal.aws.records import Instance
+from xportal.aws.session import Aws
+from xportal.drive.model import LIVE, Drive
+from xportal.drive.observe import list_drive_names, observe
+from xportal.portal.money import machine_cost, price_of, volume_text
+from xportal.spec import check_name
+
+
+@dataclass(frozen=True)
+class PortalRow:
+    """A portal whose machine is not terminated. `price` in US dollars an hour, None on demand."""
+
+    portal: str
+    machine: str
+    state: str
+    type: str
+    zone: str
+    address: str | None
+    spot: bool
+    price: float | None
+    since: datetime
+
+
+@dataclass(frozen=True)
+class DriveRow:
+    """A drive and where its newest data is. `state`: awake, saving, volume, snapshot, empty."""
+
+    drive: str
+    state: str
+    where: str
+    size_gib: int
+    generation: int
+    snapshots: int
+    saved: datetime | None
+
+
+@dataclass(frozen=True)
+class CopyRow:
+    """One volume or snapshot of a drive."""
+
+    id: str
+    kind: str  # volume, final, checkpoint, by hand
+    state: str
+    generation: int
+    size_gib: int
+    made: datetime
+
+
+def list_portals(aws: Aws, name: str | None = None) -> list[PortalRow]:
+    """Every portal of the account in this region, or the one named."""
+    wanted = tags.tag_filter(portal=check_name("portal", name)) if name else tags.tag_filter(ours="1")
+    machines = [m for m in compute.list_instances(aws, wanted) if m.state != "terminated"]
+    return [_portal_row(m) for m in sorted(machines, key=lambda m: m.tags.get(tags.PORTAL, ""))]
+
+
+def list_drives(aws: Aws) -> list[DriveRow]:
+    """Every drive of the account in this region."""
+    return [_drive_row(observe(aws, name)) for name in list_drive_names(aws)]
+
+
+def list_copies(aws: Aws, name: str) -> list[CopyRow]:
+    """Every volume and snapshot of one drive, newest first."""
+    drive = observe(aws, check_name("drive", name))
+    rows = [CopyRow(v.id, "volume", v.state, drive.generation_of(v), v.size_gib, v.created) for v in drive.volumes] + [
+        CopyRow(s.id, s.tags.get(tags.KIND, "by hand"), s.state, drive.generation_of(s), s.size_gib, s.started)
+        for s in drive.snapshots
+    ]
+    return sorted(rows, key=lambda r: (r.generation, r.kind == "volume", r.made), reverse=True)
+
+
+def billed(aws: Aws) -> list[str]:
+    """What runs and costs money now, in words."""
+    machines = [m for m in compute.list_instances(aws, tags.tag_filter(ours="1")) if m.state in LIVE]
+    drives = [observe(aws, name) for name in list_drive_names(aws)]
+    lone = [v for d in drives for v in d.volumes if d.machine_of(v) is None]
+    return [machine_cost(m) for m in machines] + [volume_text(v.id, v.size_gib) for v in lone]
+
+
+def _portal_row(machine: Instance) -> PortalRow:
+    return PortalRow(
+        portal=machine.tags.get(tags.PORTAL, ""),
+        machine=machine.id,
+        state=machine.state,
+        type=machine.type,
+        zone=machine.zone,
+        address=machine.public_address,
+        spot=machine.spot,
+        price=price_of(machine),
+        since=machine.launched,
+    )
+
+
+def _drive_row(drive: Drive) -> DriveRow:
+    newest = drive.newest_snapshot()
+    volume = max(drive.volumes, key=drive.generation_of, default=None)
+    machine = drive.live_machine()
+    if volume:
+        state = "awake" if machine else "volume"
+        where = machine.id if machine else f"{volume.id} in {volume.zone}"
+        size, generation = volume.size_gib, drive.generation_of(volume)
+    elif newest:
+        state = "snapshot" if newest.state == "completed" else f"snapshot {newest.state}"
+        where, size, generation = newest.id, newest.size_gib, drive.generation_of(newest)
+    else:
+        state, where, size, generation = "empty", "", 0, 0
+    return DriveRow(
+        drive.name, state, where, size, generation, len(drive.snapshots), newest.started if newest else None
+    )

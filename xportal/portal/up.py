@@ -1,0 +1,108 @@
+"""`up`: take the drive's lock, settle what an earlier machine left, launch with the newest snapshot, wait for it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from xportal.aws import compute, keys, storage, tags
+from xportal.aws.records import Instance
+from xportal.aws.session import Aws
+from xportal.drive import plan as p
+from xportal.drive.lifecycle import Lifecycle, Story
+from xportal.drive.model import DEVICE, lock_name
+from xportal.errors import DriveInUse
+from xportal.machine.access import Claim, find_claim, forget_login_key, new_claim
+from xportal.portal.agent import AgentStatus
+from xportal.portal.launching import launch
+from xportal.portal.money import price_of
+from xportal.portal.preparing import Preparation, prepare
+from xportal.portal.ready import adopt, wait_ready
+from xportal.portal.saving import saver
+from xportal.portal.undo import Undo
+from xportal.spec import PortalSpec
+
+
+@dataclass
+class UpReport:
+    """What `up` did. Times in seconds, price in US dollars an hour (None: on demand)."""
+
+    portal: str
+    machine: Instance
+    price: float | None
+    size_gib: int
+    new: bool  # whether this command launched the machine
+    status: AgentStatus
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def up(aws: Aws, spec: PortalSpec, story: Story) -> UpReport:
+    """Bring a portal up; idempotent. Raises errors of xportal.errors, after undoing what it began.
+
+    A machine that was launched stays, whatever comes after: it may hold work. The next `up` goes on
+    with it, `down` saves and ends it.
+    """
+    began = time.monotonic()
+    prepared = prepare(aws, spec)
+    if isinstance(prepared, Preparation):
+        machine = _launch_locked(aws, prepared, story)
+    else:
+        machine = adopt(aws, spec, prepared, story)
+    launched = time.monotonic()
+    status, seconds = wait_ready(aws, machine, story)
+    return UpReport(
+        portal=spec.name,
+        machine=machine,
+        price=price_of(machine),
+        size_gib=_size_gib(aws, machine),
+        new=isinstance(prepared, Preparation),
+        status=status,
+        seconds={"launch": launched - began, **seconds, "total": time.monotonic() - began},
+    )
+
+
+def _launch_locked(aws: Aws, prepared: Preparation, story: Story) -> Instance:
+    spec = prepared.spec
+    with Undo(story.warn) as undo:
+        claim = _claim(aws, spec.drive)
+        undo.register("login key", lambda: _give_up(aws, spec.drive, claim))
+        lifecycle = Lifecycle(aws, spec.drive, portal=spec.name, saver=saver(aws, story), story=story, lock=claim)
+        action = lifecycle.settle(p.Goal.UP)
+        lock = lifecycle.observed.lock
+        if not isinstance(action, p.Launch) or lock is None:
+            raise DriveInUse(
+                f'drive "{spec.drive}" came up elsewhere in this very moment',
+                hint=f"xportal up {spec.name} again uses that machine",
+            )
+        machine, offer = launch(aws, prepared, action, lock, claim, story)
+        undo.keep()
+    claim.release()
+    story.say(f"machine {machine.id}: {offer}")
+    return machine
+
+
+def _claim(aws: Aws, drive: str) -> Claim:
+    """This computer's unfinished claim on the drive, or a new one."""
+    lock = keys.find_key_pair(aws, lock_name(drive))
+    earlier = find_claim(lock.tags.get(tags.LAUNCH, "")) if lock else None
+    return earlier or new_claim()
+
+
+def _give_up(aws: Aws, drive: str, claim: Claim) -> None:
+    """I6: after a failure neither lock nor key stays behind, unless a machine of this launch may live."""
+    machines = compute.list_instances(aws, tags.tag_filter(launch=claim.launch))
+    if claim.in_doubt or any(m.state != "terminated" for m in machines):
+        claim.release()  # the lock stays: with its machine, or until its heartbeat is old
+        return
+    lock = keys.find_key_pair(aws, lock_name(drive))
+    if lock and lock.tags.get(tags.LAUNCH) == claim.launch:
+        keys.delete_key_pair(aws, lock.id)
+    claim.release()
+    forget_login_key(claim.launch)
+
+
+def _size_gib(aws: Aws, machine: Instance) -> int:
+    """Of the drive that the machine has."""
+    volume_id = machine.disks.get(DEVICE)
+    found = storage.list_volumes(aws, [{"Name": "volume-id", "Values": [volume_id]}]) if volume_id else []
+    return found[0].size_gib if found else 0

@@ -1,0 +1,87 @@
+"""What a portal is to be: validated before anything is asked of AWS."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from xportal.errors import UsageError
+
+DEFAULT_PORTAL = "xdrive"
+DEFAULT_SIZE_GIB = 50
+MIN_SIZE_GIB = 1
+MAX_SIZE_GIB = 65536  # gp3
+DEFAULT_ARCHITECTURE = "x86_64"
+
+# A name becomes a key pair's name, tag values, a host name and file names.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
+
+GPU_TYPES = {
+    "x86_64": (
+        "g4dn.xlarge", "g5.xlarge", "g6.xlarge", "g4dn.2xlarge", "g5.2xlarge", "g6.2xlarge", "g6e.xlarge",
+        "g6e.2xlarge", "g4dn.4xlarge", "g5.4xlarge", "g6.4xlarge", "g6e.4xlarge",
+    ),
+    "arm64": ("g5g.xlarge", "g5g.2xlarge", "g5g.4xlarge"),
+}  # fmt: skip
+CPU_TYPES = {
+    "x86_64": ("t3.medium", "t3a.medium", "t3.large", "t3a.large", "m5.large", "m6i.large", "m7i.large", "c6i.large"),
+    "arm64": ("t4g.medium", "t4g.large", "m6g.large", "m7g.large", "c6g.large"),
+}
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """The machine that is wanted. `types` empty: the defaults for GPU or CPU."""
+
+    gpu: bool | None = None  # None: GPU if a type has one, else a CPU machine
+    types: tuple[str, ...] = ()
+    min_gpu_memory_gib: float | None = None
+    max_price: float | None = None  # US dollars an hour
+    on_demand: bool = False
+    image_id: str | None = None
+    architecture: str | None = None  # None: the drive's, else x86_64
+
+    def wants_gpu(self) -> bool:
+        """Whether only machines with a GPU will do."""
+        return bool(self.gpu) or self.min_gpu_memory_gib is not None
+
+    def candidate_types(self) -> tuple[str, ...]:
+        """The types to look for, in order of preference."""
+        return self.types or (GPU_TYPES if self.wants_gpu() else CPU_TYPES)[self.architecture or DEFAULT_ARCHITECTURE]
+
+
+@dataclass(frozen=True)
+class PortalSpec:
+    """A portal: its name, its drive and the machine it wants. Raises UsageError when it makes no sense."""
+
+    name: str = DEFAULT_PORTAL
+    machine: MachineSpec = MachineSpec()
+    size_gib: int | None = None  # of a new drive, or to grow to
+
+    def __post_init__(self) -> None:
+        check_name("portal", self.name)
+        machine = self.machine
+        if self.size_gib is not None and not MIN_SIZE_GIB <= self.size_gib <= MAX_SIZE_GIB:
+            raise UsageError(f"a drive of {self.size_gib} GiB is not possible", hint="--size takes 1 to 65536 (GiB)")
+        if machine.gpu is False and machine.min_gpu_memory_gib is not None:
+            raise UsageError("--cpu and --min-gpu-memory exclude each other", hint="drop one of them")
+        for option, value in (("--max-price", machine.max_price), ("--min-gpu-memory", machine.min_gpu_memory_gib)):
+            if value is not None and value <= 0:
+                raise UsageError(f"{option} {value:g} is not possible", hint=f"{option} takes a number above 0")
+        if machine.architecture not in (None, *CPU_TYPES):
+            raise UsageError(f"unknown architecture {machine.architecture!r}", hint="x86_64 or arm64")
+
+    @property
+    def drive(self) -> str:
+        """The drive's name: a portal without a spec file has one drive of its own name."""
+        return self.name
+
+
+def check_name(kind: str, name: str) -> str:
+    """`name`, or UsageError: letters, digits, `-`, `_` and `.`, at most 60, a letter or digit first."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be a {kind}'s name",
+            hint="letters, digits, - _ and . (60 at most), a letter or digit first",
+        )
+    return name
