@@ -1,0 +1,166 @@
+"""The state table, row by row: what is observed, what is wanted, what is done next."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from xportal.aws import tags
+from xportal.aws.records import Instance, KeyPair, Snapshot, Volume
+from xportal.drive import plan as p
+from xportal.drive.model import Drive
+from xportal.drive.plan import Goal, plan
+from xportal.errors import DriveForked, DriveInUse, SnapshotFailed
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+
+
+def snapshot(name: str = "snap-1", **told: Any) -> Snapshot:
+    """A completed final snapshot of vol-1, generation 1, unless told otherwise."""
+    generation = told.pop("generation", 1)
+    kind = told.pop("kind", tags.FINAL)
+    own = {tags.GENERATION: str(generation)} if generation else {}
+    own |= {tags.KIND: kind} if kind else {}
+    values = {"volume_id": "vol-1", "state": "completed", "started": NOW, "size_gib": 8, "tags": own}
+    return Snapshot(id=name, **(values | told))
+
+
+def volume(name: str = "vol-1", **told: Any) -> Volume:
+    """A detached volume of generation 1, unless told otherwise."""
+    generation = told.pop("generation", 1)
+    own = {tags.GENERATION: str(generation)} if generation else {}
+    values = {"state": "available", "size_gib": 8, "zone": "a", "created": NOW, "tags": own}
+    return Volume(id=name, **(values | told))
+
+
+def machine(state: str = "running", *, portal: str = "demo", launch: str = "L1") -> Instance:
+    """A machine of portal demo."""
+    own = {tags.PORTAL: portal, tags.LAUNCH: launch}
+    return Instance(id="i-1", state=state, type="t3.medium", zone="a", launched=NOW, image_id="ami-1", tags=own)
+
+
+def lock(launch: str = "L1", *, age: timedelta = timedelta(0)) -> KeyPair:
+    """A lock whose heartbeat is `age` old."""
+    own = {tags.LAUNCH: launch, tags.HOLDER: "ann@desk", tags.HEARTBEAT: (NOW - age).isoformat()}
+    return KeyPair("key-1", "xportal-demo", NOW, own)
+
+
+def drive(*items: Volume | Snapshot | Instance | KeyPair) -> Drive:
+    """What AWS shows of drive demo."""
+    return Drive(
+        name="demo",
+        now=NOW,
+        lock=next((i for i in items if isinstance(i, KeyPair)), None),
+        volumes=tuple(i for i in items if isinstance(i, Volume)),
+        snapshots=tuple(i for i in items if isinstance(i, Snapshot)),
+        machines={i.id: i for i in items if isinstance(i, Instance)},
+    )
+
+
+ON = {"instance_id": "i-1", "device": "/dev/sdf", "state": "in-use"}
+OLD = timedelta(minutes=11)
+NEXT = snapshot("snap-2", volume_id="vol-2", generation=2, started=NOW + timedelta(hours=1))
+GONE = p.ReleaseLock(lock(), "its holder is gone")
+PENDING = snapshot("snap-2", volume_id="vol-2", generation=2, state="pending")
+HAND_MADE = snapshot("snap-h", generation=None, kind=None, started=NOW + timedelta(hours=2))
+
+UP_ROWS = [
+    ("nothing at all", [], None, p.TakeLock()),
+    ("our lock, no data", [lock()], "L1", p.Launch(None, 1)),
+    ("our lock, a snapshot", [lock(), snapshot()], "L1", p.Launch(snapshot(), 2)),
+    ("the newest generation wins", [lock(), NEXT, snapshot()], "L1", p.Launch(NEXT, 3)),
+    ("the generation outranks the time", [lock(), snapshot(started=NOW + OLD), PENDING], "L1", p.Wait),
+    ("a hand-made one takes its volume's generation", [lock(), snapshot(), HAND_MADE], "L1", p.Launch(HAND_MADE, 2)),
+    ("a pending newest is waited for", [lock(), snapshot(), PENDING], "L1", p.Wait),
+    ("running already", [lock(), machine(), volume(**ON)], None, p.Ready(machine())),
+    ("starting already", [lock(), machine("pending")], None, p.Ready(machine("pending"))),
+    ("running, its lock deleted by hand", [machine(), volume(**ON)], None, p.Ready(machine())),
+    ("its machine is going away", [lock(), machine("shutting-down"), volume(**ON)], None, p.Wait),
+    ("its machine is gone", [lock(), machine("terminated"), volume()], None, GONE),
+    ("an old claim without a machine", [lock(age=OLD)], "L2", p.ReleaseLock(lock(age=OLD), "its holder is gone")),
+    ("a lone volume is saved first", [lock("L2"), volume()], "L2", p.SnapshotVolume(volume())),
+    (
+        "a lone volume with an old checkpoint is saved first",
+        [lock("L2"), volume(), snapshot(kind=tags.CHECKPOINT)],
+        "L2",
+        p.SnapshotVolume(volume()),
+    ),
+    ("a lone volume, saved", [lock("L2"), volume(), snapshot()], "L2", p.DeleteVolume(volume(), snapshot())),
+]  # fmt: skip
+
+DOWN_ROWS = [
+    ("nothing", [], p.Done()),
+    ("data at rest", [snapshot()], p.Done()),
+    ("running", [lock(), machine(), volume(**ON)], p.SaveOnMachine(machine(), volume(**ON))),
+    ("a checkpoint is no final save", [machine(), volume(**ON), snapshot(kind=tags.CHECKPOINT)], p.SaveOnMachine),
+    ("another volume's final is not ours", [machine(), volume(**ON), snapshot(volume_id="vol-0")], p.SaveOnMachine),
+    ("snapshot started", [lock(), machine(), volume(**ON), snapshot(state="pending")], p.Terminate(machine())),
+    (
+        "somebody set delete-on-termination",
+        [machine(), volume(**ON, delete_on_termination=True), snapshot()],
+        p.KeepVolume,
+    ),
+    ("going away", [machine("shutting-down"), volume(**ON), snapshot(state="pending")], p.Wait),
+    ("gone, still attached", [machine("terminated"), volume(**ON), snapshot(state="pending")], p.Wait),
+    ("detached, snapshot pending", [volume(), snapshot(state="pending")], p.Wait),
+    ("detached, snapshot failed", [volume(), snapshot(state="error")], p.SnapshotVolume(volume())),
+    ("detached, never saved", [volume()], p.SnapshotVolume(volume())),
+    ("detached, saved", [volume(), snapshot()], p.DeleteVolume(volume(), snapshot())),
+    ("volume deleted by hand", [lock(), machine()], p.Terminate(machine())),
+    ("machine gone, lock left", [lock(), machine("terminated"), snapshot()], p.ReleaseLock(lock(), "all is saved")),
+]
+
+
+@pytest.mark.parametrize(("name", "items", "mine", "action"), UP_ROWS, ids=[row[0] for row in UP_ROWS])
+def test_up(name: str, items: list[Any], mine: str | None, action: Any) -> None:
+    """What `up` does next in each state."""
+    got = plan(Goal.UP, drive(*items), portal="demo", mine=mine)
+    assert isinstance(got, action) if isinstance(action, type) else got == action, name
+
+
+@pytest.mark.parametrize(("name", "items", "action"), DOWN_ROWS, ids=[row[0] for row in DOWN_ROWS])
+def test_down(name: str, items: list[Any], action: Any) -> None:
+    """What `down` does next in each state."""
+    got = plan(Goal.DOWN, drive(*items), portal="demo")
+    assert isinstance(got, action) if isinstance(action, type) else got == action, name
+
+
+def test_down_unreachable() -> None:
+    """A machine that does not answer is shut down; its drive is saved once it is detached."""
+    state = drive(lock(), machine(), volume(**ON))
+    assert plan(Goal.DOWN, state, portal="demo", unreachable=frozenset({"i-1"})) == p.Terminate(machine())
+
+
+REFUSALS = [
+    (Goal.UP, [lock(), machine(portal="other"), volume(**ON)], DriveInUse),
+    (Goal.DOWN, [lock(), machine(portal="other"), volume(**ON)], DriveInUse),
+    (Goal.UP, [lock()], DriveInUse),  # somebody else is bringing it up
+    (Goal.DOWN, [lock()], DriveInUse),
+    (Goal.UP, [snapshot(volume_id="vol-1"), snapshot("snap-2", volume_id="vol-2")], DriveForked),
+    (Goal.UP, [volume(), volume("vol-2")], DriveForked),
+    (Goal.UP, [lock("L2"), snapshot(state="error")], SnapshotFailed),
+]
+
+
+@pytest.mark.parametrize(("goal", "items", "error"), REFUSALS)
+def test_refused(goal: Goal, items: list[Any], error: type[Exception]) -> None:
+    """States in which the user must choose."""
+    got = plan(goal, drive(*items), portal="demo", mine="L2")
+    assert isinstance(got, p.Refuse)
+    assert isinstance(got.error, error)
+    assert getattr(got.error, "hint", "")
+
+
+def test_sweep_leaves_what_is_in_use() -> None:
+    """A sweep touches neither a running portal nor one that is being brought up, and saves the rest."""
+    assert plan(Goal.SWEEP, drive(lock(), machine(), volume(**ON))) == p.Done()
+    assert plan(Goal.SWEEP, drive(lock())) == p.Done()
+    assert plan(Goal.SWEEP, drive(lock(), machine("terminated"), volume())) == p.SnapshotVolume(volume())
+
+
+def test_volume_generation_is_derived() -> None:
+    """A launch that was cut off before it tagged its volume still has its place: one after its snapshot."""
+    untagged = volume("vol-2", generation=None, snapshot_id="snap-1")
+    assert drive(snapshot(), untagged).generation_of(untagged) == 2

@@ -1,0 +1,45 @@
+"""What a portal can be called, and what makes no sense."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from xportal.errors import UsageError
+from xportal.spec import MachineSpec, PortalSpec, check_name
+
+
+@pytest.mark.parametrize("name", ["xdrive", "a", "my-drive_2.0", "A" * 60])
+def test_good_names(name: str) -> None:
+    """Names that can be a tag, a key pair, a host name and a file name."""
+    assert check_name("drive", name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a b", 'a"b', "$(reboot)", "a\nb", "-a", "../x", "ä", "A" * 61, "a\n", "a/b", "*"]
+)
+def test_bad_names(name: str) -> None:
+    """Everything else is refused, in one printable line."""
+    with pytest.raises(UsageError) as caught:
+        check_name("drive", name)
+    assert caught.value.message.isprintable()
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("machine", "size"),
+    [
+        ({}, 0),
+        ({}, -5),
+        ({}, 65537),
+        ({"max_price": 0}, None),
+        ({"min_gpu_memory_gib": -1}, None),
+        ({"gpu": False, "min_gpu_memory_gib": 16}, None),
+        ({"architecture": "sparc"}, None),
+    ],
+)
+def test_nonsense(machine: dict[str, Any], size: int | None) -> None:
+    """Values that no machine and no drive can have."""
+    with pytest.raises(UsageError):
+        PortalSpec("demo", MachineSpec(**machine), size)
