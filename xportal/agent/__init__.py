@@ -1,0 +1,50 @@
+"""The program on the machine: opens the drive at boot, brings the containers back, saves everything.
+
+Standard library only, Python 3.9, and nothing from outside this package: it
+travels in the machine's user data as a zip file (see `xportal.machine.userdata`).
+
+What the rest of xportal may rely on:
+
+Files
+    /opt/xportal/agent.pyz      this package; `/opt/xportal/agent` is the command
+    /etc/xportal/agent.json     `config.AgentConfig`, mode 0600
+    /run/xportal/state.json     phase, error and facts of this boot
+    /run/xportal/log/ID.jsonl   event logs: ID is `boot`, or the id of a save
+    /var/lib/xportal/saved.json exists once this machine has finished a final save
+    MOUNT/.xportal/             on the drive, root's: drive.json, running.json, aside.json, gpu.json, commits.json
+
+Commands (`status` and `follow` need no root; the others do)
+    agent open                  at every boot, from cloud-init's bootcmd
+    agent ready                 the unit xportal-ready.service: all that needs users and Docker
+    agent save ID --kind final [--grace SECONDS]
+                                starts xportal-save@ID.service and returns at once
+    agent follow boot|ID [--from N]
+                                prints the log's lines from the N-th on (the first is 0) as they
+                                come; exits 0 after the end line, 1 if the writer died without one
+    agent status                one JSON object:
+        {phase, error, portal, launch, gpu, docker, drives, containers}
+        phase       opening | open | ready | saving | saved | failed
+        error       null, or a sentence
+        gpu         null, or the name of the first GPU
+        docker      null, or the version of its daemon
+        drives      [{name, volume_id, mount, generation, size_bytes, used_bytes}]
+        containers  [{id, name, running, gpu, note}]
+
+Event logs
+    One JSON object a line. {"t": seconds since the log began, "step": "mount", "text": "a sentence"}.
+    The last line is {"t", "end": true, "ok": bool, "error": null or a sentence, "result": {}}.
+    The first line has one more key, "clock", the machine's monotonic clock.
+    Result of `boot`: {drives, gpu, docker, containers, seconds: {step: s}}.
+    Result of a final save: {clean, already, unmounted, committed, deferred, killed, seconds}.
+    `ok` of a save means that a snapshot taken now holds everything and that this
+    machine will write to the drive no more. `clean` is false if it could not be
+    unmounted and was frozen instead. A second save of a saved machine ends at
+    once, `ok`, with `already` true.
+
+Promises
+    mkfs only on a device that the launch calls blank and `blkid -p` finds nothing on.
+    Docker never starts unless the drive is mounted.
+    After a final save nothing on this machine mounts the drive again, across reboots too.
+    The log's process holds no file of the drive; run it from `/`, since a login
+    shell in the home directory does hold it and is ended by a save.
+"""

@@ -1,0 +1,174 @@
+"""Docker's containers on the drive: held back before Docker starts, brought back after.
+
+Docker would start containers with a restart policy before anybody has looked at
+the machine. So with dockerd stopped the policies are set aside and GPU access is
+made to fit the machine, in Docker's own settings files. That is not an interface
+of Docker's: it is done for the versions in `KNOWN` alone.
+
+On the drive, each written before what depends on it:
+    running.json   {"save", "running": [ids] or null, "failed": [ids]}: what the next boot starts.
+                   `running` is null while a machine works: after a power cut Docker's own files tell
+    aside.json     {id: restart policy} not yet given back
+    gpu.json       {id: what the container had asked for}
+    settings.json  what `docker inspect` said of every container at the last save
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+from .docker import Docker, major
+from .events import Log
+from .files import read_json, write_json
+from .gpu import plan_gpu
+
+KNOWN = range(20, 30)  # major versions whose config.v2.json and hostconfig.json were compared
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A container as Docker keeps it on disk."""
+
+    directory: Path
+    config: Dict[str, Any]
+    host: Dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The container's id."""
+        return self.directory.name
+
+    @property
+    def name(self) -> str:
+        """The container's name."""
+        return str(self.config.get("Name", "")).lstrip("/") or self.id[:12]
+
+    @property
+    def labels(self) -> Dict[str, str]:
+        """The container's labels."""
+        return self.config.get("Config", {}).get("Labels") or {}
+
+    @property
+    def policy(self) -> Optional[Dict[str, Any]]:
+        """The restart policy, None if it has none."""
+        policy = self.host.get("RestartPolicy") or {}
+        return policy if policy.get("Name") not in (None, "", "no") else None
+
+    @property
+    def should_run(self) -> bool:
+        """Whether it ran when the power went, or Docker would have started it again."""
+        state = self.config.get("State") or {}
+        if state.get("Running") or state.get("Restarting") or state.get("Paused"):
+            return True
+        stopped = self.config.get("HasBeenManuallyStopped") or not self.config.get("HasBeenStartedBefore")
+        return not stopped and (self.policy or {}).get("Name") in ("always", "unless-stopped")
+
+
+def list_stored(data_root: Path, notes: Dict[str, str]) -> List[Stored]:
+    """The containers on disk. What cannot be read is noted and left to Docker."""
+    stored = []
+    for directory in sorted((data_root / "containers").glob("*/")):
+        try:
+            config = json.loads((directory / "config.v2.json").read_text(encoding="utf-8"))
+            host = json.loads((directory / "hostconfig.json").read_text(encoding="utf-8"))
+            stored.append(Stored(directory, config, host))
+        except (OSError, ValueError) as error:
+            notes[directory.name] = f"its settings cannot be read: {error}"
+    return stored
+
+
+def hold_back(data_root: Path, drive: Path, version: str, gpus: int) -> Dict[str, str]:
+    """Before dockerd starts: note what should run, set restart policies aside, fit GPU access. Idempotent.
+
+    Returns notes by container id.
+    """
+    notes: Dict[str, str] = {}
+    stored = list_stored(data_root, notes)
+    note_running(stored, drive)
+    if major(version) not in KNOWN:
+        notes.update({one.id: f"not switched: Docker {version} is unknown" for one in stored})
+        return notes
+    aside = keep(drive / "aside.json", {one.id: one.policy for one in stored if one.policy}, stored)
+    wishes = read_json(drive / "gpu.json") or {}
+    plans = {one.id: plan_gpu(one.host, one.labels, wishes.get(one.id), gpus) for one in stored}
+    keep(drive / "gpu.json", {id_: wish for id_, (_, wish) in plans.items() if wish}, stored)
+    for one in stored:
+        host, wish = plans[one.id]
+        if one.id in aside:
+            host = {**host, "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}}
+        if host != one.host:
+            write_json(one.directory / "hostconfig.json", host, 0o600)
+        if wish:
+            notes[one.id] = "has the machine's GPU" if gpus else "runs without a GPU: this machine has none"
+    return notes
+
+
+def keep(path: Path, new: Dict[str, Any], stored: Sequence[Stored]) -> Dict[str, Any]:
+    """Add to a record on the drive, less what is about containers that have gone. Returns the whole."""
+    ids = {one.id for one in stored}
+    whole = {id_: value for id_, value in {**(read_json(path) or {}), **new}.items() if id_ in ids}
+    write_json(path, whole, 0o600)
+    return whole
+
+
+def note_running(stored: Sequence[Stored], drive: Path) -> None:
+    """Make sure that running.json says what to start, from Docker's own files if no save has."""
+    record = read_json(drive / "running.json") or {}
+    if record.get("running") is None:
+        ran = [one for one in stored if one.should_run]
+        ran.sort(key=lambda one: str(one.config.get("State", {}).get("StartedAt")))
+        write_json(drive / "running.json", {**record, "running": [one.id for one in ran]})
+
+
+def bring_back(docker: Docker, drive: Path, log: Log) -> Dict[str, str]:
+    """With Docker running: give restart policies back, start what should run. Returns notes by container id."""
+    notes = give_policies(docker, drive)
+    record = read_json(drive / "running.json") or {}
+    names = {info["Id"]: info["Name"].lstrip("/") for info in docker.inspect(docker.list_ids())}
+    wanted = dict.fromkeys([*(record.get("running") or []), *(record.get("failed") or [])])
+    failed = start_all(docker, [id_ for id_ in wanted if id_ in names])
+    for id_ in wanted:
+        if id_ in failed:
+            notes[id_] = f"did not start: {failed[id_]}"
+            log.say("containers", f"{names[id_]} {notes[id_]}")
+        elif id_ in names:
+            log.say("containers", f"{names[id_]} runs again")
+    write_json(drive / "running.json", {"save": None, "running": None, "failed": list(failed)})
+    return notes
+
+
+def start_all(docker: Docker, ids: List[str]) -> Dict[str, str]:
+    """Start containers, again and again while that gets one more up: some need others. Returns why the rest did not."""
+    failed: Dict[str, str] = {}
+    while ids:
+        failed = {id_: why for id_, why in ((id_, docker.start(id_)) for id_ in ids) if why}
+        if len(failed) == len(ids):
+            break
+        ids = list(failed)
+    return failed
+
+
+def give_policies(docker: Docker, drive: Path) -> Dict[str, str]:
+    """Give the restart policies back through Docker. Returns notes on those that Docker would not take."""
+    aside = read_json(drive / "aside.json") or {}
+    refused = {id_: why for id_, why in ((id_, docker.set_policy(id_, aside[id_])) for id_ in aside) if why}
+    write_json(drive / "aside.json", {id_: aside[id_] for id_ in refused}, 0o600)
+    return {id_: f"its restart policy {aside[id_]['Name']} was not set: {why}" for id_, why in refused.items()}
+
+
+def record_running(docker: Docker, drive: Path, save: str) -> List[Dict[str, Any]]:
+    """At a save: note what runs, and what should but could not. Returns what `docker inspect` says of all."""
+    infos = docker.inspect(docker.list_ids())
+    infos.sort(key=lambda info: str(info["State"].get("StartedAt")))
+    before = read_json(drive / "running.json") or {}
+    not_yet, failed = before.get("running") or [], before.get("failed") or []
+    owed = {
+        info["Id"] for info in infos if info["Id"] in not_yet or (info["Id"] in failed and info["State"].get("Error"))
+    }
+    running = [info["Id"] for info in infos if info["State"].get("Running") or info["Id"] in owed]
+    write_json(drive / "settings.json", infos, 0o600)
+    write_json(drive / "running.json", {"save": save, "running": running, "failed": []})
+    return infos

@@ -1,0 +1,139 @@
+"""Docker on this machine: its settings, its units, its command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Sequence
+
+from .config import AgentConfig, Paths
+from .files import write_whole
+from .process import AgentError, Done, run
+
+SOCKET = Path("/run/docker.sock")
+
+
+def merge_daemon_json(text: str, data_root: str) -> str:
+    """The machine's daemon.json with ours put in; what else it says (the image's GPU runtimes) stays.
+
+    Never hosts, containerd or default-ulimits: distributions give those as flags, and dockerd refuses both.
+    """
+    try:
+        settings = json.loads(text or "{}")
+    except ValueError as error:
+        raise AgentError(f"/etc/docker/daemon.json is not JSON: {error}") from error
+    features = {**settings.get("features", {}), "containerd-snapshotter": False}
+    ours = {"data-root": data_root, "storage-driver": "overlay2", "live-restore": False, "features": features}
+    return json.dumps({**settings, **ours}, indent=1) + "\n"
+
+
+def write_settings(config: AgentConfig, paths: Paths) -> None:
+    """Point Docker at the drive."""
+    old = paths.daemon_json.read_text(encoding="utf-8") if paths.daemon_json.exists() else ""
+    write_whole(paths.daemon_json, merge_daemon_json(old, f"{config.main.mount}/docker"))
+
+
+def is_installed() -> bool:
+    """Whether there is a Docker daemon to run."""
+    return shutil.which("dockerd") is not None
+
+
+def find_version() -> Optional[str]:
+    """The daemon's version, without asking it: it need not run."""
+    found = re.search(r"version (\d+\.\d+[^, ]*)", run(["dockerd", "--version"], check=False).out)
+    return found.group(1) if found else None
+
+
+def major(version: str) -> int:
+    """20 for 20.10.24."""
+    return int(version.partition(".")[0])
+
+
+def install() -> None:
+    """Plain Amazon Linux comes without Docker."""
+    if shutil.which("dnf") is None:
+        raise AgentError("this machine's image has no Docker, and no dnf to install it with")
+    run(["dnf", "install", "-y", "-q", "docker"])
+
+
+def start() -> None:
+    """Start Docker and wait until it answers."""
+    run(["systemctl", "start", "docker.socket", "docker.service"])
+
+
+def stop() -> None:
+    """Stop Docker and the socket that would start it again."""
+    run(["systemctl", "stop", "docker.socket", "docker.service"], check=False)
+
+
+def is_running() -> bool:
+    """Whether the daemon runs."""
+    return run(["systemctl", "is-active", "-q", "docker.service"], check=False).status == 0
+
+
+def give_socket(uid: int) -> None:
+    """Let the login user use Docker at once: its sessions that began before it joined the group docker, too."""
+    os.chown(SOCKET, uid, -1)
+
+
+class Docker:
+    """Docker's command line. Its arguments are data; nothing passes through a shell."""
+
+    def __init__(self, run_docker: Callable[..., Done] = run) -> None:
+        self._run = run_docker
+
+    def list_ids(self, *, running: bool = False) -> List[str]:
+        """The ids of all containers, or of those that run."""
+        return self._docker("ps", "-q", "--no-trunc", *([] if running else ["-a"])).out.split()
+
+    def inspect(self, ids: Sequence[str]) -> List[Dict[str, Any]]:
+        """Everything Docker knows about these containers, less those that have gone meanwhile."""
+        if not ids:
+            return []
+        got = self._docker("container", "inspect", *ids, check=False)
+        return list(json.loads(got.out or "[]"))
+
+    def layer_bytes(self, container: str) -> int:
+        """What the container has written to its own layer. Reads the whole layer's directory."""
+        return int(self._docker("container", "inspect", "-s", "-f", "{{.SizeRw}}", container).out)
+
+    def is_changed(self, container: str) -> bool:
+        """Whether the container's own layer differs from its image."""
+        return bool(self._docker("diff", container).out.strip())
+
+    def start(self, container: str) -> Optional[str]:
+        """Start a container. Returns why it did not, or None."""
+        return self._why("start", container)
+
+    def set_policy(self, container: str, policy: Dict[str, Any]) -> Optional[str]:
+        """Set the restart policy (as in hostconfig.json). Returns why it could not, or None."""
+        name, count = policy.get("Name") or "no", policy.get("MaximumRetryCount") or 0
+        restart = f"{name}:{count}" if name == "on-failure" and count else name
+        return self._why("update", "--restart", restart, container)
+
+    def stop(self, containers: Sequence[str], seconds: int) -> Optional[str]:
+        """SIGTERM to all at once, SIGKILL to those that are left after `seconds`. Returns what went wrong, or None."""
+        return self._why("stop", "-t", str(seconds), *containers) if containers else None
+
+    def commit(self, container: str, image: str) -> str:
+        """Make an image of the container's layer. Returns the image's id."""
+        return self._docker("commit", container, image).out.strip()
+
+    def tags(self, image: str) -> Optional[List[str]]:
+        """An image's names; None if there is no such image."""
+        got = self._docker("image", "inspect", "-f", "{{json .RepoTags}}", image, check=False)
+        return list(json.loads(got.out) or []) if got.status == 0 else None
+
+    def remove_image(self, image: str) -> Optional[str]:
+        """Remove an image. Returns why it could not be (it is in use), or None."""
+        return self._why("rmi", image)
+
+    def _docker(self, *argv: str, check: bool = True) -> Done:
+        return self._run(["docker", *argv], check=check)
+
+    def _why(self, *argv: str) -> Optional[str]:
+        done = self._docker(*argv, check=False)
+        return None if done.status == 0 else " ".join(done.err.split()) or f"status {done.status}"

@@ -1,0 +1,79 @@
+"""A drive as a whole: opened, and what is written on it about itself."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+from . import disk
+from .config import AgentConfig, DriveConfig, Paths
+from .docker import major
+from .events import Log
+from .files import read_json, write_json
+from .mounts import find_mount
+from .process import AgentError
+
+
+def open_drive(drive: DriveConfig, paths: Paths, log: Log) -> Dict[str, Any]:
+    """Find the drive's disk, make its filesystem if it is new, mount it, grow it. Returns {name, volume_id, ...}.
+
+    Raises `AgentError`. Nothing is written to a disk that holds anything.
+    """
+    with log.step("device", f"Looking for the volume of drive {drive.name} at {drive.device}"):
+        found = disk.get_disk(drive, paths)
+    new = False
+    if find_mount(drive.mount) is None and disk.needs_filesystem(drive, found, paths):
+        new = True
+        with log.step("format", f"Making a filesystem on the new, empty volume {found.volume_id or found.path}"):
+            disk.make_filesystem(drive, found, paths)
+    kind = disk.find_signature(found) or ""
+    with log.step("mount", f"Mounting drive {drive.name} ({gib(found.size_bytes)}) at {drive.mount}"):
+        if find_mount(drive.mount) is None:
+            disk.check_filesystem(found, kind)
+        disk.mount(drive, found)
+        disk.grow(drive, found, kind)
+        if new:
+            disk.tidy_new(drive)
+    return {"name": drive.name, "volume_id": found.volume_id, "mount": drive.mount, "generation": drive.generation}
+
+
+def gib(size: int) -> str:
+    """A size for people."""
+    return f"{size / 2**30:.3g} GiB"
+
+
+def mark_drive(drive: DriveConfig, config: AgentConfig, log: Log) -> None:
+    """Write on the drive whose it is: MOUNT/.xportal/drive.json, and say so if its data are of another kind of CPU."""
+    drive.directory.mkdir(mode=0o700, exist_ok=True)
+    before = read_json(drive.directory / "drive.json") or {}
+    here = platform.machine()
+    if before.get("architecture", here) != here:
+        there = before["architecture"]
+        log.say("drive", f"Drive {drive.name} comes from {there}: its containers will not run on {here}")
+    facts = {"name": drive.name, "generation": drive.generation, "architecture": here, "launch": config.launch}
+    write_json(drive.directory / "drive.json", {**before, **facts, "opened": int(time.time())})
+
+
+def check_docker(drive: DriveConfig, version: str) -> None:
+    """Raises `AgentError` if a newer Docker has worked on the drive: an older one might harm what it left."""
+    wrote: Optional[str] = (read_json(drive.directory / "drive.json") or {}).get("docker")
+    if wrote and major(wrote) > major(version):
+        raise AgentError(f"Docker {wrote} has worked on drive {drive.name}; this machine's is older: {version}")
+
+
+def mark_docker(drive: DriveConfig, version: str) -> None:
+    """Write on the drive which Docker works on it now."""
+    path = drive.directory / "drive.json"
+    write_json(path, {**(read_json(path) or {}), "docker": version})
+
+
+def measure(mount: str) -> Dict[str, Optional[int]]:
+    """The size and use of a mounted drive; None where it is not mounted."""
+    if find_mount(mount) is None:
+        return {"size_bytes": None, "used_bytes": None}
+    facts = os.statvfs(Path(mount))
+    used = (facts.f_blocks - facts.f_bfree) * facts.f_frsize
+    return {"size_bytes": facts.f_blocks * facts.f_frsize, "used_bytes": used}

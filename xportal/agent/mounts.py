@@ -1,0 +1,208 @@
+"""What is mounted, who holds it, and getting it unmounted."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Optional, Set, Tuple
+
+from .events import Log
+from .process import run, wait_until
+
+TERM_SECONDS = 3.0
+KILL_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One line of mountinfo. `device` is "major:minor"."""
+
+    device: str
+    point: str
+    kind: str
+    source: str
+    options: str
+
+    @property
+    def number(self) -> int:
+        """The device as a st_dev."""
+        major, _, minor = self.device.partition(":")
+        return os.makedev(int(major), int(minor))
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process that keeps a filesystem busy, and how."""
+
+    pid: int
+    user: str
+    command: str
+    how: str
+
+    def __str__(self) -> str:
+        return f"{self.command} (pid {self.pid}, {self.user}: {self.how})"
+
+
+def parse_mountinfo(text: str) -> List[Mount]:
+    """The mounts in /proc/PID/mountinfo, oldest first."""
+    mounts = []
+    for line in text.splitlines():
+        fields, _, rest = line.partition(" - ")
+        first, last = fields.split(" "), rest.split(" ")
+        mounts.append(Mount(first[2], unescape(first[4]), last[0], unescape(last[1]), last[-1]))
+    return mounts
+
+
+def unescape(text: str) -> str:
+    r"""Undo mountinfo's octal escapes (\040 is a space)."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), text)
+
+
+def list_mounts() -> List[Mount]:
+    """This process's mounts, oldest first."""
+    return parse_mountinfo(Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape"))
+
+
+def find_mount(point: str) -> Optional[Mount]:
+    """What is mounted at exactly this directory (the topmost, if several)."""
+    found = [mount for mount in list_mounts() if mount.point == point]
+    return found[-1] if found else None
+
+
+def plan_unmounts(mounts: List[Mount], point: str) -> List[Mount]:
+    """The mounts to undo, in order, so that the filesystem at `point` is mounted nowhere: binds and nested ones too."""
+    drive = [mount for mount in mounts if mount.point == point]
+    if not drive:
+        return []
+    roots = {mount.point for mount in mounts if mount.device == drive[-1].device}
+    below = [m for m in mounts if m.point in roots or any(m.point.startswith(root + "/") for root in roots)]
+    return below[::-1]
+
+
+def list_holders(devices: Set[int]) -> List[Holder]:
+    """The processes that keep the filesystems with these st_dev busy, less this one and its ancestors."""
+    spared = ancestors()
+    holders = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) not in spared:
+            how = find_hold(entry, devices)
+            if how:
+                holders.append(Holder(int(entry.name), user_of(entry), command_of(entry), how))
+    return holders
+
+
+def find_hold(proc: Path, devices: Set[int]) -> Optional[str]:
+    """How a process holds one of the devices, if it does. A process that ends meanwhile holds nothing."""
+    try:
+        for name, how in (("cwd", "works in it"), ("root", "has its root in it"), ("exe", "is a program on it")):
+            if device_of(proc / name) in devices:
+                return how
+        if any(device_of(handle) in devices for handle in (proc / "fd").iterdir()):
+            return "has a file open"
+        mapped = {f"{os.major(device):02x}:{os.minor(device):02x}" for device in devices}
+        if any(line.split(" ", 5)[3] in mapped for line in (proc / "maps").read_text(errors="replace").splitlines()):
+            return "has mapped a file"
+        return "has it mounted in a namespace of its own" if mounts_it(proc, devices) else None
+    except (OSError, ValueError):
+        return None
+
+
+def mounts_it(proc: Path, devices: Set[int]) -> bool:
+    """Whether the process's mount namespace is its own and has one of the devices in it."""
+    if os.readlink(proc / "ns/mnt") == os.readlink("/proc/self/ns/mnt"):
+        return False
+    text = (proc / "mountinfo").read_text(errors="replace")
+    return any(mount.number in devices for mount in parse_mountinfo(text))
+
+
+def device_of(link: Path) -> Optional[int]:
+    """The filesystem a link in /proc leads into; None if it is gone."""
+    try:
+        return os.stat(link).st_dev
+    except OSError:
+        return None
+
+
+def ancestors() -> Set[int]:
+    """This process and all it descends from."""
+    pids: Set[int] = set()
+    pid = os.getpid()
+    while pid > 0 and pid not in pids:
+        pids.add(pid)
+        pid = parent_of(pid)
+    return pids
+
+
+def parent_of(pid: int) -> int:
+    """A process's parent; 0 if there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+def user_of(proc: Path) -> str:
+    """The name of the process's user."""
+    uid = proc.stat().st_uid
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def command_of(proc: Path) -> str:
+    """The process's command line, shortened."""
+    words = (proc / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    return words[:60] or (proc / "comm").read_text(errors="replace").strip()
+
+
+def unmount(point: str, log: Log) -> Tuple[bool, List[str]]:
+    """Get the filesystem at `point` off this machine: unmount, name and end its holders, at last freeze it.
+
+    Returns whether it is unmounted, and who was ended. Raises `AgentError` if even freezing fails.
+    """
+    ended: Dict[int, str] = {}
+    if find_mount(point) is None:
+        return True, []
+    run(["sync", "-f", point])
+    clean = try_unmount(point)
+    for number, seconds in ((signal.SIGTERM, TERM_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
+        if not clean:
+            ended.update(end_holders(point, number, seconds, log))
+            clean = try_unmount(point)
+    if not clean:
+        log.say("unmount", f"{point} stays busy: freezing it, so that a snapshot of it is whole")
+        run(["fsfreeze", "-f", point])
+    return clean, list(ended.values())
+
+
+def end_holders(point: str, number: signal.Signals, seconds: float, log: Log) -> Dict[int, str]:
+    """Signal everybody who holds the filesystem and wait a while for them to let go. Returns who they are."""
+    devices = {mount.number for mount in plan_unmounts(list_mounts(), point)}
+    told = {}
+    for holder in list_holders(devices):
+        log.say("unmount", f"{point} is held by {holder}; sending {number.name}")
+        told[holder.pid] = str(holder)
+        signal_process(holder.pid, number)
+    wait_until(lambda: not list_holders(devices), seconds)
+    return told
+
+
+def signal_process(pid: int, number: signal.Signals) -> None:
+    """Signal a process, which may have ended."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def try_unmount(point: str) -> bool:
+    """Unmount the filesystem everywhere, nested mounts first. False if something holds it."""
+    for mount in plan_unmounts(list_mounts(), point):
+        run(["umount", mount.point], check=False)
+    return find_mount(point) is None

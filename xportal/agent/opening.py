@@ -1,0 +1,134 @@
+"""`agent open` and `agent ready`: from a machine that just boots to containers that run."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from pathlib import Path
+from typing import Any, Callable, Dict, List
+
+from . import docker, units
+from .config import AgentConfig, Paths
+from .containers import bring_back, hold_back
+from .drives import check_docker, mark_docker, mark_drive, open_drive
+from .events import Log
+from .gpu import list_gpus
+from .home import get_user, open_home
+from .mounts import try_unmount
+from .process import AgentError, run
+from .state import log_path, one_at_a_time, read_state, update_state
+
+
+def open_machine(paths: Paths) -> bool:
+    """The part before users and network exist: drives mounted, Docker made ready but not started. Idempotent.
+
+    Returns whether it went well. If not, nothing of ours stays mounted, so that Docker cannot start.
+    """
+    return told(paths, lambda log: open_all(paths, log))
+
+
+def make_ready(paths: Paths) -> bool:
+    """The part that needs users and network: home, Docker, containers. Returns whether it went well."""
+    return told(paths, lambda log: finish(paths, log))
+
+
+def told(paths: Paths, work: Callable[[Log], None]) -> bool:
+    """Do some of the boot's work; if it fails, the log and the state say so in words."""
+    with one_at_a_time(paths):
+        log = Log(log_path(paths, "boot"))
+        try:
+            work(log)
+        except Exception as error:
+            words = str(error) if isinstance(error, AgentError) else f"unexpected: {error!r}"
+            if not isinstance(error, AgentError):
+                traceback.print_exc()
+            update_state(paths, phase="saved" if paths.saved.exists() else "failed", error=words)
+            log.end(False, words, {})
+            return False
+        return True
+
+
+def open_all(paths: Paths, log: Log) -> None:
+    """What `open_machine` does. Docker is guarded before anything can fail."""
+    config = paths.get_config()
+    units.install(config, paths)
+    if paths.saved.exists():
+        raise AgentError("this machine has made its final save: it does not open the drive again")
+    if read_state(paths)["phase"] in ("open", "ready"):
+        log.say("open", "The drive is open already")
+        return
+    update_state(paths, phase="opening", error=None, portal=config.portal, launch=config.launch)
+    if docker.is_running():
+        docker.stop()
+    with contextlib.ExitStack() as undo:
+        facts = [open_one(config, index, paths, log, undo) for index in range(len(config.drives))]
+        docker.write_settings(config, paths)
+        gpus = list_gpus(paths.root)
+        log.say("gpu", f"This machine has {len(gpus)} x {gpus[0]}" if gpus else "This machine has no GPU")
+        update_state(paths, drives=facts, gpus=gpus)
+        if docker.is_installed():
+            hold_containers(config, paths, log)
+        undo.pop_all()
+    update_state(paths, phase="open", seconds=log.seconds)
+    run(["systemctl", "start", "--no-block", units.READY])
+
+
+def open_one(config: AgentConfig, index: int, paths: Paths, log: Log, undo: contextlib.ExitStack) -> Dict[str, Any]:
+    """Open one drive; register its unmounting first."""
+    drive = config.drives[index]
+    undo.callback(try_unmount, drive.mount)
+    facts = open_drive(drive, paths, log)
+    mark_drive(drive, config, log)
+    return facts
+
+
+def hold_containers(config: AgentConfig, paths: Paths, log: Log) -> None:
+    """With Docker installed and not running: hold its containers back."""
+    version = docker.find_version()
+    if version is None:
+        raise AgentError("this machine's Docker does not tell its version")
+    check_docker(config.main, version)
+    with log.step("hold", "Setting restart policies aside, fitting containers to this machine"):
+        gpus = len(read_state(paths)["gpus"])
+        notes = hold_back(Path(config.main.mount, "docker"), config.main.directory, version, gpus)
+    update_state(paths, notes=notes, docker=version)
+
+
+def finish(paths: Paths, log: Log) -> None:
+    """What `make_ready` does."""
+    config = paths.get_config()
+    if read_state(paths)["phase"] == "ready":
+        return
+    with log.step("home", f"Opening the home directory of {config.login_user}"):
+        open_home(config)
+    with log.step("docker", "Starting Docker"):
+        start_docker(config, paths, log)
+    with log.step("containers", "Bringing the containers back"):
+        client = docker.Docker()
+        notes = {**read_state(paths)["notes"], **bring_back(client, config.main.directory, log)}
+    before = read_state(paths)
+    seconds = {**before["seconds"], **log.seconds}
+    update_state(paths, phase="ready", notes=notes, seconds=seconds)
+    result = {"drives": before["drives"], "gpu": (before["gpus"] or [None])[0], "docker": before["docker"]}
+    log.end(True, None, {**result, "containers": names(client, notes), "seconds": seconds})
+
+
+def start_docker(config: AgentConfig, paths: Paths, log: Log) -> None:
+    """Install Docker where it is missing, start it, let the login user use it."""
+    if not docker.is_installed():
+        with log.step("install", "Installing Docker"):
+            docker.install()
+        hold_containers(config, paths, log)
+    run(["usermod", "-a", "-G", "docker", config.login_user])
+    docker.start()
+    docker.give_socket(get_user(config.login_user).pw_uid)
+    mark_docker(config.main, read_state(paths)["docker"])
+
+
+def names(client: docker.Docker, notes: Dict[str, str]) -> List[Dict[str, Any]]:
+    """Each container with its note."""
+    infos = client.inspect(client.list_ids())
+    return [
+        {"name": info["Name"].lstrip("/"), "running": info["State"]["Running"], "note": notes.get(info["Id"])}
+        for info in infos
+    ]

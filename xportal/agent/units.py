@@ -1,0 +1,76 @@
+"""The systemd units and drop-ins that the agent brings."""
+
+from __future__ import annotations
+
+from typing import Dict
+
+from .config import AgentConfig, Paths
+from .files import write_whole
+from .process import run
+
+COMMAND = "/opt/xportal/agent"
+READY = "xportal-ready.service"
+
+# `RequiresMountsFor` alone lets dockerd start on the empty directory.
+GUARD = """[Unit]
+AssertPathIsMountPoint={mount}
+"""
+# A session that began before the login user joined the group docker may use the socket too.
+SOCKET = """[Socket]
+ExecStartPost=-/bin/chown {user} /run/docker.sock
+"""
+READY_UNIT = f"""[Unit]
+Description=xportal: home directory, Docker and containers of the drive
+Wants=network-online.target
+After=cloud-init.service network-online.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart={COMMAND} ready
+"""
+# A save outlives the session that asked for it and, for two minutes, a shutdown that comes in between.
+SAVE_UNIT = f"""[Unit]
+Description=xportal: save %i
+
+[Service]
+Type=oneshot
+ExecStart={COMMAND} run-save %i
+KillMode=process
+TimeoutStopSec=120
+"""
+
+
+def plan_units(config: AgentConfig) -> Dict[str, str]:
+    """The files below /etc/systemd/system."""
+    guard = GUARD.format(mount=config.main.mount)
+    return {
+        "docker.service.d/xportal.conf": guard,
+        "docker.socket.d/xportal.conf": guard + SOCKET.format(user=config.login_user),
+        READY: READY_UNIT,
+        "xportal-save@.service": SAVE_UNIT,
+    }
+
+
+def install(config: AgentConfig, paths: Paths) -> None:
+    """Write the units and let systemd read them."""
+    for name, text in plan_units(config).items():
+        write_whole(paths.systemd / name, text)
+    run(["systemctl", "daemon-reload"])
+
+
+def mask_docker() -> None:
+    """From now on nothing starts Docker on this machine. Reboots do not change that."""
+    run(["systemctl", "mask", "docker.socket", "docker.service"], check=False)
+
+
+def is_pending(unit: str) -> bool:
+    """Whether the unit is at work or about to be."""
+    shown = run(["systemctl", "show", "-p", "ActiveState", "-p", "Job", unit], check=False).out
+    facts = dict(line.partition("=")[::2] for line in shown.splitlines())
+    return facts.get("ActiveState") in ("activating", "deactivating") or facts.get("Job", "0") not in ("", "0")
+
+
+def save_unit(save: str) -> str:
+    """The unit of one save."""
+    return f"xportal-save@{save}.service"
