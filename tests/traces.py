@@ -15,6 +15,8 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from xportal.sandbox.demo.traces import find_traces
+
 MARK = "XPORTAL_TEST_SESSION"
 
 
@@ -47,37 +49,4 @@ class Session:
         """Everything of this session that is there now."""
         if sys.platform != "linux":  # where no test can boot a machine
             return []
-        return [*self._containers(), *self._loop_devices(), *self._mounts(), *self._processes()]
-
-    def _containers(self) -> list[str]:
-        if find_what_machines_lack():
-            return []
-        form = '{{.Names}} {{.Label "xportal.sandbox"}}'
-        labelled = _lines_of("docker", "ps", "--all", "--filter", "label=xportal.sandbox", "--format", form)
-        return [f"container {line}" for line in labelled if self._names(line)]
-
-    def _loop_devices(self) -> list[str]:
-        listing = _lines_of("losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE")
-        return [f"loop device {line}" for line in listing if self._names(line)]
-
-    def _mounts(self) -> list[str]:
-        return [f"mount {line}" for line in Path("/proc/mounts").read_text().splitlines() if self._names(line)]
-
-    def _processes(self) -> list[str]:
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                marked = f"{MARK}={self.mark}".encode() in (process / "environ").read_bytes().split(b"\0")
-                command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:  # it has ended, or is not ours to read
-                continue
-            if marked and int(process.name) != os.getpid():
-                found.append(f"process {process.name} {command}")
-        return found
-
-    def _names(self, text: str) -> bool:
-        return f"{self.base}/" in text
-
-
-def _lines_of(*argv: str) -> list[str]:
-    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
+        return find_traces(self.base, f"{MARK}={self.mark}")

@@ -1,0 +1,1 @@
+"""The main job told as it happens: `python -m xportal.sandbox.demo`, or `make demo`."""

@@ -1,0 +1,42 @@
+"""Tell the story; exit 0 if all of it was true, 1 with what differs, 130 if interrupted."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+
+from xportal.errors import XportalError
+from xportal.sandbox.demo.stage import DemoFailed, Stage
+from xportal.sandbox.demo.story import Story
+
+LIMIT_S = 15 * 60
+
+
+def main() -> int:
+    """Whatever happens, nothing is left behind."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGALRM, _give_up)
+    signal.alarm(LIMIT_S)
+    stage = Stage()
+    try:
+        Story(stage).tell()
+        return 0
+    except XportalError as problem:
+        sys.stderr.write(f"error: the demo failed: {problem}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted: cleaning up\n")
+        return 130
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        stage.close()
+
+
+def _give_up(_number: int, _frame: FrameType | None) -> None:
+    raise DemoFailed(f"it is not done after {LIMIT_S} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

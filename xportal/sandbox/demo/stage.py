@@ -1,0 +1,120 @@
+"""Where the demo plays: a sandbox, AWS settings and a directory of its own; nothing of the user's is touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from xportal.errors import XportalError
+from xportal.sandbox.demo.traces import LABEL, find_traces, machine_cgroups
+
+# Those that decide which account and which sandbox a command means.
+FOREIGN = ("AWS_", "XPORTAL_", "XDG_")
+SETTLE_S = 20
+
+
+class DemoFailed(XportalError):  # noqa: N818  named by the fact, as in xportal.errors
+    """A command failed, or something claimed is not so."""
+
+
+class Stage:
+    """Runs commands as a person would type them, and looks for what they leave."""
+
+    def __init__(self) -> None:
+        # Not /tmp, which may be in memory: drives are files on real disks.
+        self.directory = Path(tempfile.mkdtemp(prefix="xportal-demo-", dir="/var/tmp"))
+        self.home = self.directory / "sandbox"
+        self.port = _free_port()
+        self._machines: list[str] = []
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+        self._environment = kept | {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "DOCKER_CONFIG": os.environ.get("DOCKER_CONFIG", str(Path("~/.docker").expanduser())),
+            "HOME": str(self.directory),
+            "XPORTAL_SANDBOX_HOME": str(self.home),
+            "AWS_CONFIG_FILE": str(self.directory / "aws-config"),
+            "AWS_SHARED_CREDENTIALS_FILE": str(self.directory / "aws-credentials"),
+        }
+
+    def say(self, text: str) -> None:
+        """Narration."""
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+
+    def export(self, name: str, value: str) -> None:
+        """Set a variable, as shown, for the commands that follow."""
+        self.say(f"$ export {name}={value}")
+        self._environment[name] = value
+
+    def type(self, command: str) -> str:
+        """Show a shell command, run it, show its output and return what it answered on stdout; raises DemoFailed."""
+        self.say(f"$ {command}")
+        answer = self._run(command)
+        sys.stdout.write(answer)
+        sys.stdout.flush()
+        self._machines += self._containers()
+        return answer
+
+    def ask(self, command: str) -> Any:
+        """What a command answers in JSON, to check a claim by; not shown."""
+        return json.loads(self._run(f"{command} --json", stderr=subprocess.PIPE))
+
+    def write(self, name: str, text: str) -> None:
+        """Put a file into the working directory."""
+        (self.directory / name).write_text(text)
+
+    def wait_until_no_trace_is_left(self) -> None:
+        """Raise DemoFailed if after some seconds machines, disks or processes are still there."""
+        end = time.monotonic() + SETTLE_S
+        while left := self._traces():
+            if time.monotonic() > end:
+                raise DemoFailed("left behind:\n" + "\n".join(left))
+            time.sleep(0.2)
+
+    def close(self) -> None:
+        """End the sandbox and remove the directory. Idempotent."""
+        if not self.directory.exists():
+            return
+        subprocess.run(["xportal", "sandbox", "reset"], env=self._environment, capture_output=True, check=False)
+        try:
+            self.wait_until_no_trace_is_left()
+        finally:
+            shutil.rmtree(self.directory)
+
+    def _run(self, command: str, stderr: int | None = None) -> str:
+        done = subprocess.run(
+            ["/bin/sh", "-c", command],
+            cwd=self.directory,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise DemoFailed(f"exit status {done.returncode} of: {command}\n{done.stdout}{done.stderr or ''}".rstrip())
+        return done.stdout
+
+    def _containers(self) -> list[str]:
+        chosen = f"label={LABEL}={self.home}"
+        return self._run(f"docker ps --all --quiet --no-trunc --filter '{chosen}'").split()
+
+    def _traces(self) -> list[str]:
+        cgroups = [f"cgroup {group}" for group in machine_cgroups(self._machines)]
+        return find_traces(self.directory, f"XPORTAL_SANDBOX_HOME={self.home}") + cgroups
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
