@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,12 @@ LABEL_ADDRESS = "xportal.address"
 SSH_PORT = 22
 
 # By number, as in linux/capability.h.
-_CAPABILITIES = """
+_CAPABILITY_NAMES = """
 CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE
 NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN
 SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE
 MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE
-""".split()
+"""
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,8 @@ class Host:
 
 def missing_capabilities(effective: int, last: int) -> tuple[str, ...]:
     """Names of the capabilities up to number `last` that are not in the set `effective`."""
-    return tuple(name for number, name in enumerate(_CAPABILITIES[: last + 1]) if not effective >> number & 1)
+    names = _CAPABILITY_NAMES.split()[: last + 1]
+    return tuple(name for number, name in enumerate(names) if not effective >> number & 1)
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,3 @@ def _places(host: Host) -> dict[str, Any]:
         places["CgroupnsMode"] = "host"
         places["Binds"] = ["/sys/fs/cgroup:/sys/fs/cgroup:rw"]
     return places
-
-
-def is_root() -> bool:
-    """Whether this process may make device nodes and mounts."""
-    return os.geteuid() == 0

@@ -65,9 +65,9 @@ class Disks:
             loops.detach(device)
         if self.is_open():
             _run(["umount", str(self.store)])
-        device = loops.find(self.store_file)
-        if device:
-            loops.detach(device)
+        held = loops.find(self.store_file)
+        if held:
+            loops.detach(held)
 
     def is_open(self) -> bool:
         """Whether the store is mounted."""

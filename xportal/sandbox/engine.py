@@ -37,9 +37,10 @@ class Engine:
     def connect(cls) -> Engine:
         """The engine of DOCKER_HOST or of the usual socket. NotInstalled when none answers."""
         import docker
+        from docker.utils import kwargs_from_env
 
         try:
-            client = docker.APIClient(version="auto", timeout=_TIMEOUT_S, **docker.utils.kwargs_from_env())
+            client = docker.APIClient(version="auto", timeout=_TIMEOUT_S, **kwargs_from_env())
             client.ping()
         except docker.errors.DockerException as error:
             raise NotInstalled(
@@ -66,7 +67,7 @@ class Engine:
     def create(self, name: str, config: dict[str, Any]) -> str:
         """A container that is not started; its id."""
         with _failures(f"make {name}"):
-            return str(self.client.create_container_from_config(config, name)["Id"])
+            return str(self.client.create_container_from_config(config, name)["Id"])  # type: ignore[no-untyped-call]
 
     def start(self, container_id: str) -> None:
         with _failures("switch a machine on"):
@@ -92,6 +93,11 @@ class Engine:
         """Stop all the machine's processes where they are, unless it is gone or frozen."""
         with _failures("freeze a machine", tolerated=(404, 409)):
             self.client.pause(container_id)
+
+    def shut_down(self, container_id: str, deadline_s: float) -> None:
+        """Ask the machine's OS to shut down; back when it has, or at the deadline when it was killed."""
+        with _failures("shut a machine down", tolerated=(304, 404)):
+            self.client.stop(container_id, timeout=int(deadline_s))
 
     def remove(self, container_id: str) -> None:
         """Kill and remove, with its anonymous volumes."""

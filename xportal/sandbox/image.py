@@ -145,12 +145,12 @@ def _pull(client: APIClient, image: str) -> str | None:
     """Pull; why not, or None. A registry has a few seconds for its first word."""
     import docker
     import requests
+    from docker.utils import kwargs_from_env
 
-    hurried = docker.APIClient(
-        version=client.api_version, timeout=_REGISTRY_ANSWERS_S, **docker.utils.kwargs_from_env()
-    )
+    hurried = docker.APIClient(version=client.api_version, timeout=_REGISTRY_ANSWERS_S, **kwargs_from_env())
+    repository, _, tag = image.partition(":")
     try:
-        for line in hurried.pull(*image.split(":"), stream=True, decode=True):
+        for line in hurried.pull(repository, tag=tag, stream=True, decode=True):
             if "error" in line:
                 return str(line["error"])
     except docker.errors.APIError as error:
@@ -166,7 +166,7 @@ def _exists(client: APIClient, image: str) -> bool:
     import docker
 
     try:
-        client.inspect_image(image)
+        client.inspect_image(image)  # type: ignore[no-untyped-call]
     except docker.errors.ImageNotFound:
         return False
     return True

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socket import socket
-from socketserver import ThreadingMixIn, TCPServer
+from socketserver import TCPServer, ThreadingMixIn
 from urllib.parse import unquote
 
 from xportal.sandbox.hardware import Metadata
@@ -53,7 +53,7 @@ class Imds:
             return Answer(HTTPStatus.NOT_FOUND)
         if metadata.http_endpoint != "enabled":
             return Answer(HTTPStatus.FORBIDDEN)
-        path = unquote(path.split("?")[0])
+        path = unquote(path.partition("?")[0])
         if path in ("/latest/api/token", "/latest/api/token/"):
             return self._token(method, headers, reaches=from_machine or metadata.hop_limit > 1)
         if method != "GET":
@@ -142,5 +142,5 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(answer.body)
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (named by http.server)
         """Say nothing: cloud-init alone asks hundreds of times."""

@@ -60,15 +60,27 @@ class RealHardware:
             if file.name not in in_use:
                 loops.detach(device)
 
-    def close(self, deadline_s: float) -> None:
-        """Shut every machine down, release every device, unmount the store. Idempotent."""
+    def shut_down_all(self, deadline_s: float) -> list[str]:
+        """Shut every machine down at the same time; their ids. One that fails does not keep the others."""
         running = sorted(self.running())
-        if running:
-            with ThreadPoolExecutor(max_workers=len(running)) as pool:
-                list(pool.map(lambda instance_id: self.shut_down(instance_id, deadline_s), running))
+        with ThreadPoolExecutor(max_workers=max(1, len(running))) as pool:
+            works = {pool.submit(self.shut_down, instance_id, deadline_s): instance_id for instance_id in running}
+        for work, instance_id in works.items():
+            problem = work.exception()
+            if problem:
+                log.error("shutting %s down failed: %s", instance_id, problem)
+        return running
+
+    def close(self, deadline_s: float) -> None:
+        """Shut every machine down, also those of a daemon that died; unmount the store. Idempotent."""
+        self.shut_down_all(deadline_s)
         for found in self._engine.machines(str(self._home)):
+            self._engine.shut_down(found.container_id, deadline_s if found.running else 0.0)
+            cgroups.thaw(found.container_id)
             self._engine.remove(found.container_id)
             cgroups.remove(found.container_id)
+        for device in loops.attached_below(self.disks.store).values():
+            self._unhook(device)
         self.disks.close()
 
     def running(self) -> frozenset[str]:
@@ -264,11 +276,16 @@ class RealHardware:
         self._engine.remove(machine.container_id)
         for volume_id in machine.drives:
             device = loops.find(self.disks.volume_path(volume_id))
-            if device and not loops.is_unused_within(device, _ORPHAN_AFTER_S):
-                power.thaw_orphan(device)
-            self.disks.disconnect(volume_id)
+            if device:
+                self._unhook(device)
         cgroups.remove(machine.container_id)
         machine.record.unlink(missing_ok=True)
+
+    def _unhook(self, device: Path) -> None:
+        """Release the device of a machine that is gone. A filesystem left frozen would hold it for ever."""
+        if not loops.is_unused_within(device, _ORPHAN_AFTER_S):
+            power.thaw_orphan(device)
+        loops.detach(device)
 
     def _keep_console(self, machine: PoweredMachine) -> None:
         text = self._engine.console(machine.container_id)[-_CONSOLE_BYTES:]

@@ -1,0 +1,235 @@
+"""Start, stop, reset and ask the sandbox: what its commands call. `say` is told of progress."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import xportal
+from xportal.errors import HardwareFailure, NotInstalled, Refused, Unreachable, UsageError
+from xportal.sandbox import admin
+from xportal.sandbox.daemon import SHUTDOWN_S, Lease, Place
+from xportal.sandbox.profile import PROFILE, REGION, remove_profile, write_profile
+
+Say = Callable[[str], None]
+
+DEFAULT_PORT = 5577
+_START_DEADLINE_S = 60.0
+_STOP_DEADLINE_S = SHUTDOWN_S + 60.0
+
+
+@dataclass(frozen=True)
+class SandboxStatus:
+    """What `xportal sandbox status` says. `machines` and `drives` as the admin route lists them."""
+
+    running: bool
+    endpoint_url: str
+    region: str
+    profile: str
+    home: str
+    machines: list[dict[str, Any]]
+    drives: list[dict[str, Any]]
+
+
+def default_home() -> Path:
+    """$XPORTAL_SANDBOX_HOME, or xportal/sandbox in the user's data directory."""
+    given = os.environ.get("XPORTAL_SANDBOX_HOME")
+    if given:
+        return Path(given).absolute()
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data) / "xportal" / "sandbox"
+
+
+def quiet(_: str) -> None:
+    """Say nothing."""
+
+
+def start(home: Path | None = None, port: int | None = None, say: Say = quiet) -> SandboxStatus:
+    """Start the daemon and return when it answers. Idempotent.
+
+    `port` None is the last one, or 5577. Refused when it runs already on another port,
+    UsageError or NotInstalled when this computer cannot run it, HardwareFailure when it fails.
+    """
+    place = Place(home or default_home())
+    lease = place.find_lease()
+    if place.is_served():
+        if lease and port not in (None, lease.port):
+            raise Refused(f"the sandbox runs already, on port {lease.port}", hint="first: xportal sandbox stop")
+        say("the sandbox runs already")
+        return _write_profile_and_tell(place)
+    port = port or (lease.port if lease else DEFAULT_PORT)
+    image = _prepare(port, say)
+    say("starting the sandbox's daemon")
+    _spawn(place, port, image)
+    _wait_until_answering(place)
+    return _write_profile_and_tell(place)
+
+
+def stop(home: Path | None = None, say: Say = quiet) -> SandboxStatus:
+    """Shut the machines down and end the daemon; state and drives stay. Idempotent."""
+    place = Place(home or default_home())
+    lease = place.find_lease()
+    if place.is_served() and lease:
+        say("shutting the sandbox down")
+        os.kill(lease.pid, signal.SIGTERM)
+        if not _wait_until(lambda: not place.is_served(), _STOP_DEADLINE_S):
+            os.kill(lease.pid, signal.SIGKILL)
+            _wait_until(lambda: not place.is_served(), 10.0)
+    if place.home.exists():
+        _clear_up(place)
+    return status(place.home)
+
+
+def status(home: Path | None = None) -> SandboxStatus:
+    """What the sandbox is and holds. Strictly read-only."""
+    place = Place(home or default_home())
+    lease = place.find_lease()
+    running = place.is_served()
+    endpoint_url = _endpoint(lease)
+    told: dict[str, Any] = admin.call(endpoint_url, "GET", "status") if running else {}
+    return SandboxStatus(
+        running=running,
+        endpoint_url=endpoint_url,
+        region=REGION,
+        profile=PROFILE,
+        home=str(place.home),
+        machines=list(told.get("machines", [])),
+        drives=list(told.get("drives", [])),
+    )
+
+
+def reset(home: Path | None = None, say: Say = quiet) -> None:
+    """Stop, and delete all of it: machines, drives, snapshots, state, the AWS profile. The image stays, as a cache."""
+    place = Place(home or default_home())
+    stop(place.home, say)
+    remove_profile(_endpoint(place.find_lease()))
+    if not place.home.exists():
+        return
+    for path in sorted(place.home.iterdir()):
+        if not _is_ours(path):
+            say(f"left alone: {path}")
+        elif path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    if not any(place.home.iterdir()):
+        place.home.rmdir()
+
+
+def interrupt(
+    instance_id: str, *, home: Path | None = None, notice_seconds: float = 120.0, notice: bool = True
+) -> None:
+    """Take a spot machine back: notice, then `notice_seconds`, then the power goes."""
+    body = {"instance_id": instance_id, "notice_seconds": notice_seconds, "notice": notice}
+    admin.call(_endpoint(Place(home or default_home()).find_lease()), "POST", "interrupt", body)
+
+
+def _endpoint(lease: Lease | None) -> str:
+    return f"http://127.0.0.1:{lease.port if lease else DEFAULT_PORT}"
+
+
+def _is_ours(path: Path) -> bool:
+    return path.name.split(".")[0] in ("store", "machines", "state", "daemon")
+
+
+def _prepare(port: int, say: Say) -> str:
+    """The machine image's tag, once all is there that the sandbox needs."""
+    if sys.platform != "linux":
+        raise UsageError("the sandbox needs Linux", hint="use it in a virtual machine, or use AWS")
+    if os.geteuid() != 0:
+        raise UsageError("the sandbox needs root, for its disks", hint="sudo -E xportal sandbox start")
+    missing = [name for name in ("moto", "flask", "flask_cors") if find_spec(name) is None]
+    if missing:
+        raise NotInstalled(
+            f"the sandbox's emulator is not installed ({', '.join(missing)})", hint="pip install 'xportal[sandbox]'"
+        )
+    from xportal.sandbox.engine import Engine
+    from xportal.sandbox.image import ensure_image
+
+    _check_port(port)
+    return ensure_image(Engine.connect().client, say)
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UsageError(
+                f"port {port} is taken on 127.0.0.1", hint="xportal sandbox start --port ANOTHER"
+            ) from error
+
+
+def _spawn(place: Place, port: int, image: str) -> None:
+    place.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    packages = str(Path(xportal.__file__).resolve().parents[1])
+    python_path = os.pathsep.join(filter(None, [packages, os.environ.get("PYTHONPATH")]))
+    with place.log.open("wb") as log:
+        subprocess.run(
+            daemon_argv(place, port, image),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+            env={**os.environ, "PYTHONPATH": python_path},
+            check=False,
+        )
+
+
+def daemon_argv(place: Place, port: int, image: str) -> list[str]:
+    """The daemon's command line; it leaves its parent by itself."""
+    options = {"--home": str(place.home), "--port": str(port), "--image": image}
+    return [sys.executable, "-m", "xportal.sandbox.daemon", *[word for pair in options.items() for word in pair]]
+
+
+def _wait_until_answering(place: Place) -> None:
+    """Wait for the daemon's first answer. HardwareFailure, with its last words, when it ends before."""
+
+    def answers() -> bool:
+        try:
+            return place.is_served() and status(place.home).running
+        except Unreachable:
+            return False
+
+    # The daemon holds the home's lock from before `_spawn` returned: without it, it has ended.
+    _wait_until(lambda: answers() or not place.is_served(), _START_DEADLINE_S)
+    if not answers():
+        words = place.log.read_text(errors="replace").strip().splitlines()[-3:] if place.log.exists() else []
+        raise HardwareFailure(
+            "the sandbox's daemon did not start: " + " / ".join(words), hint=f"all of it is in {place.log}"
+        )
+
+
+def _write_profile_and_tell(place: Place) -> SandboxStatus:
+    told = status(place.home)
+    write_profile(told.endpoint_url)
+    return told
+
+
+def _clear_up(place: Place) -> None:
+    """Release what a daemon that died left: machines, devices, mounts."""
+    from xportal.sandbox.engine import Engine
+    from xportal.sandbox.machines import RealHardware
+
+    RealHardware(place.home, "", Engine.connect()).close(SHUTDOWN_S)
+
+
+def _wait_until(condition: Callable[[], bool], deadline_s: float) -> bool:
+    deadline = time.monotonic() + deadline_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
