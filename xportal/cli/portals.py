@@ -218,7 +218,7 @@ def _show_up(ctx: Context, report: UpReport) -> None:
     if ctx.json:
         ctx.console.answer_json(asdict(report))
     else:
-        gpu = "with a GPU" if report.status.gpu else "without a GPU"
+        gpu = f"with {report.status.gpu}" if report.status.gpu else "without a GPU"
         took = f", {report.seconds['total']:.0f} s" if "total" in report.seconds else ""
         ctx.console.answer(f"{report.portal}: up on {machine.id}, {machine.type} in {machine.zone}, {gpu}{took}")
         for container in report.status.containers:

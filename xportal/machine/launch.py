@@ -58,7 +58,7 @@ class LaunchOrder:
     size_gib: int
     generation: int
     architecture: str
-    user_data: str
+    user_data: bytes
     host_key: str
 
 

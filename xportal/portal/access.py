@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from xportal.aws import compute, keys, tags
@@ -34,7 +34,7 @@ class OpenPortal:
     @property
     def gpu(self) -> bool:
         """Whether the machine has a GPU that containers can use."""
-        return self.status.gpu
+        return self.status.gpu is not None
 
 
 @contextmanager
@@ -42,11 +42,8 @@ def open_portal(aws: Aws, name: str) -> Iterator[OpenPortal]:
     """A connection to the machine of portal `name`. Raises PortalNotUp, MachineLost."""
     machine = get_machine(aws, name)
     login = login_for(aws, machine)
-    host = connect(login, deadline=time.monotonic() + CONNECT_SECONDS)
-    try:
+    with closing(connect(login, deadline=time.monotonic() + CONNECT_SECONDS)) as host:
         yield OpenPortal(name, machine, login, host, agent_status(host))
-    finally:
-        host.close()
 
 
 def find_machine(aws: Aws, name: str) -> Instance | None:
@@ -83,11 +80,8 @@ def _replace_login_key(aws: Aws, machine: Instance, launch: str, login: Login) -
     try:
         public = public_key_of(path).decode()
         keys.send_login_key(aws, machine.id, LOGIN_USER, public)
-        host = connect(login, deadline=time.monotonic() + CONNECT_SECONDS)
-        try:
+        with closing(connect(login, deadline=time.monotonic() + CONNECT_SECONDS)) as host:
             host.run(["tee", "-a", f"/home/{LOGIN_USER}/.ssh/authorized_keys"], input=f"{public}\n".encode())
-        finally:
-            host.close()
     except BaseException:
         path.unlink(missing_ok=True)  # half a login is none: the next command tries again
         raise

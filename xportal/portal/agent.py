@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from xportal.errors import MachineLost, RemoteFailed, SaveIncomplete
 from xportal.remote import Host
 
 AGENT = "/opt/xportal/agent"
-SAVE_SECONDS = 3600.0  # a commit of a large layer may take long; the agent itself says when it is over
+FOLLOW_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,13 @@ class DriveStatus:
     mount: str
     volume_id: str
     generation: int
-    size_bytes: int
-    used_bytes: int
+    size_bytes: int | None  # None while it is not mounted
+    used_bytes: int | None
 
     @property
     def used_fraction(self) -> float:
         """Between 0 and 1."""
-        return self.used_bytes / self.size_bytes if self.size_bytes else 0.0
+        return (self.used_bytes or 0) / self.size_bytes if self.size_bytes else 0.0
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class AgentStatus:
 
     phase: str  # opening, open, ready, saving, saved, failed
     error: str | None
-    gpu: bool
+    gpu: str | None  # its name
     docker: str | None
     drives: tuple[DriveStatus, ...]
     containers: tuple[dict[str, Any], ...]
@@ -47,41 +48,68 @@ class AgentStatus:
 def agent_status(host: Host) -> AgentStatus:
     """Ask the agent. Raises MachineLost if it is not there or makes no sense."""
     try:
-        told = json.loads(host.run(["sudo", AGENT, "status"], timeout=30.0).stdout)
+        told = json.loads(host.run([AGENT, "status"], timeout=30.0).stdout)
         drives = tuple(DriveStatus(**{f: d[f] for f in DriveStatus.__dataclass_fields__}) for d in told["drives"])
         return AgentStatus(
-            told["phase"], told.get("error"), bool(told["gpu"]), told.get("docker"), drives, tuple(told["containers"])
+            told["phase"], told.get("error"), told["gpu"], told.get("docker"), drives, tuple(told["containers"])
         )
     except (RemoteFailed, ValueError, KeyError, TypeError) as error:
         raise MachineLost(f"the agent does not answer: {error}", hint="xportal down saves what was written") from error
 
 
-def follow(host: Host, log: str, say: Callable[[str], None]) -> dict[str, Any]:
-    """Tell an agent's log line by line as it grows; its end line. Raises MachineLost if it breaks off."""
+def follow(host: Host, log: str, say: Callable[[str], None], *, first: int = 0) -> Iterator[dict[str, Any]]:
+    """Tell an agent's log from line `first` on, as it grows; yields each event, the end line last.
+
+    Raises MachineLost if it breaks off.
+    """
     try:
-        for line in host.lines(["sudo", AGENT, "follow", log]):
+        # Without sudo: its process would sit in the home directory, on the drive, and end with the unmount.
+        for line in host.lines([AGENT, "follow", log, "--from", str(first)]):
             event: dict[str, Any] = json.loads(line)
+            if not event.get("end"):
+                say(event["text"])
+            yield event
             if event.get("end"):
-                return event
-            say(event["text"])
+                return
     except (RemoteFailed, ValueError) as error:
         raise MachineLost(f"the agent's log {log} broke off: {error}") from error
     raise MachineLost(f"the agent's log {log} ended too early")
 
 
-def final_save(host: Host, say: Callable[[str], None], *, grace: float | None = None) -> dict[str, Any]:
+def boot_end(host: Host, say: Callable[[str], None]) -> dict[str, Any]:
+    """Follow the boot to its end line. Raises MachineLost."""
+    *_, end = follow(host, "boot", say)
+    return end
+
+
+def final_save(
+    connect: Callable[[], Host], say: Callable[[str], None], *, grace: float | None = None
+) -> dict[str, Any]:
     """Have the agent stop everything, commit, and unmount for good; its report.
 
-    It runs as a unit on the machine: a connection that drops does it no harm. Raises SaveIncomplete if the
-    agent could not unmount, MachineLost if it does not answer.
+    It runs as a unit on the machine: a connection that drops does it no harm, and is made again. Raises
+    SaveIncomplete if the agent could not unmount, MachineLost if it does not answer any more.
     """
     save_id = f"save-{secrets.token_hex(4)}"
     argv = ["sudo", AGENT, "save", save_id, "--kind", "final"]
-    try:
-        host.run([*argv, "--grace", str(grace)] if grace is not None else argv, timeout=60.0)
-    except RemoteFailed as error:
-        raise MachineLost(f"the agent does not save: {error.message}") from error
-    end = follow(host, save_id, say)
+    told = 0
+    for attempt in range(FOLLOW_ATTEMPTS):
+        with closing(connect()) as host:
+            try:
+                # Asked again, a save that is at work or went well is left alone.
+                host.run([*argv, "--grace", f"{grace:.0f}"] if grace is not None else argv, timeout=60.0)
+                for event in follow(host, save_id, say, first=told):
+                    told += 1
+                    if event.get("end"):
+                        return _saved(event)
+            except (RemoteFailed, MachineLost) as error:
+                if attempt == FOLLOW_ATTEMPTS - 1:
+                    raise MachineLost(f"the agent does not save: {error}") from error
+                say(f"{error}; asking again")
+    raise AssertionError("unreachable")
+
+
+def _saved(end: dict[str, Any]) -> dict[str, Any]:
     if not end["ok"]:
         raise SaveIncomplete(
             f"the agent could not finish the save: {end.get('error')}",

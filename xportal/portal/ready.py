@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 
 from xportal.aws import catalogue, compute, network, tags
 from xportal.aws.records import Instance
@@ -11,7 +12,7 @@ from xportal.drive.lifecycle import Story
 from xportal.errors import MachineLost, Refused
 from xportal.machine.access import caller_cidr
 from xportal.portal.access import login_for
-from xportal.portal.agent import AgentStatus, agent_status, follow
+from xportal.portal.agent import AgentStatus, agent_status, boot_end
 from xportal.portal.money import machine_cost
 from xportal.remote import connect
 from xportal.spec import PortalSpec
@@ -28,13 +29,10 @@ def wait_ready(aws: Aws, machine: Instance, story: Story) -> tuple[AgentStatus, 
     began = time.monotonic()
     story.update(f"waiting for ssh on {machine.public_address}")
     try:
-        host = connect(login_for(aws, machine), deadline=began + CONNECT_SECONDS)
-        try:
+        with closing(connect(login_for(aws, machine), deadline=began + CONNECT_SECONDS)) as host:
             connected = time.monotonic()
-            end = follow(host, "boot", story.say)
+            end = boot_end(host, story.say)
             status = agent_status(host)
-        finally:
-            host.close()
         if not end["ok"]:
             raise MachineLost(f"{machine.id} could not open its drive: {end.get('error')}")
     except MachineLost as error:

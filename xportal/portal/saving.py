@@ -10,7 +10,7 @@ from xportal.drive.lifecycle import Saver, Story
 from xportal.errors import MachineLost
 from xportal.portal.access import login_for
 from xportal.portal.agent import final_save
-from xportal.remote import connect
+from xportal.remote import Host, connect
 
 CONNECT_SECONDS = 60.0
 
@@ -22,10 +22,10 @@ def saver(aws: Aws, story: Story, *, grace: float | None = None) -> Saver:
         if machine.state != "running":
             raise MachineLost(f"{machine.id} is still {machine.state}")
         story.update(f"saving {volume.id} on {machine.id}")
-        host = connect(login_for(aws, machine), deadline=time.monotonic() + CONNECT_SECONDS)
-        try:
-            final_save(host, story.say, grace=grace)
-        finally:
-            host.close()
+
+        def log_in() -> Host:
+            return connect(login_for(aws, machine), deadline=time.monotonic() + CONNECT_SECONDS)
+
+        final_save(log_in, story.say, grace=grace)
 
     return save
