@@ -1,23 +1,47 @@
 """The sandbox's cloud: EC2, SSM, IAM and STS answered on loopback, over a `Hardware`.
 
-    with Cloud(FileHardware(tmp_path)) as cloud:
-        ec2 = boto3.client("ec2", endpoint_url=cloud.endpoint_url, region_name="us-east-1", ...)
+with Cloud(FileHardware(tmp_path)) as cloud:
+    ec2 = boto3.client("ec2", endpoint_url=cloud.endpoint_url, region_name="us-east-1", ...)
 """
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from socket import socket
 from types import TracebackType
+from typing import Any
 
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import ec2_backends
+from moto.ssm.models import ssm_backends
+
+from xportal.errors import HardwareFailure
+from xportal.sandbox.api import instances, recovery
+from xportal.sandbox.api.admin import Admin
+from xportal.sandbox.api.backend import Ec2Backend
+from xportal.sandbox.api.calls import CallLog
+from xportal.sandbox.api.engine import Engine, Settings
+from xportal.sandbox.api.faults import Faults
+from xportal.sandbox.api.http import Listener, listen
+from xportal.sandbox.api.metadata import metadata_of
+from xportal.sandbox.api.parameters import SsmBackend
+from xportal.sandbox.api.store import StateFile, reset_backends
+from xportal.sandbox.api.wsgi import Application
 from xportal.sandbox.hardware import Hardware, Metadata, Serving
+
+HOST = "127.0.0.1"
+
+_one_at_a_time = threading.Lock()
 
 
 class Cloud:
     """One cloud; one at a time in a process, since moto keeps its backends in globals.
 
     `port` 0 takes a free one. With `state_file` the records survive `stop` and `start`:
-    written atomically at most a second after each change.
+    written atomically before a changing call is answered, and soon after other changes.
+    `settings` may be changed while the cloud runs.
     """
 
     def __init__(
@@ -26,27 +50,73 @@ class Cloud:
         *,
         port: int = 0,
         state_file: Path | None = None,
-        snapshot_seconds: float = 1.5,
+        settings: Settings | None = None,
     ) -> None:
         self.hardware = hardware
+        self.settings = settings or Settings()
+        self.faults = Faults()
+        self.calls = CallLog()
+        self._port = port
+        self._state_file = state_file
+        self._running = False
 
     @property
     def port(self) -> int:
         """The port asked for, or the one taken once started."""
-        raise NotImplementedError
+        return self._port
 
     @property
     def endpoint_url(self) -> str:
         """http://127.0.0.1:PORT"""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{HOST}:{self._port}"
 
     def start(self) -> None:
-        """Restore the state, reconcile it with the hardware, listen on 127.0.0.1, return when answering."""
-        raise NotImplementedError
+        """Restore the state, reconcile it with the hardware, answer on 127.0.0.1.
+
+        OSError when the port is taken; HardwareFailure when the state or the hardware is unusable.
+        """
+        if not _one_at_a_time.acquire(blocking=False):
+            raise HardwareFailure("a process can have one sandbox cloud at a time")
+        try:
+            listener = listen(HOST, self._port)
+            self._port = listener.getsockname()[1]
+            self._prepare()
+            admin = Admin(self._engine, self.faults, self.calls, self._describe)
+            self._listeners = [Listener(listener, self._application(admin))]
+            listener.close()
+        except BaseException:
+            _one_at_a_time.release()
+            raise
+        self._running = True
+
+    def _prepare(self) -> None:
+        """Records from the state file, and the hardware brought in line with them."""
+        self._engine = Engine(self.hardware, self.settings, self._changed)
+        self._state = StateFile(self._state_file, self._engine.lock)
+        reset_backends()
+        ec2_backends.backend, ssm_backends.backend = Ec2Backend, SsmBackend
+        Ec2Backend.engine, Ec2Backend.faults = self._engine, self.faults
+        self._state.restore()
+        self.hardware.connect(self)
+        recovery.reconcile(self._engine, _backends())
+
+    def _application(self, admin: Admin | None) -> Application:
+        return Application(self._engine, self.calls, self._state.flush, admin)
+
+    def _changed(self) -> None:
+        self._state.changed()
 
     def stop(self) -> None:
-        """Finish the work under way, write the state, stop listening. Machines go on. Idempotent."""
-        raise NotImplementedError
+        """Stop answering, finish the work under way, write the state. Machines go on. Idempotent."""
+        if not self._running:
+            return
+        self._running = False
+        for listener in self._listeners:
+            listener.close()
+        self._engine.stop()
+        self._state.stop()
+        reset_backends()
+        _one_at_a_time.release()
 
     def __enter__(self) -> Cloud:
         self.start()
@@ -59,12 +129,37 @@ class Cloud:
 
     def metadata(self, instance_id: str) -> Metadata:
         """What IMDS says to the machine now. KeyError for a machine the API does not know."""
-        raise NotImplementedError
+        with self._engine.lock:
+            return metadata_of(*_find(instance_id))
 
     def powered_off(self, instance_id: str) -> None:
         """Say that a machine stopped by itself, its disks flushed and released. Idempotent."""
-        raise NotImplementedError
+        with self._engine.changing():
+            try:
+                backend, instance = _find(instance_id)
+            except KeyError:
+                return
+            instances.powered_off(backend, instance)
 
     def serve(self, listener: socket) -> Serving:
         """Answer the EC2 API, without the admin routes, on a listening socket (one inside a machine)."""
-        raise NotImplementedError
+        serving = Listener(listener, self._application(None))
+        self._listeners.append(serving)
+        return serving
+
+    def _describe(self) -> dict[str, Any]:
+        return {"endpoint_url": self.endpoint_url, "account_id": DEFAULT_ACCOUNT_ID}
+
+
+def _backends() -> Iterator[Ec2Backend]:
+    for backend in list(ec2_backends[DEFAULT_ACCOUNT_ID].values()):
+        assert isinstance(backend, Ec2Backend)
+        yield backend
+
+
+def _find(instance_id: str) -> tuple[Ec2Backend, instances.Instance]:
+    for backend in _backends():
+        instance = instances.find_instance(backend, instance_id)
+        if instance is not None:
+            return backend, instance
+    raise KeyError(instance_id)

@@ -1,0 +1,160 @@
+"""The sandbox's own routes, JSON under /_xportal: status, faults, interruptions, the log of calls.
+
+They are answered on this computer's loopback only, never inside a machine, and only to
+requests that name it as their host (a web page cannot reach them through a name of its own).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import ec2_backends
+from werkzeug.wrappers import Request, Response
+
+from xportal.sandbox.api import instances
+from xportal.sandbox.api.backend import Ec2Backend
+from xportal.sandbox.api.calls import CallLog
+from xportal.sandbox.api.engine import Engine
+from xportal.sandbox.api.faults import CapacityFault, Faults
+from xportal.sandbox.api.interruption import interrupt
+
+ADMIN_PATH = "/_xportal/"
+Json = dict[str, Any]
+
+
+class WrongRequestError(Exception):
+    """The admin request is refused, with this status."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Admin:
+    """GET status, calls, faults; POST faults/capacity, interrupt, settings; DELETE faults, calls."""
+
+    def __init__(self, engine: Engine, faults: Faults, calls: CallLog, describe: Callable[[], Json]) -> None:
+        self._engine, self._faults, self._calls, self._describe = engine, faults, calls, describe
+        self._routes: dict[tuple[str, str], Callable[[Json], Json]] = {
+            ("GET", "status"): lambda _: self._status(),
+            ("GET", "calls"): lambda _: {"calls": calls.as_json()},
+            ("DELETE", "calls"): lambda _: _done(calls.clear),
+            ("GET", "faults"): lambda _: {"faults": faults.as_json()},
+            ("DELETE", "faults"): lambda _: _done(faults.clear),
+            ("POST", "faults/capacity"): self._add_capacity_fault,
+            ("POST", "interrupt"): self._interrupt,
+            ("POST", "settings"): self._change_settings,
+        }
+
+    def answer(self, request: Request) -> Response:
+        try:
+            body, status = self._route(request), 200
+        except WrongRequestError as refusal:
+            body, status = {"error": str(refusal)}, refusal.status
+        return Response(json.dumps(body, default=str), status=status, content_type="application/json")
+
+    def _route(self, request: Request) -> Json:
+        if request.host.rpartition(":")[0] not in ("127.0.0.1", "localhost"):
+            raise WrongRequestError(f"not for {request.host}", 403)
+        route = self._routes.get((request.method, request.path.removeprefix(ADMIN_PATH).rstrip("/")))
+        if route is None:
+            raise WrongRequestError(f"no such route: {request.method} {request.path}", 404)
+        try:
+            given = json.loads(request.data or b"{}")
+        except ValueError as error:
+            raise WrongRequestError(f"not JSON: {error}") from error
+        if not isinstance(given, dict):
+            raise WrongRequestError("the body is not a JSON object")
+        with self._engine.lock:
+            return route(given)
+
+    def _status(self) -> Json:
+        return {
+            **self._describe(),
+            "settings": vars(self._engine.settings),
+            "faults": self._faults.as_json(),
+            "instances": [_instance(backend, i) for backend in _backends() for i in instances.all_instances(backend)],
+            "volumes": [
+                {"id": v.id, "state": v.state, "gib": v.size, "zone": v.availability_zone, "tags": _tags(backend, v.id)}
+                for backend in _backends()
+                for v in backend.volumes.values()
+                if v.stored
+            ],
+            "snapshots": [
+                {
+                    "id": s.id,
+                    "state": s.status,
+                    "gib": s.volume_size,
+                    "started": s.start_time,
+                    "tags": _tags(backend, s.id),
+                }
+                for backend in _backends()
+                for s in backend.snapshots.values()
+                if s.owner_id == backend.account_id
+            ],
+        }
+
+    def _add_capacity_fault(self, given: Json) -> Json:
+        try:
+            fault = CapacityFault(**given)
+        except TypeError as error:
+            raise WrongRequestError(f"a capacity fault has type, zone, market and count: {error}") from error
+        self._faults.add_capacity(fault)
+        return {"faults": self._faults.as_json()}
+
+    def _interrupt(self, given: Json) -> Json:
+        for backend in _backends():
+            instance = instances.find_instance(backend, given.get("instance_id", ""))
+            if instance is None:
+                continue
+            if instance.state != "running":
+                raise WrongRequestError(f"{instance.id} is {instance.state}", 409)
+            notice = bool(given.get("notice", True))
+            seconds = float(given.get("notice_seconds", 120))
+            interrupt(backend, instance, seconds, notice=notice)
+            return {"instance_id": instance.id, "power_ends_at": instance.power_ends_at}
+        raise WrongRequestError(f"no instance {given.get('instance_id')}", 404)
+
+    def _change_settings(self, given: Json) -> Json:
+        settings = self._engine.settings
+        for name, value in given.items():
+            if not hasattr(settings, name) or not isinstance(value, (int, float)) or value < 0:
+                raise WrongRequestError(f"settings are seconds: {', '.join(vars(settings))}")
+        for name, value in given.items():
+            setattr(settings, name, float(value))
+        return {"settings": vars(settings)}
+
+
+def _done(work: Callable[[], None]) -> Json:
+    work()
+    return {}
+
+
+def _backends() -> Iterator[Ec2Backend]:
+    for backend in list(ec2_backends[DEFAULT_ACCOUNT_ID].values()):
+        assert isinstance(backend, Ec2Backend)
+        yield backend
+
+
+def _tags(backend: Ec2Backend, record_id: str) -> Json:
+    return dict(backend.tags.get(record_id, {}))
+
+
+def _instance(backend: Ec2Backend, instance: instances.Instance) -> Json:
+    return {
+        "id": instance.id,
+        "state": instance.state,
+        "type": instance.instance_type,
+        "zone": instance.availability_zone,
+        "region": backend.region_name,
+        "market": instance.lifecycle or "on-demand",
+        "public_ip": instance.public_ip,
+        "private_ip": instance.private_ip,
+        "launched": instance.launch_time,
+        "power_ends_at": instance.power_ends_at,
+        "volumes": {device: a.volume_id for device, a in instance.block_device_mapping.items()},
+        "tags": _tags(backend, instance.id),
+    }

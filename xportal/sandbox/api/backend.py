@@ -1,0 +1,62 @@
+"""One region of the sandbox's EC2: moto's backend with our records in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar
+
+from moto.ec2.models import EC2Backend
+from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
+
+from xportal.sandbox.api import images
+from xportal.sandbox.api.engine import Engine
+from xportal.sandbox.api.faults import Faults
+
+
+@dataclass
+class TokenUse:
+    """A ClientToken: the request it came with and what that made."""
+
+    fingerprint: str
+    ids: list[str]
+    used_at: datetime
+
+
+class Ec2Backend(EC2Backend):
+    """`engine` and `faults` are the running cloud's: moto's backends are globals, so one cloud at a time."""
+
+    engine: ClassVar[Engine]
+    faults: ClassVar[Faults]
+    volumes: dict[str, Any]
+    snapshots: dict[str, Any]
+    amis: dict[str, Any]
+    spot_instance_requests: dict[str, Any]
+    region_name: str
+    account_id: str
+
+    def __init__(self, region_name: str, account_id: str) -> None:
+        super().__init__(region_name, account_id)
+        self.launch_tokens: dict[str, TokenUse] = {}
+        self.volume_tokens: dict[str, TokenUse] = {}
+        images.install(self)
+
+    def _load_amis(self) -> None:
+        """moto's 1,301 images and their snapshots are not loaded: the sandbox has its own few."""
+
+    def describe_tags(self, filters: dict[str, list[str]] | None = None) -> list[dict[str, str]]:
+        """moto looks through every tag of the region for each record it shows: look those up directly."""
+        if filters and set(filters) == {"resource-id"} and len(filters["resource-id"]) == 1:
+            resource = filters["resource-id"][0]
+            if "*" not in resource and "?" not in resource:
+                kind = EC2_PREFIX_TO_RESOURCE.get(get_prefix(resource), "")
+                return [
+                    {"resource_id": resource, "key": key, "value": value, "resource_type": kind}
+                    for key, value in self.tags.get(resource, {}).items()
+                ]
+        return super().describe_tags(filters)
+
+    def forget(self, records: dict[str, Any], record_id: str) -> bool:
+        """Drop a record and its tags; False when it was gone."""
+        self.tags.pop(record_id, None)
+        return records.pop(record_id, None) is not None

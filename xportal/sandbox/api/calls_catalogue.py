@@ -1,0 +1,63 @@
+"""EC2 calls on what can be rented: types, zones, prices, images."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any
+
+from moto.core.responses import ActionResult
+from moto.ec2.models.instance_types import InstanceType
+
+from xportal.sandbox.api import spot
+from xportal.sandbox.api.calls_base import Calls
+from xportal.sandbox.api.filters import page
+
+TYPES_PAGE = 100
+
+
+class CatalogueCalls(Calls):
+    def describe_instance_types(self) -> Any:
+        """The answers never change and take moto a while to write: each is kept."""
+        question = json.dumps([self.region, self.given], sort_keys=True, default=str)
+        kept = _kept_answers()
+        if question not in kept:
+            kept[question] = self.serialized(self._instance_types())
+        status, headers, body = kept[question]
+        return status, dict(headers), body
+
+    def _instance_types(self) -> ActionResult:
+        given = self.given
+        filters = {f["Name"]: f.get("Values", []) for f in given.get("Filters", [])}
+        found: list[InstanceType] = self.backend.describe_instance_types(given.get("InstanceTypes", []), filters)
+        shown, token = page(
+            found, given, key=lambda t: str(t["InstanceType"]), default=TYPES_PAGE, limits=(5, TYPES_PAGE)
+        )
+        return ActionResult({"InstanceTypes": shown, "NextToken": token})
+
+    def describe_instance_type_offerings(self) -> ActionResult:
+        given = self.given
+        filters = {f["Name"]: f.get("Values", []) for f in given.get("Filters", [])}
+        found: list[dict[str, Any]] = self.backend.describe_instance_type_offerings(given.get("LocationType"), filters)
+        shown, token = page(
+            found, given, key=lambda offer: f"{offer['InstanceType']}/{offer['Location']}", default=1000
+        )
+        return ActionResult({"InstanceTypeOfferings": shown, "NextToken": token})
+
+    def describe_spot_price_history(self) -> ActionResult:
+        given = self.given
+        self.error_on_dryrun()
+        prices = spot.price_history(self.backend.region_name, given)
+        shown, token = page(
+            prices,
+            given,
+            key=lambda p: f"{p.instance_type}/{p.availability_zone}/{p.product_description}",
+            default=1000,
+            limits=(1, 1000),
+        )
+        return ActionResult({"SpotPriceHistory": shown, "NextToken": token})
+
+
+@lru_cache(maxsize=1)
+def _kept_answers() -> dict[str, Any]:
+    return {}

@@ -1,0 +1,51 @@
+"""EC2 as the sandbox answers it: our calls, moto's for the rest, a refusal where moto would only pretend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moto.core.common_types import TYPE_RESPONSE
+from moto.core.responses import ActionResult
+from moto.ec2.exceptions import FilterNotImplementedError
+from moto.ec2.responses import EC2Response
+
+from xportal.sandbox.api.calls_catalogue import CatalogueCalls
+from xportal.sandbox.api.calls_instances import InstanceCalls
+from xportal.sandbox.api.calls_network import NetworkCalls
+from xportal.sandbox.api.calls_volumes import VolumeCalls
+from xportal.sandbox.api.errors import ApiError, invalid_value
+
+# moto answers these from its records alone: no disk and no machine would follow.
+NOT_PROVIDED = frozenset((
+    "CancelSpotFleetRequests", "CopyImage", "CopySnapshot", "CreateFleet", "CreateImage", "CreateLaunchTemplate",
+    "CreateLaunchTemplateVersion", "CreateSnapshots", "ModifySnapshotTier", "ModifySpotFleetRequest",
+    "RebootInstances", "RegisterImage", "RequestSpotFleet", "RequestSpotInstances", "RestoreSnapshotTier",
+    "StartInstances",
+))  # fmt: skip
+
+
+class Ec2Response(CatalogueCalls, InstanceCalls, NetworkCalls, VolumeCalls, EC2Response):
+    """One request. Called under the API's lock."""
+
+    def call_action(self) -> TYPE_RESPONSE:
+        action = self._get_action()
+        try:
+            if action in NOT_PROVIDED:
+                raise ApiError("UnsupportedOperation", f"The sandbox does not provide {action}")
+            return super().call_action()
+        except FilterNotImplementedError as error:
+            return self.refused(invalid_value(f"The filter is invalid: {error}"))
+        except NotImplementedError as error:
+            return self.refused(ApiError("InvalidAction", f"The sandbox does not know the action {action}: {error}"))
+        except ApiError as error:
+            return self.refused(error)
+
+    def refused(self, error: ApiError) -> TYPE_RESPONSE:
+        """The answer to a refused request, outside moto's own handling."""
+        status, headers, body = self.serialized(ActionResult(error))
+        return status, headers, body
+
+    def serialized(self, action_result: ActionResult) -> TYPE_RESPONSE:
+        status, headers, body = super().serialized(action_result)
+        result: Any = action_result.result
+        return getattr(result, "http_status", status), headers, body

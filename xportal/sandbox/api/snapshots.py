@@ -1,0 +1,170 @@
+"""Snapshots: pending for a while, of a size that never changes, and the bytes in the hardware."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from moto.core.utils import utcnow
+from moto.ec2.models.core import TaggedEC2Resource
+from moto.ec2.utils import random_snapshot_id
+
+from xportal.errors import HardwareFailure
+from xportal.sandbox.api.errors import ApiError, not_found
+from xportal.sandbox.api.filters import Accessor
+
+if TYPE_CHECKING:
+    from xportal.sandbox.api.backend import Ec2Backend
+    from xportal.sandbox.api.images import Image
+    from xportal.sandbox.api.volumes import Volume
+
+
+class Snapshot(TaggedEC2Resource):
+    """`stored`: the hardware has its bytes (not so for images' and root volumes' snapshots)."""
+
+    def __init__(self, backend: Ec2Backend, volume_id: str, size_gib: int) -> None:
+        self.ec2_backend = backend
+        self.id = random_snapshot_id()
+        self.volume_id = volume_id
+        self.volume_size = size_gib
+        self.description = ""
+        self.owner_id: str = backend.account_id
+        self.owner_alias: str | None = None
+        self.start_time: datetime = utcnow()
+        self.completes_at: datetime | None = None  # None: its point in time is still being taken
+        self.outcome = "completed"  # or error
+        self.deletion_asked = False
+        self.encrypted = False
+        self.kms_key_id: str | None = None
+        self.storage_tier = "standard"
+        self.from_ami: str | None = None
+        self.stored = True
+        self.create_volume_permission_groups: set[str] = set()
+        self.create_volume_permission_userids: set[str] = set()
+
+    @classmethod
+    def of_image(cls, backend: Ec2Backend, image: Image) -> Snapshot:
+        """The public snapshot behind an image of the catalogue."""
+        snapshot = cls(backend, "vol-ffffffff", image.root_gib)
+        snapshot.id = image.root_snapshot_id
+        snapshot.owner_id = image.owner_id
+        snapshot.owner_alias = "amazon"
+        snapshot.description = f"Root of {image.id}"
+        snapshot.start_time = snapshot.completes_at = image.creation_date
+        snapshot.from_ami = image.id
+        snapshot.stored = False
+        snapshot.create_volume_permission_groups = {"all"}
+        return snapshot
+
+    @property
+    def snapshot_id(self) -> str:
+        return self.id
+
+    @property
+    def status(self) -> str:
+        """pending until its time has come, then its outcome. Needs no timer, so restarts do not matter."""
+        if self.completes_at is None or utcnow() < self.completes_at:
+            return "pending"
+        return self.outcome
+
+    @property
+    def state(self) -> str:
+        return self.status
+
+    @property
+    def progress(self) -> str:
+        if self.completes_at is None:
+            return "0%"
+        whole = (self.completes_at - self.start_time).total_seconds()
+        gone = (utcnow() - self.start_time).total_seconds()
+        return "100%" if gone >= whole else f"{max(0, min(99, int(100 * gone / whole)))}%"
+
+
+FILTERS: Mapping[str, Accessor] = {
+    "description": lambda s: s.description,
+    "encrypted": lambda s: s.encrypted,
+    "owner-alias": lambda s: s.owner_alias,
+    "owner-id": lambda s: s.owner_id,
+    "progress": lambda s: s.progress,
+    "snapshot-id": lambda s: s.id,
+    "start-time": lambda s: s.start_time,
+    "status": lambda s: s.status,
+    "storage-tier": lambda s: s.storage_tier,
+    "volume-id": lambda s: s.volume_id,
+    "volume-size": lambda s: s.volume_size,
+}
+
+
+def get_snapshot(backend: Ec2Backend, snapshot_id: str) -> Snapshot:
+    if not snapshot_id.startswith("snap-"):
+        raise ApiError("InvalidSnapshotID.Malformed", f"Value ({snapshot_id}) for parameter snapshotId is invalid.")
+    snapshot = backend.snapshots.get(snapshot_id)
+    if not isinstance(snapshot, Snapshot):
+        raise not_found("InvalidSnapshot", snapshot_id)
+    return snapshot
+
+
+def get_usable(backend: Ec2Backend, snapshot_id: str) -> Snapshot:
+    """A snapshot that a volume can be made from."""
+    snapshot = get_snapshot(backend, snapshot_id)
+    if snapshot.status != "completed":
+        raise ApiError("IncorrectState", f"Snapshot is in invalid state - {snapshot.status}")
+    return snapshot
+
+
+def owned_by(backend: Ec2Backend, owners: list[str]) -> list[Snapshot]:
+    """Those of the owners named (`self`, `amazon`, account ids); without owners everybody's."""
+    everything: list[Snapshot] = list(backend.snapshots.values())
+    wanted = {backend.account_id if owner == "self" else owner for owner in owners}
+    return [s for s in everything if not wanted or s.owner_id in wanted or s.owner_alias in wanted]
+
+
+def create_snapshot(backend: Ec2Backend, volume: Volume, description: str, tags: dict[str, str]) -> Snapshot:
+    """The point in time is fixed when this returns; `pending` for as long as the settings say."""
+    if volume.state not in ("available", "in-use"):
+        raise ApiError("IncorrectState", f"Volume '{volume.id}' is in state '{volume.state}'")
+    engine = backend.engine
+    snapshot = Snapshot(backend, volume.id, volume.size)
+    snapshot.description = description
+    snapshot.encrypted = volume.encrypted
+    snapshot.kms_key_id = volume.kms_key_id
+    snapshot.stored = volume.stored
+    backend.snapshots[snapshot.id] = snapshot
+    snapshot.add_tags(tags)
+    try:
+        if snapshot.stored:
+            engine.call(volume.id, lambda: engine.hardware.create_snapshot(snapshot.id, volume.id))
+    except HardwareFailure as error:
+        backend.forget(backend.snapshots, snapshot.id)
+        raise ApiError("InternalError", f"The sandbox could not take the snapshot: {error}", 500) from error
+    snapshot.completes_at = snapshot.start_time + timedelta(seconds=engine.settings.snapshot_seconds)
+    return snapshot
+
+
+def delete_snapshot(backend: Ec2Backend, snapshot: Snapshot) -> None:
+    """At once when completed; a pending one is deleted when it completes, as AWS does it."""
+    if snapshot.from_ami:
+        raise ApiError(
+            "InvalidSnapshot.InUse", f"The snapshot {snapshot.id} is currently in use by {snapshot.from_ami}"
+        )
+    snapshot.deletion_asked = True
+    if snapshot.status == "pending" and snapshot.completes_at is not None:
+        left = (snapshot.completes_at - utcnow()).total_seconds()
+        backend.engine.later(left, lambda: _remove(backend, snapshot))
+        return
+    _remove(backend, snapshot)
+
+
+def resume(backend: Ec2Backend) -> None:
+    """After a restart: drop what never got its bytes, and go on with deletions that were waiting."""
+    for snapshot in owned_by(backend, ["self"]):
+        if snapshot.completes_at is None:
+            backend.forget(backend.snapshots, snapshot.id)
+        elif snapshot.deletion_asked:
+            delete_snapshot(backend, snapshot)
+
+
+def _remove(backend: Ec2Backend, snapshot: Snapshot) -> None:
+    if backend.forget(backend.snapshots, snapshot.id) and snapshot.stored:
+        backend.engine.submit(snapshot.id, lambda: backend.engine.hardware.delete_snapshot(snapshot.id))

@@ -1,0 +1,163 @@
+"""From an HTTP request to a service of the API and back: credentials, routing, error documents, the call log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape
+
+from botocore.model import OperationNotFoundError
+from moto.core.request import Request
+from moto.core.responses import BaseResponse
+from moto.core.utils import utcnow
+from moto.ec2.models import ec2_backends
+from moto.iam.models import get_account_id_from
+from moto.iam.responses import IamResponse
+from moto.sts.responses import TokenResponse
+from werkzeug.wrappers import Response
+
+from xportal.sandbox.api.admin import ADMIN_PATH, Admin
+from xportal.sandbox.api.calls import Call, CallLog, plain
+from xportal.sandbox.api.connect import ConnectResponse
+from xportal.sandbox.api.engine import Engine
+from xportal.sandbox.api.parameters import SsmResponse
+from xportal.sandbox.api.responses import Ec2Response
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+log = logging.getLogger(__name__)
+
+SERVICES: dict[str, type[BaseResponse]] = {
+    "ec2": Ec2Response,
+    "ec2-instance-connect": ConnectResponse,
+    "iam": IamResponse,
+    "ssm": SsmResponse,
+    "sts": TokenResponse,
+}
+READING = ("Describe", "Get", "List")
+
+
+class ApiRequest(Request):
+    """moto's request, with werkzeug's server adding the Date header."""
+
+    from_wsgi_server = True
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Whom the request is for, from the credential scope of its signature."""
+
+    service: str
+    region: str
+    access_key: str
+
+
+class RefusedError(Exception):
+    """The request does not get as far as its service."""
+
+    def __init__(self, code: str, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.code, self.message, self.status = code, message, status
+
+
+class Application:
+    """The WSGI application. With `admin` it answers the admin routes too; a machine's listener has none."""
+
+    def __init__(self, engine: Engine, calls: CallLog, on_change: Callable[[], None], admin: Admin | None) -> None:
+        self._engine = engine
+        self._calls = calls
+        self._on_change = on_change
+        self._admin = admin
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        request = ApiRequest(environ)
+        if self._admin and request.path.startswith(ADMIN_PATH):
+            return self._admin.answer(request)(environ, start_response)
+        return self._answer(request)(environ, start_response)
+
+    def _answer(self, request: ApiRequest) -> Response:
+        service = "ec2"
+        try:
+            scope = _scope(request)
+            service = scope.service
+            return self._serve(request, scope)
+        except RefusedError as refusal:
+            return _error(service, refusal.code, refusal.message, refusal.status)
+        except Exception as error:
+            log.exception("the API failed")
+            return _error(service, "InternalError", f"The sandbox failed: {error!r}", 500)
+
+    def _serve(self, request: ApiRequest, scope: Scope) -> Response:
+        handler = SERVICES[scope.service]()
+        try:
+            handler.setup_class(request, request.raw_url, request.headers)
+        except OperationNotFoundError as error:
+            raise RefusedError("InvalidAction", f"The action is not valid for this web service: {error}") from error
+        except (ValueError, KeyError) as error:
+            raise RefusedError("MalformedQueryString", f"The request cannot be read: {error!r}") from error
+        operation = handler._get_action() or "?"
+        try:
+            with self._engine.lock:
+                status, headers, body = handler.call_action()
+        except NotImplementedError as error:
+            raise RefusedError("InvalidAction", f"The sandbox does not provide {operation}: {error}") from error
+        if not operation.startswith(READING):
+            self._on_change()
+        data = body if isinstance(body, bytes) else str(body).encode()
+        self._calls.add(_call(handler, scope, operation, int(status), data))
+        kept = {name: value for name, value in headers.items() if name.lower() != "status"}
+        return Response(data, status=int(status), headers=kept)
+
+
+def _scope(request: ApiRequest) -> Scope:
+    """Read the Authorization header. Signatures are not checked: the sandbox knows no secret keys."""
+    header = request.headers.get("Authorization", "")
+    match = re.search(r"Credential=([^/\s]+)/\d{8}/([^/\s]+)/([^/\s]+)/aws4_request", header)
+    if not match:
+        if request.headers.get("X-Amz-Target"):
+            raise RefusedError("MissingAuthenticationToken", "Missing Authentication Token", 403)
+        raise RefusedError("AuthFailure", "AWS was not able to validate the provided access credentials", 401)
+    access_key, region, service = match.groups()
+    if service not in SERVICES:
+        raise RefusedError("InvalidAction", f"The sandbox does not provide the service {service}")
+    if region not in ec2_backends[get_account_id_from(access_key)]:
+        raise RefusedError("AuthFailure", f"Credential should be scoped to a valid region, not '{region}'.", 401)
+    return Scope(service, region, access_key)
+
+
+def _call(handler: BaseResponse, scope: Scope, operation: str, status: int, body: bytes) -> Call:
+    if handler.automated_parameter_parsing:
+        parameters: Any = handler.params
+    else:
+        parameters = json.loads(handler.body or "{}")
+    code = re.search(rb"<Code>([^<]+)</Code>|\"__type\": *\"([^\"]+)\"", body) if status >= 400 else None
+    return Call(
+        time=utcnow().isoformat(timespec="milliseconds") + "Z",
+        service=scope.service,
+        region=scope.region,
+        operation=operation,
+        parameters=plain(parameters),
+        status=status,
+        error=(code[1] or code[2]).decode() if code else None,
+    )
+
+
+def _error(service: str, code: str, message: str, status: int) -> Response:
+    """An error document in the service's own protocol."""
+    request_id = str(uuid.uuid4())
+    if service in ("ssm", "ec2-instance-connect"):
+        body = json.dumps({"__type": code, "message": message})
+        return Response(body, status=status, content_type="application/x-amz-json-1.1")
+    inner = f"<Code>{escape(code)}</Code><Message>{escape(message)}</Message>"
+    if service == "ec2":
+        body = f"<Response><Errors><Error>{inner}</Error></Errors><RequestID>{request_id}</RequestID></Response>"
+    else:
+        inner = f"<Error><Type>Sender</Type>{inner}</Error>"
+        body = f"<ErrorResponse>{inner}<RequestId>{request_id}</RequestId></ErrorResponse>"
+    return Response(f'<?xml version="1.0" encoding="UTF-8"?>{body}', status=status, content_type="text/xml")
