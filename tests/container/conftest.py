@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.container import sshd
+from tests.container import dockerd, sshd
+from xportal.container import Engine
 from xportal.remote import FabricHost, Login, connect
 
 
@@ -50,3 +52,28 @@ def bin_dir(login: Login) -> Iterator[Path]:
     yield directory
     for path in directory.iterdir():
         path.unlink()
+
+
+@pytest.fixture(scope="session")
+def second_docker() -> Iterator[str]:
+    """The URL of a Docker daemon other than this computer's."""
+    # not below pytest's base directory: a daemon's socket path has at most 107 characters
+    with dockerd.running(Path(tempfile.mkdtemp(prefix="xportal-dockerd-"))) as url:
+        yield url
+
+
+@pytest.fixture
+def second_engine(host: FabricHost, bin_dir: Path, second_docker: str) -> Iterator[Engine]:
+    """The second daemon as a portal's machine has it: over ssh."""
+    program = shutil.which("docker")
+    (bin_dir / "docker").write_text(f'#!/bin/sh\nexec {program} --host {second_docker} "$@"\n')
+    (bin_dir / "docker").chmod(0o755)
+    with host.docker() as client:
+        yield Engine(client, "demo")
+
+
+@pytest.fixture
+def engine(host: FabricHost) -> Iterator[Engine]:
+    """This computer's daemon as a portal's machine has it: over ssh, with networks."""
+    with host.docker() as client:
+        yield Engine(client, "demo")

@@ -1,0 +1,382 @@
+"""Commands on containers and images: the portal first, then as `docker` has it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xportal.cli.docker_like import DockerLike
+from xportal.cli.options import Context, with_common_options
+from xportal.errors import UsageError
+
+if TYPE_CHECKING:
+    from xportal.container import Engine, Following, Output, Progress, RunOptions
+    from xportal.portal.access import OpenPortal
+
+Portal = Annotated[str, typer.Argument(metavar="PORTAL", help="The portal whose machine it is.")]
+Name = Annotated[str, typer.Argument(metavar="CONTAINER", help="The container's name or id.")]
+Names = Annotated[list[str], typer.Argument(metavar="CONTAINER...", help="Names or ids.")]
+Command = Annotated[
+    list[str] | None, typer.Argument(metavar="COMMAND", help="After `--` or without: all that follows is its own.")
+]
+Env = Annotated[list[str] | None, typer.Option("-e", "--env", metavar="NAME[=VALUE]", help="May be repeated.")]
+Workdir = Annotated[str | None, typer.Option("-w", "--workdir", metavar="PATH", help="Where the command starts.")]
+User = Annotated[str | None, typer.Option("-u", "--user", metavar="NAME", help="Who runs it.")]
+Interactive = Annotated[bool, typer.Option("-i", "--interactive", help="Our stdin becomes the command's.")]
+Tty = Annotated[bool, typer.Option("-t", "--tty", help="With a terminal.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands of this module."""
+    for command in (run, exec_, logs, ps, stop, rm, push, build):
+        name = command.__name__.rstrip("_")
+        cls = DockerLike if command in (run, exec_) else None
+        app.command(name, cls=cls, rich_help_panel="Containers")(with_common_options(command))
+
+
+def run(
+    ctx: Context,
+    portal: Portal,
+    image: Annotated[str, typer.Argument(metavar="IMAGE")],
+    command: Command = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="The container's name.")] = None,
+    env: Env = None,
+    publish: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--publish", metavar="[PORT:]PORT", help="A port, bound to the machine's loopback."),
+    ] = None,
+    volume: Annotated[
+        list[str] | None,
+        typer.Option("-v", "--volume", metavar="SOURCE:PATH", help="A directory under /v1, or a named volume."),
+    ] = None,
+    workdir: Workdir = None,
+    user: User = None,
+    shm_size: Annotated[str | None, typer.Option("--shm-size", metavar="SIZE", help="Of /dev/shm, as in 8g.")] = None,
+    ipc: Annotated[str | None, typer.Option("--ipc", metavar="MODE", help="host shares the machine's.")] = None,
+    ulimit: Annotated[
+        list[str] | None, typer.Option("--ulimit", metavar="NAME=SOFT[:HARD]", help="May be repeated.")
+    ] = None,
+    memory: Annotated[str | None, typer.Option("-m", "--memory", metavar="SIZE", help="The most it may use.")] = None,
+    entrypoint: Annotated[str | None, typer.Option("--entrypoint", metavar="PROGRAM")] = None,
+    restart: Annotated[
+        str | None, typer.Option("--restart", metavar="POLICY", help="no, always, unless-stopped, on-failure[:N].")
+    ] = None,
+    network: Annotated[str | None, typer.Option("--network", metavar="NAME")] = None,
+    label: Annotated[list[str] | None, typer.Option("-l", "--label", metavar="NAME[=VALUE]")] = None,
+    init: Annotated[bool, typer.Option("--init/--no-init", help="A PID 1 that passes signals on.")] = True,
+    gpu: Annotated[bool, typer.Option("--gpu/--no-gpu", help="The machine's GPUs, whenever it has some.")] = True,
+    remove: Annotated[bool, typer.Option("--rm", help="Remove it when it ends.")] = False,
+    detach: Annotated[bool, typer.Option("-d", "--detach", help="In the background: so it is anyway.")] = False,
+    attach: Annotated[
+        bool, typer.Option("-a", "--attach", "--follow", help="Show its output; its exit status is ours.")
+    ] = False,
+    interactive: Interactive = False,
+    tty: Tty = False,
+) -> None:
+    """Run a container, in the background unless told otherwise."""
+    from xportal.container import RunOptions
+
+    attach = attach or (interactive and not detach)
+    if attach and detach:
+        raise UsageError("--detach and --attach exclude each other", hint="give one of them")
+    options = RunOptions(
+        image=image,
+        command=tuple(command or ()),
+        name=name,
+        env=tuple(env or ()),
+        ports=tuple(publish or ()),
+        mounts=tuple(volume or ()),
+        workdir=workdir,
+        user=user,
+        shm_size=shm_size,
+        ipc=ipc,
+        ulimits=tuple(ulimit or ()),
+        memory=memory,
+        entrypoint=entrypoint,
+        restart=restart,
+        network=network,
+        labels=tuple(label or ()),
+        init=init,
+        gpu=gpu,
+        remove=remove,
+        interactive=interactive,
+        tty=tty,
+    )
+    if attach and tty:
+        _run_on_terminal(ctx, portal, options)
+    elif attach:
+        _run_attached(ctx, portal, options)
+    else:
+        _run_detached(ctx, portal, options)
+
+
+def exec_(
+    ctx: Context,
+    portal: Portal,
+    container: Name,
+    command: Command = None,
+    env: Env = None,
+    workdir: Workdir = None,
+    user: User = None,
+    interactive: Interactive = False,
+    tty: Tty = False,
+) -> None:
+    """Run a command in a container that runs; its exit status is ours."""
+    from xportal.container import execute, get_running, interactive_argv
+
+    if not command:
+        raise UsageError("exec needs a command", hint=f"xportal exec {portal} {container} -- COMMAND")
+    common: dict[str, Any] = {"env": tuple(env or ()), "workdir": workdir, "user": user}
+    if tty:
+        _check_terminal()
+        with _opened(ctx, portal) as (opened, engine):
+            get_running(engine, container)
+        _become(opened, interactive_argv(container, command, stdin=interactive, **common))
+    sink = _Sink(ctx)
+    with _opened(ctx, portal) as (_, engine):
+        stdin = sys.stdin.buffer if interactive else None
+        status = execute(engine, container, command, sink.write, stdin=stdin, **common)
+    sink.answer(container=container, status=status)
+    raise typer.Exit(status)
+
+
+def logs(
+    ctx: Context,
+    portal: Portal,
+    container: Name,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as it writes.")] = False,
+    tail: Annotated[
+        int | None, typer.Option("-n", "--tail", metavar="LINES", help="The last lines alone.", min=0)
+    ] = None,
+) -> None:
+    """Show what a container wrote: its stdout on ours, its stderr on ours; a JSON object a line with --json."""
+    from xportal.container import output_lines, read_logs
+
+    with _opened(ctx, portal) as (_, engine):
+        outputs = read_logs(engine, container, follow=follow, tail=tail)
+        if ctx.json:
+            for line in output_lines(outputs):
+                ctx.console.answer(json.dumps(asdict(line)))
+                sys.stdout.flush()
+        else:
+            for output in outputs:
+                _write(output)
+
+
+def ps(
+    ctx: Context,
+    portal: Portal,
+    all_: Annotated[bool, typer.Option("-a", "--all", help="Stopped ones too.")] = False,
+) -> None:
+    """List the containers that run."""
+    from xportal.container import list_containers
+
+    with _opened(ctx, portal) as (opened, engine):
+        containers = list_containers(engine, stopped=True)
+        gpu = opened.status.gpu or "yes"
+    shown = [c for c in containers if all_ or c.running]
+    if ctx.json:
+        ctx.console.answer_json([{**asdict(c), "gpu": gpu if c.gpu else None} for c in shown])
+        return
+    rows = [(c.name, c.image, c.status, ", ".join(c.ports), gpu if c.gpu else "") for c in shown]
+    ctx.console.table(("NAME", "IMAGE", "STATUS", "PORTS", "GPU"), rows)
+    if hidden := len(containers) - len(shown):
+        ctx.console.say(f"{hidden} stopped: xportal ps {portal} -a")
+
+
+def stop(
+    ctx: Context,
+    portal: Portal,
+    containers: Names,
+    grace: Annotated[
+        int | None, typer.Option("-t", "--time", metavar="SECONDS", help="Between SIGTERM and SIGKILL.", min=0)
+    ] = None,
+) -> None:
+    """Stop containers: SIGTERM, then SIGKILL."""
+    from xportal.container import stop as stop_container
+
+    _each(ctx, portal, containers, "stopped", lambda engine, name: stop_container(engine, name, grace=grace))
+
+
+def rm(
+    ctx: Context,
+    portal: Portal,
+    containers: Names,
+    force: Annotated[bool, typer.Option("-f", "--force", help="Running ones too.")] = False,
+    volumes: Annotated[bool, typer.Option("-v", "--volumes", help="With their anonymous volumes.")] = False,
+) -> None:
+    """Remove containers, and what they wrote to their own layer."""
+    from xportal.container import remove
+
+    _each(ctx, portal, containers, "removed", lambda engine, name: remove(engine, name, force=force, volumes=volumes))
+
+
+def push(
+    ctx: Context, portal: Portal, image: Annotated[str, typer.Argument(metavar="IMAGE", help="In the Docker here.")]
+) -> None:
+    """Bring an image from the Docker of this computer to the machine, without the layers it has."""
+    from xportal.container import local_docker
+    from xportal.container import push as push_image
+
+    with local_docker() as local, _opened(ctx, portal) as (_, engine), ctx.console.waiting(f"pushing {image}"):
+        pushed = push_image(engine, local, image, _progress(ctx, image))
+    if ctx.json:
+        ctx.console.answer_json(asdict(pushed))
+    elif pushed.sent_layers or pushed.sent_bytes:
+        ctx.console.answer(
+            f"{image}: sent {pushed.sent_bytes / 1e6:.1f} MB ({pushed.sent_layers} layers), "
+            f"spared {pushed.skipped_bytes / 1e6:.1f} MB ({pushed.skipped_layers} layers)"
+        )
+    else:
+        ctx.console.answer(f"{image}: is there already")
+
+
+def build(
+    ctx: Context,
+    portal: Portal,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="With a Dockerfile; .dockerignore is honoured.")],
+    tag: Annotated[str | None, typer.Option("-t", "--tag", metavar="NAME", help="The image's name.")] = None,
+    file: Annotated[str | None, typer.Option("-f", "--file", metavar="FILE", help="Another Dockerfile.")] = None,
+    build_arg: Annotated[list[str] | None, typer.Option("--build-arg", metavar="NAME=VALUE")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Every step anew.")] = False,
+    network: Annotated[str | None, typer.Option("--network", metavar="NAME")] = None,
+) -> None:
+    """Build an image on the machine from a directory here."""
+    from xportal.container import build as build_image
+
+    arguments = dict(item.partition("=")[::2] for item in build_arg or ())
+    with _opened(ctx, portal) as (_, engine):
+        built = build_image(
+            engine,
+            directory,
+            ctx.console.say,
+            tag=tag,
+            file=file,
+            build_args=arguments,
+            no_cache=no_cache,
+            network=network,
+        )
+    if ctx.json:
+        ctx.console.answer_json(asdict(built))
+    else:
+        ctx.console.answer(tag or built.image_id)
+
+
+def _run_detached(ctx: Context, portal: str, options: RunOptions) -> None:
+    from xportal.container import run as run_container
+
+    with _opened(ctx, portal) as (_, engine):
+        started = run_container(engine, options, ctx.console.update)
+    if ctx.json:
+        ctx.console.answer_json(asdict(started))
+    else:
+        ctx.console.answer(started.name)
+
+
+def _run_attached(ctx: Context, portal: str, options: RunOptions) -> None:
+    from xportal.container import run_attached
+
+    sink = _Sink(ctx)
+    with _opened(ctx, portal) as (_, engine):
+        following: Following = run_attached(engine, options, ctx.console.update)
+        try:
+            for output in following.outputs(sys.stdin.buffer if options.interactive else None):
+                sink.write(output)
+            status = following.status()
+        finally:
+            following.close()
+    sink.answer(**asdict(following.started), status=status)
+    raise typer.Exit(status)
+
+
+def _run_on_terminal(ctx: Context, portal: str, options: RunOptions) -> None:
+    from xportal.container import create
+
+    _check_terminal()
+    with _opened(ctx, portal) as (opened, engine):
+        container = create(engine, options, ctx.console.update)
+    given = ["--attach", *(["--interactive"] if options.interactive else [])]
+    _become(opened, ["docker", "start", *given, container.name])
+
+
+def _each(ctx: Context, portal: str, names: list[str], done: str, act: Callable[[Engine, str], None]) -> None:
+    """Do it to one container after the other; the first that fails ends it."""
+    with _opened(ctx, portal) as (_, engine):
+        for name in names:
+            act(engine, name)
+            if not ctx.json:
+                ctx.console.answer(name)
+    if ctx.json:
+        ctx.console.answer_json([{"container": name, done: True} for name in names])
+
+
+@contextmanager
+def _opened(ctx: Context, portal: str) -> Iterator[tuple[OpenPortal, Engine]]:
+    """The portal's machine and its Docker. Raises PortalNotUp, MachineLost, DockerFailed."""
+    from xportal.container import Engine
+    from xportal.portal.access import open_portal
+
+    with open_portal(ctx.aws, portal) as opened, opened.host.docker() as client:
+        durable = (*(drive.mount for drive in opened.status.drives), f"/home/{opened.login.user}")
+        yield opened, Engine(client, portal, gpu=opened.gpu, durable=durable)
+
+
+def _check_terminal() -> None:
+    if not sys.stdin.isatty():
+        raise UsageError("--tty needs a terminal, and stdin is none", hint="leave -t out; -i alone takes a pipe")
+
+
+def _become(opened: OpenPortal, argv: list[str]) -> None:
+    """Replace this process by the system's ssh: nothing stands between the terminal and the container."""
+    from xportal.remote import ssh_argv
+
+    ssh = ssh_argv(opened.login, argv, tty=True)
+    sys.stdout.flush()
+    os.execvp(ssh[0], ssh)
+
+
+class _Sink:
+    """Where a command's output goes: our own streams as it comes, or one JSON object at its end."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._kept: dict[int, bytearray] = {1: bytearray(), 2: bytearray()}
+
+    def write(self, output: Output) -> None:
+        """Take what the command wrote."""
+        if self._ctx.json:
+            self._kept[output.stream] += output.data
+        else:
+            _write(output)
+
+    def answer(self, **facts: object) -> None:
+        """The command has ended."""
+        if self._ctx.json:
+            texts = {"stdout": self._kept[1].decode(errors="replace"), "stderr": self._kept[2].decode(errors="replace")}
+            self._ctx.console.answer_json({**facts, **texts})
+
+
+def _write(output: Output) -> None:
+    """Bytes as they are, to the stream they were written to."""
+    stream = (sys.stdout if output.stream == 1 else sys.stderr).buffer
+    stream.write(output.data)
+    stream.flush()
+
+
+def _progress(ctx: Context, image: str) -> Callable[[Progress], None]:
+    """Tell of a push by the percent on a terminal, in tens elsewhere: each change is a line there."""
+    grain = 1 if sys.stderr.isatty() else 25
+
+    def tell(progress: Progress) -> None:
+        percent = 100 * progress.done // max(1, progress.total) // grain * grain
+        ctx.console.update(f"{progress.step} {image}: {percent}% of {progress.total / 1e6:.0f} MB")
+
+    return tell

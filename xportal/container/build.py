@@ -1,0 +1,91 @@
+"""Build an image on the machine from a directory of this computer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xportal.container.engine import Engine, docker_errors
+from xportal.errors import DockerFailed, UsageError
+
+_BUILT = re.compile(r"Successfully built ([0-9a-f]+)")
+
+
+@dataclass(frozen=True)
+class Built:
+    """An image that was built on the machine."""
+
+    image_id: str
+    tag: str | None
+
+
+def build(
+    engine: Engine,
+    directory: Path,
+    say: Callable[[str], None],
+    *,
+    tag: str | None = None,
+    file: str | None = None,
+    build_args: Mapping[str, str] | None = None,
+    no_cache: bool = False,
+    network: str | None = None,
+) -> Built:
+    """Send `directory`, less what its .dockerignore names, and build it; `say` gets the build's log by lines.
+
+    `file` is the Dockerfile, as `docker build -f` has it. Raises UsageError if there is nothing to build,
+    DockerFailed with the step that failed.
+    """
+    dockerfile = _check_context(directory, file)
+    with docker_errors(f"the build of {directory}"):
+        events = engine.client.api.build(
+            path=str(directory),
+            dockerfile=dockerfile,
+            tag=tag,
+            buildargs=dict(build_args or {}),
+            nocache=no_cache,
+            network_mode=network,
+            rm=True,
+            decode=True,
+            use_config_proxy=False,  # the proxy of this computer is none for the machine
+        )
+        image_id = _follow(engine, directory, events, say)
+        image = engine.client.images.get(image_id)
+    return Built(str(image.id), tag)
+
+
+def _check_context(directory: Path, file: str | None) -> str | None:
+    """The Dockerfile as the docker package wants it."""
+    if not directory.is_dir():
+        raise UsageError(f"{directory} is not a directory", hint="xportal build PORTAL DIR, with a Dockerfile in DIR")
+    dockerfile = directory / "Dockerfile" if file is None else Path(file)
+    if not dockerfile.is_file():
+        raise UsageError(f"there is no {dockerfile}", hint="-f FILE names another Dockerfile")
+    return None if file is None else str(dockerfile.resolve())
+
+
+def _follow(engine: Engine, directory: Path, events: Any, say: Callable[[str], None]) -> str:
+    image_id = ""
+    for event in events:
+        if "error" in event:
+            raise _failure(engine, directory, str(event["error"]).strip())
+        for line in str(event.get("stream", "")).splitlines():
+            if line.strip():
+                say(line.rstrip())
+            if built := _BUILT.match(line):
+                image_id = built.group(1)
+        image_id = (event.get("aux") or {}).get("ID", image_id)
+    if not image_id:
+        raise DockerFailed(f"the build of {directory} ended without an image")
+    return image_id
+
+
+def _failure(engine: Engine, directory: Path, said: str) -> DockerFailed:
+    hint = ""
+    if "BuildKit" in said:
+        hint = f"the machine builds without BuildKit: build here, then xportal push {engine.portal} IMAGE"
+    elif "pull access denied" in said or "manifest" in said or "lookup" in said or "registry" in said:
+        hint = f"the machine cannot pull the base image: xportal push {engine.portal} BASE brings it from here"
+    return DockerFailed(f"the build of {directory} failed: {said}", hint=hint)

@@ -1,0 +1,100 @@
+"""The containers of a portal's machine: what they are, what they wrote, an end to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from xportal.container.engine import Engine, docker_errors, get_container
+from xportal.container.streams import Output, outputs
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container as `ps` lists it. `ports` as Docker writes them; `gpu`: it has the machine's GPUs now."""
+
+    name: str
+    id: str
+    image: str
+    status: str  # Docker's words: "Up 3 minutes", "Exited (0) 2 hours ago"
+    running: bool
+    ports: tuple[str, ...]
+    gpu: bool
+
+
+def list_containers(engine: Engine, *, stopped: bool) -> list[Container]:
+    """Running containers, and stopped ones too if asked for, newest first."""
+    from docker.errors import NotFound
+
+    found = []
+    with docker_errors("the list of containers"):
+        for listed in engine.client.api.containers(all=stopped):
+            try:
+                inspected = engine.client.api.inspect_container(listed["Id"])
+            except NotFound:
+                continue  # removed in between
+            found.append(_container(listed, inspected))
+    return found
+
+
+def read_logs(engine: Engine, name: str, *, follow: bool, tail: int | None = None) -> Iterator[Output]:
+    """What a container wrote, the last `tail` lines or all, and with `follow` what it goes on to write.
+
+    Raises NoSuchContainer before the first output.
+    """
+    container = get_container(engine, name)
+    params = {"stdout": 1, "stderr": 1, "follow": int(follow), "tail": "all" if tail is None else str(tail)}
+    with docker_errors(f'the logs of "{name}"'):
+        response = engine.request("GET", f"containers/{container.id}/logs", params=params)
+    return outputs(response, tty=container.attrs["Config"]["Tty"])
+
+
+def stop(engine: Engine, name: str, *, grace: int | None = None) -> None:
+    """SIGTERM, and SIGKILL after `grace` seconds (None: the container's own, 10 by default). Idempotent."""
+    container = get_container(engine, name)
+    with docker_errors(f'container "{name}" did not stop'):
+        if grace is None:
+            container.stop()
+        else:
+            container.stop(timeout=grace)
+
+
+def remove(engine: Engine, name: str, *, force: bool = False, volumes: bool = False) -> None:
+    """Delete a stopped container, a running one with `force`; its anonymous volumes too with `volumes`.
+
+    Raises NoSuchContainer, ContainerConflict if it runs.
+    """
+    container = get_container(engine, name)
+    hint = f"xportal stop {engine.portal} {name} first, or rm -f"
+    with docker_errors(f'container "{name}" was not removed', conflict_hint=hint):
+        container.remove(force=force, v=volumes)
+
+
+def _container(listed: dict[str, Any], inspected: dict[str, Any]) -> Container:
+    host_config = inspected["HostConfig"]
+    return Container(
+        name=inspected["Name"].lstrip("/"),
+        id=inspected["Id"][:12],
+        image=inspected["Config"]["Image"],
+        status=listed["Status"] or listed["State"],
+        running=inspected["State"]["Running"],
+        ports=published_ports(host_config.get("PortBindings"), inspected["NetworkSettings"].get("Ports")),
+        gpu=has_gpu(host_config),
+    )
+
+
+def published_ports(asked: dict[str, Any] | None, bound: dict[str, Any] | None) -> tuple[str, ...]:
+    """Ports as `docker ps` writes them; of a stopped container those it will have."""
+    pairs = {**(asked or {}), **{port: at for port, at in (bound or {}).items() if at}}
+    return tuple(
+        f"{at['HostIp'] or '0.0.0.0'}:{at['HostPort'] or '?'}->{port}"
+        for port, bindings in sorted(pairs.items())
+        for at in bindings or ()
+    )
+
+
+def has_gpu(host_config: dict[str, Any]) -> bool:
+    """Whether a container asks Docker for GPUs."""
+    requests = host_config.get("DeviceRequests") or []
+    return any("gpu" in group for request in requests for group in request.get("Capabilities") or [])

@@ -1,0 +1,154 @@
+"""Start a container: created from the image the machine has, or can pull; undone if it does not start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from xportal.container.engine import Engine, docker_errors, one_line
+from xportal.container.options import RunOptions, create_payload
+from xportal.container.streams import Output, outputs, stdin_carried
+from xportal.errors import Refused, UsageError
+
+if TYPE_CHECKING:
+    from requests import Response
+
+
+@dataclass(frozen=True)
+class Started:
+    """A container that was created, and started unless `create` made it."""
+
+    id: str
+    name: str
+    image: str
+
+
+class Following:
+    """A container that was started with its output attached: iterate the outputs, then ask for `status`."""
+
+    def __init__(self, started: Started, attached: Response, waited: Response, *, tty: bool) -> None:
+        self.started = started
+        self._attached = attached
+        self._waited = waited
+        self._tty = tty
+
+    def outputs(self, stdin: BinaryIO | None = None) -> Iterator[Output]:
+        """What it writes, from its first byte to its end; `stdin` as in `execute`, if it was created interactive."""
+        with stdin_carried(self._attached, stdin):
+            yield from outputs(self._attached, tty=self._tty)
+
+    def status(self) -> int:
+        """Wait for its end: its exit status."""
+        with self._waited:
+            return int(self._waited.json()["StatusCode"])
+
+    def close(self) -> None:
+        """Let go of it; it runs on. Idempotent."""
+        self._attached.close()
+        self._waited.close()
+
+
+def create(
+    engine: Engine,
+    options: RunOptions,
+    say: Callable[[str], None],
+    environ: Mapping[str, str] = os.environ,
+) -> Started:
+    """Create a container, pulling its image if the machine does not have it; `say` tells of the pull.
+
+    Raises UsageError, ContainerConflict if the name is taken, Refused if there is no such image, DockerFailed.
+    """
+    payload = create_payload(options, gpu=engine.gpu, durable=engine.durable, environ=environ)
+    container = _create(engine, options, payload)
+    if container is None:
+        _pull(engine, options.image, say)
+        container = _create(engine, options, payload)
+    if container is None:
+        raise _no_image(engine, options.image, "it is gone again")
+    return container
+
+
+def start(engine: Engine, container: Started) -> None:
+    """Start what `create` made; if it does not start, it is removed again: the next try needs its name."""
+    from docker.errors import DockerException
+
+    with docker_errors(f'container "{container.name}" did not start'):
+        try:
+            engine.client.api.start(container.id)
+        except DockerException:
+            with suppress(DockerException):  # what made it fail to start is the error to tell
+                engine.client.api.remove_container(container.id, v=True, force=True)
+            raise
+
+
+def run(engine: Engine, options: RunOptions, say: Callable[[str], None]) -> Started:
+    """Create and start a container in the background. Raises as `create` and `start` do."""
+    container = create(engine, options, say)
+    start(engine, container)
+    return container
+
+
+def run_attached(engine: Engine, options: RunOptions, say: Callable[[str], None]) -> Following:
+    """Create and start a container whose output is read from its first byte, even if it is gone the next moment."""
+    container = create(engine, options, say)
+    with docker_errors(f'container "{container.name}"'):
+        attached = engine.request(
+            "POST",
+            f"containers/{container.id}/attach",
+            params={"stream": 1, "stdout": 1, "stderr": 1, "stdin": int(options.interactive)},
+        )
+        # answered before the container starts, so that its status cannot be missed
+        condition = "removed" if options.remove else "next-exit"
+        waited = engine.request("POST", f"containers/{container.id}/wait", params={"condition": condition})
+    following = Following(container, attached, waited, tty=options.tty)
+    try:
+        start(engine, container)
+    except BaseException:
+        following.close()
+        raise
+    return following
+
+
+def _create(engine: Engine, options: RunOptions, payload: dict[str, Any]) -> Started | None:
+    """None if the machine does not have the image."""
+    from docker.errors import APIError, ImageNotFound
+
+    hint = f"xportal rm {engine.portal} {options.name} removes it; or give another --name"
+    with docker_errors(f'container "{options.name}"' if options.name else "the container", conflict_hint=hint):
+        try:
+            created = engine.client.api.create_container_from_config(  # type: ignore[no-untyped-call]
+                payload, name=options.name
+            )
+        except ImageNotFound:
+            return None
+        except APIError as error:
+            if error.status_code == 400:
+                raise UsageError(f"Docker refuses these options: {error.explanation}") from error
+            raise
+        name = engine.client.api.inspect_container(created["Id"])["Name"].lstrip("/")
+    return Started(created["Id"], name, options.image)
+
+
+def _pull(engine: Engine, image: str, say: Callable[[str], None]) -> None:
+    """Have the machine pull an image. Raises Refused with the ways to bring it there."""
+    from docker.errors import DockerException
+
+    say(f"the machine does not have {image}: pulling it")
+    try:
+        for event in engine.client.api.pull(image, stream=True, decode=True):
+            if "error" in event:
+                raise _no_image(engine, image, event["error"])
+            if "id" in event:
+                say(" ".join([event["id"], event["status"], event.get("progress", "")]).strip())
+    except DockerException as error:
+        raise _no_image(engine, image, one_line(error)) from error
+
+
+def _no_image(engine: Engine, image: str, reason: str) -> Refused:
+    return Refused(
+        f'portal "{engine.portal}" has no image {image}, and it cannot be pulled: {reason}',
+        hint=f"xportal push {engine.portal} {image}, or xportal build {engine.portal} DIR -t {image}",
+    )
