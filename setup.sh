@@ -76,6 +76,8 @@ answers() { docker version >/dev/null 2>&1; }
 
 packages() {
     answers || need dockerd docker.io
+    # Where / is an overlay itself (in a container), dockerd's usual storage driver cannot run: it then takes this one.
+    [ "$(stat --file-system --format=%T /var/lib)" != overlayfs ] || need fuse-overlayfs fuse-overlayfs
     need ip iproute2
     need iptables iptables
     need losetup mount
