@@ -23,6 +23,7 @@ Portal = Annotated[str, typer.Argument(metavar="PORTAL", help="The portal's name
 OptionalPortal = Annotated[str | None, typer.Argument(metavar="[PORTAL]", help="One portal; all if left out.")]
 
 FULL = 0.8  # a drive above this is said
+OFFERS_SHOWN = 8
 
 
 def add_to(app: typer.Typer) -> None:
@@ -138,7 +139,9 @@ def ssh(
     from xportal.portal.access import get_machine, login_for
     from xportal.remote import ssh_argv
 
-    argv = ssh_argv(login_for(ctx.aws, get_machine(ctx.aws, portal)), command or [])
+    # As with ssh itself, one word is a line for the machine's shell; several are a command and its arguments.
+    words = ["bash", "-c", *command] if command and len(command) == 1 else command or []
+    argv = ssh_argv(login_for(ctx.aws, get_machine(ctx.aws, portal)), words)
     sys.stdout.flush()
     os.execvp(argv[0], argv)
 
@@ -204,8 +207,10 @@ def _show_plan(ctx: Context, portal: str, plan: Instance | Preparation) -> None:
         return
     source = f"restored from {plan.source.id}" if plan.source else "new and blank"
     ctx.console.answer(f"{portal}: drive of {plan.size_gib} GiB, {source}, generation {plan.generation}")
-    for number, offer in enumerate(plan.offers, start=1):
+    for number, offer in enumerate(plan.offers[:OFFERS_SHOWN], start=1):
         ctx.console.answer(f"  {number}. {offer}")
+    if len(plan.offers) > OFFERS_SHOWN:
+        ctx.console.answer(f"  and {len(plan.offers) - OFFERS_SHOWN} more")
     price = plan.offers[0].price
     machine = "the on-demand price" if price is None else f"${price:.4g}"
     ctx.console.answer(f"it would cost {machine} an hour, and {volume_cost(plan.size_gib)} for the drive")

@@ -19,7 +19,10 @@ app = typer.Typer(
 
 def start(
     ctx: Context,
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Of the API, on 127.0.0.1.")] = 5577,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=1, max=65535, help="Of the API, on 127.0.0.1. [default: the last one, or 5577]"),
+    ] = None,
 ) -> None:
     """Start it, building its machine image the first time. Idempotent."""
     control = _control()

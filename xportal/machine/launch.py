@@ -13,7 +13,7 @@ from xportal.aws import compute, storage, tags
 from xportal.aws.errors import AwsError
 from xportal.aws.records import Image, Instance, Snapshot
 from xportal.aws.session import Aws
-from xportal.errors import MachineLost, NoCapacity, Unreachable
+from xportal.errors import AwsRefused, MachineLost, NoCapacity, Unreachable
 from xportal.machine.access import Claim
 from xportal.machine.offers import Offer
 
@@ -33,12 +33,12 @@ NEXT_OFFER = {
 # The answer was lost or AWS is busy; the ClientToken makes the same call again harmless.
 AGAIN = {"RequestLimitExceeded", "Throttling", "ServiceUnavailable", "Unavailable", "InternalError", "InternalFailure"}
 ATTEMPTS = 5
-# State reasons of an accepted launch that never ran.
-NEVER_RAN = {
+# State reasons of an accepted launch that never ran: those that the next offer may not have, and the others.
+NEXT_OFFER_REASONS = {"Server.InsufficientInstanceCapacity", "Server.SpotInstanceTermination"}
+BROKEN_REASONS = {  # Client.InternalError is most often a KMS key that cannot be used
     "Client.InternalError",
     "Client.InvalidSnapshot.NotFound",
     "Client.VolumeLimitExceeded",
-    "Server.InsufficientInstanceCapacity",
     "Server.InternalError",
 }
 
@@ -89,10 +89,16 @@ def launch_first(
         if started.state == "running":
             _tag_drive(aws, order, started)
             return started, offer
-        say(f"no machine: {offer} ({started.state_reason or started.state})")
-        if started.state_reason in NEVER_RAN:
+        reason = started.state_reason or started.state
+        say(f"no machine: {offer} ({reason})")
+        if reason in NEXT_OFFER_REASONS | BROKEN_REASONS:
             discard(aws, started, order)
         claim.in_doubt = False
+        if reason not in NEXT_OFFER_REASONS:
+            raise AwsRefused(
+                f"AWS accepted {started.id} ({offer}) and ended it again: {reason}",
+                hint="xportal status and the AWS console show what is left; the same command tries again",
+            )
     tried = len(offers)
     raise NoCapacity(
         f"no capacity in any of {tried} offer{'s' if tried != 1 else ''}",

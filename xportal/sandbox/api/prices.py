@@ -25,7 +25,7 @@ PRODUCTS = ("Linux/UNIX", "Windows")
 def spot_price(instance_type: str, zone: str, product: str = "Linux/UNIX") -> float:
     """Dollars an hour, to four decimals."""
     info = get_type(instance_type)
-    share = 0.33 + 0.08 * _fraction(instance_type) + 0.08 * _fraction(f"{instance_type}/{zone}")
+    share = 0.33 + 0.08 * _fraction(instance_type) + 0.08 * _fraction(f"{instance_type}, {zone}")
     extra = WINDOWS_VCPU * info.vcpus if product == "Windows" else 0.0
     return round(on_demand_price(info) * share + extra, 4)
 

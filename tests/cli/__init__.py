@@ -1,0 +1,1 @@
+"""The command line as a user types it, against a sandbox of the tests' own."""

@@ -1,0 +1,99 @@
+"""A user with a home of their own, who types commands; and a sandbox for them."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+
+@dataclass(frozen=True)
+class User:
+    """Someone at a computer: `home` holds all their files, AWS's and xportal's."""
+
+    home: Path
+    profile: str | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Nothing of the person who runs the tests but what programs need to run."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "XPORTAL_SANDBOX", "XDG_"))}
+        own = {"HOME": str(self.home), "XPORTAL_SANDBOX_HOME": str(self.home / "sandbox"), "NO_COLOR": "1"}
+        return kept | own | ({"AWS_PROFILE": self.profile} if self.profile else {})
+
+    def types(
+        self, *words: str, check: bool = True, stdin: bytes | None = None, timeout: float = 300
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `xportal WORDS`; with `check`, anything but exit 0 fails the test with what was printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "xportal", *words],
+            env=self.environment,
+            cwd=self.home,
+            capture_output=True,
+            input=stdin,
+            timeout=timeout,
+            check=False,
+        )
+        out, err = done.stdout.decode(), done.stderr.decode()
+        if check and done.returncode != 0:
+            pytest.fail(f"xportal {' '.join(words)} ended with {done.returncode}\n{out}\n{err}")
+        return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+
+    def asks(self, *words: str) -> Any:
+        """The JSON answer of a command."""
+        return json.loads(self.types("--json", *words).stdout)
+
+    def starts(self, *words: str) -> subprocess.Popen[str]:
+        """A command that is left running; its stdout and stderr are pipes."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "xportal", *words],
+            env=self.environment,
+            cwd=self.home,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def client(self, service: str = "ec2") -> Any:
+        """A boto3 client of the sandbox, through the profile that it wrote."""
+        told = self.asks("sandbox", "status")
+        return boto3.client(
+            service,
+            endpoint_url=told["endpoint_url"],
+            region_name=told["region"],
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> User:
+    """Somebody without credentials, settings, or a sandbox."""
+    return User(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
+    """Somebody with a running sandbox, whose profile is their default."""
+    somebody = User(tmp_path_factory.mktemp("user"), profile="xportal-sandbox")
+    somebody.types("sandbox", "start", "--port", str(free_port()), timeout=600)
+    try:
+        yield somebody
+    finally:
+        somebody.types("sandbox", "reset")

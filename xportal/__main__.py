@@ -1,0 +1,5 @@
+"""`python -m xportal`."""
+
+from xportal.cli import main
+
+main()
