@@ -8,10 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import docker
-
 from xportal.sandbox import image
 from xportal.sandbox.demo.stage import DemoFailed, Stage
+from xportal.sandbox.engine import Engine
 
 DOCKERFILE = """FROM {base}
 RUN apt-get update -q && apt-get install -yq --no-install-recommends python3-minimal && rm -rf /var/lib/apt/lists/*
@@ -50,7 +49,7 @@ class Story:
 
     def build(self) -> None:
         """A small image, on this computer's Docker."""
-        base = image.ensure_base(docker.APIClient(), self.stage.say)
+        base = image.ensure_base(Engine.connect().client, self.stage.say)
         self.stage.write("Dockerfile", DOCKERFILE.format(base=base))
         self.stage.write("train.py", TRAIN.read_text())
         self.stage.type("cat Dockerfile")
@@ -77,12 +76,10 @@ class Story:
         self.stage.type("xportal down demo")
         self.stage.type("xportal status")
         self.stage.type("xportal drives")
-        copies = self.stage.ask("xportal drives demo")
-        self._check("no machine is left", self.stage.ask("xportal status") == [])
-        self._check(
-            "no volume is left, one snapshot is",
-            [(c["kind"], c["state"]) for c in copies] == [("snapshot", "completed")],
-        )
+        cloud = self.stage.ask("xportal sandbox status")
+        self._check("no machine is left", cloud["machines"] == [])
+        copies = [(copy["id"].split("-")[0], copy["state"]) for copy in cloud["drives"]]
+        self._check("of the drive no volume is left, but one complete snapshot", copies == [("snap", "completed")])
 
     def up_with_gpu(self) -> None:
         """The second machine."""
