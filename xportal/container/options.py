@@ -44,7 +44,7 @@ class RunOptions:
 def create_payload(
     options: RunOptions, *, gpu: bool, durable: Sequence[str], environ: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The body of POST /containers/create. `gpu`: the machine has one; `durable`: what outlives it.
+    """The body of POST /containers/create. `gpu`: the machine has one; `durable`: what outlives it, the drive first.
 
     `environ` gives the values of `-e NAME`. Raises UsageError for every option that makes no sense here.
     """
@@ -52,6 +52,7 @@ def create_payload(
         raise UsageError("--rm and --restart exclude each other", hint="drop one of them")
     ports = port_bindings(options.ports)
     binds, anonymous = split_mounts(options.mounts, durable)
+    binds = _with_drive(binds, anonymous, durable[0])
     payload: dict[str, Any] = {
         "Image": options.image,
         "Cmd": list(options.command) or None,
@@ -69,6 +70,12 @@ def create_payload(
         "HostConfig": _host_config(options, ports, binds, gpu=gpu),
     }
     return _without_none(payload)
+
+
+def _with_drive(binds: list[str], anonymous: list[str], drive: str) -> list[str]:
+    """The drive is at the same place in every container, unless the user mounts something else there."""
+    taken = [bind.split(":")[1] for bind in binds] + anonymous
+    return binds if drive in taken else [f"{drive}:{drive}", *binds]
 
 
 def _host_config(options: RunOptions, ports: dict[str, Any], binds: list[str], *, gpu: bool) -> dict[str, Any]:
