@@ -34,7 +34,7 @@ NEXT_OFFER = {
 AGAIN = {"RequestLimitExceeded", "Throttling", "ServiceUnavailable", "Unavailable", "InternalError", "InternalFailure"}
 ATTEMPTS = 5
 # State reasons of an accepted launch that never ran: those that the next offer may not have, and the others.
-NEXT_OFFER_REASONS = {"Server.InsufficientInstanceCapacity", "Server.SpotInstanceTermination"}
+NEXT_OFFER_REASONS = {"Server.InsufficientInstanceCapacity"}
 BROKEN_REASONS = {  # Client.InternalError is most often a KMS key that cannot be used
     "Client.InternalError",
     "Client.InvalidSnapshot.NotFound",
