@@ -30,7 +30,10 @@ _STOP_DEADLINE_S = SHUTDOWN_S + 60.0
 
 @dataclass(frozen=True)
 class SandboxStatus:
-    """What `xportal sandbox status` says. `machines` and `drives` as the admin route lists them."""
+    """What `xportal sandbox status` says.
+
+    A machine: id, state, type, zone and so on. A drive: its name, and the volume or snapshot it is in.
+    """
 
     running: bool
     endpoint_url: str
@@ -103,8 +106,8 @@ def status(home: Path | None = None) -> SandboxStatus:
         region=REGION,
         profile=PROFILE,
         home=str(place.home),
-        machines=list(told.get("machines", [])),
-        drives=list(told.get("drives", [])),
+        machines=[machine for machine in told.get("instances", []) if machine["state"] != "terminated"],
+        drives=_drives(told),
     )
 
 
@@ -132,6 +135,16 @@ def interrupt(
     """Take a spot machine back: notice, then `notice_seconds`, then the power goes."""
     body = {"instance_id": instance_id, "notice_seconds": notice_seconds, "notice": notice}
     admin.call(_endpoint(Place(home or default_home()).find_lease()), "POST", "interrupt", body)
+
+
+def _drives(told: dict[str, Any]) -> list[dict[str, Any]]:
+    """Volumes, then snapshots, of those that are some drive's."""
+    records = [*told.get("volumes", []), *told.get("snapshots", [])]
+    return [
+        {"drive": record["tags"]["xportal:drive"], **{name: record[name] for name in ("id", "state", "gib")}}
+        for record in records
+        if "xportal:drive" in record["tags"]
+    ]
 
 
 def _endpoint(lease: Lease | None) -> str:

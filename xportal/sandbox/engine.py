@@ -73,7 +73,13 @@ class Engine:
         with _failures("switch a machine on"):
             self.client.start(container_id)
 
-    def process(self, container_id: str) -> tuple[int, str]:
+    def find_process(self, container_id: str) -> int | None:
+        """The pid of the machine's init on this computer; None when it has ended or is gone."""
+        with _failures("inspect a machine", tolerated=(404,)):
+            return int(self.client.inspect_container(container_id)["State"]["Pid"]) or None
+        return None
+
+    def get_process(self, container_id: str) -> tuple[int, str]:
         """The pid of the machine's init on this computer, and the machine's address."""
         with _failures("inspect a machine"):
             state = self.client.inspect_container(container_id)
@@ -93,11 +99,6 @@ class Engine:
         """Stop all the machine's processes where they are, unless it is gone or frozen."""
         with _failures("freeze a machine", tolerated=(404, 409)):
             self.client.pause(container_id)
-
-    def shut_down(self, container_id: str, deadline_s: float) -> None:
-        """Ask the machine's OS to shut down; back when it has, or at the deadline when it was killed."""
-        with _failures("shut a machine down", tolerated=(304, 404)):
-            self.client.stop(container_id, timeout=int(deadline_s))
 
     def remove(self, container_id: str) -> None:
         """Kill and remove, with its anonymous volumes."""

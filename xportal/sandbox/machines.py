@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import re
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -73,12 +76,10 @@ class RealHardware:
 
     def close(self, deadline_s: float) -> None:
         """Shut every machine down, also those of a daemon that died; unmount the store. Idempotent."""
-        self.shut_down_all(deadline_s)
         for found in self._engine.machines(str(self._home)):
-            self._engine.shut_down(found.container_id, deadline_s if found.running else 0.0)
-            cgroups.thaw(found.container_id)
-            self._engine.remove(found.container_id)
-            cgroups.remove(found.container_id)
+            if found.instance_id not in self.running():
+                self._adopt(found)
+        self.shut_down_all(deadline_s)
         for device in loops.attached_below(self.disks.store).values():
             self._unhook(device)
         self.disks.close()
@@ -112,9 +113,8 @@ class RealHardware:
                 undo.callback(self.disks.disconnect, disk.volume_id)
                 self.disks.connect(disk.volume_id)
             container_id, address = self._start_container(boot)
-            undo.callback(cgroups.remove, container_id)
-            undo.callback(self._engine.remove, container_id)
-            pid, private_ip = self._engine.process(container_id)
+            undo.callback(self._destroy, container_id)
+            pid, private_ip = self._engine.get_process(container_id)
             machine = PoweredMachine(boot.instance_id, container_id, pid, self._record(boot.instance_id))
             undo.callback(machine.record.unlink, missing_ok=True)
             undo.callback(machine.close_services)
@@ -239,13 +239,13 @@ class RealHardware:
         record = self._record(found.instance_id)
         drives = read_record(record)
         if not found.running or drives is None:
-            self._engine.remove(found.container_id)
-            cgroups.remove(found.container_id)
+            self._destroy(found.container_id)
             record.unlink(missing_ok=True)
             return
-        pid, _ = self._engine.process(found.container_id)
+        pid, _ = self._engine.get_process(found.container_id)
         machine = PoweredMachine(found.instance_id, found.container_id, pid, record, drives)
-        machine.open_services(self._connected())
+        if self._api:
+            machine.open_services(self._api)
         self._watch(machine)
 
     def _watch(self, machine: PoweredMachine) -> None:
@@ -266,8 +266,8 @@ class RealHardware:
             with self._lock:
                 self._machines.pop(machine.instance_id, None)
             machine.released.set()
-        if not machine.stopping:
-            self._connected().powered_off(machine.instance_id)
+        if self._api and not machine.stopping:
+            self._api.powered_off(machine.instance_id)
 
     def _release(self, machine: PoweredMachine) -> None:
         """Clear away what a machine without power leaves: nothing of it stays but its console."""
@@ -300,8 +300,21 @@ class RealHardware:
             device = loops.find(self.disks.volume_path(volume_id))
             if device:
                 power.shut_down_filesystem(device)
-        self._engine.signal(machine.container_id, "SIGKILL")
-        cgroups.thaw(machine.container_id)
+        self._kill(machine.container_id)
+
+    def _kill(self, container_id: str) -> None:
+        """End every process of a machine. Docker's kill would wait for it, and what is frozen does not end."""
+        pid = self._engine.find_process(container_id)
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        cgroups.thaw(container_id)
+
+    def _destroy(self, container_id: str) -> None:
+        """Leave nothing of a machine's container, whatever state it is in."""
+        self._kill(container_id)
+        self._engine.remove(container_id)
+        cgroups.remove(container_id)
 
 
 def _wait_released(machine: PoweredMachine) -> None:

@@ -1,0 +1,27 @@
+"""A bench with real machines for each test file that asks for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.sandbox.bench import Bench
+from xportal.sandbox.engine import Engine
+from xportal.sandbox.image import ensure_image
+
+
+@pytest.fixture(scope="session")
+def machine_image() -> str:
+    """The machine's image, built when missing."""
+    return ensure_image(Engine.connect().client, print)
+
+
+@pytest.fixture(scope="module")
+def bench(machine_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """Hardware in a home of its own; afterwards nothing of it has power or is mounted."""
+    bench = Bench(tmp_path_factory.mktemp("sandbox"), machine_image)
+    try:
+        yield bench
+    finally:
+        bench.hardware.close(20.0)
