@@ -1,0 +1,143 @@
+"""The drive protocol against the sandbox's API, with real files as volumes and no machines."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import boto3
+import pytest
+
+from xportal.aws import storage
+from xportal.aws.records import Instance, Volume
+from xportal.aws.session import Aws
+from xportal.drive import plan as p
+from xportal.drive.lifecycle import Lifecycle
+from xportal.drive.model import DEVICE, Drive, lock_name
+from xportal.drive.observe import observe
+from xportal.errors import MachineLost
+from xportal.machine.access import Claim, new_claim
+from xportal.machine.launch import LaunchOrder, launch_first
+from xportal.portal.launching import _SecurityGroups
+from xportal.portal.preparing import Preparation, prepare
+from xportal.portal.undo import Undo
+from xportal.sandbox.api.engine import Settings
+from xportal.sandbox.api.server import Cloud
+from xportal.sandbox.hardware import FileHardware
+from xportal.spec import MachineSpec, PortalSpec
+
+RECORD = 512
+
+
+@dataclass
+class Quiet:
+    """A story that is remembered, not printed."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def say(self, text: str) -> None:
+        """Remember."""
+        self.lines.append(text)
+
+    warn = update = say
+
+
+@dataclass
+class Bench:
+    """A cloud with drives that are files: brought up and down through the real protocol, all but ssh."""
+
+    aws: Aws
+    hardware: FileHardware
+    story: Quiet = field(default_factory=Quiet)
+    claims: list[Claim] = field(default_factory=list)
+    reachable: bool = True
+
+    def lifecycle(self, drive: str = "demo", lock: Claim | None = None) -> Lifecycle:
+        """The loop for one drive; the agent on the machine is a fake that has always unmounted."""
+        return Lifecycle(self.aws, drive, portal=drive, saver=self.unmount, story=self.story, lock=lock)
+
+    def unmount(self, machine: Instance, volume: Volume) -> None:
+        """A FAKE of the save on the machine: files need no unmounting."""
+        if not self.reachable:
+            raise MachineLost(f"{machine.id} does not answer")
+
+    def up(self, drive: str = "demo", **spec: object) -> Instance:
+        """Lock, settle, launch: what `up` does until ssh."""
+        plan = prepare(self.aws, PortalSpec(drive, MachineSpec(gpu=False), **spec))  # type: ignore[arg-type]
+        if not isinstance(plan, Preparation):
+            return plan
+        claim = new_claim()
+        self.claims.append(claim)
+        action = self.lifecycle(drive, claim).settle(p.Goal.UP)
+        assert isinstance(action, p.Launch)
+        lock = observe(self.aws, drive).lock
+        assert lock is not None
+        order = LaunchOrder(
+            portal=drive,
+            drive=drive,
+            launch=claim.launch,
+            lock_id=lock.id,
+            lock_name=lock_name(drive),
+            image=plan.image,
+            device=DEVICE,
+            source=action.source,
+            size_gib=plan.size_gib,
+            generation=action.generation,
+            architecture=plan.architecture,
+            user_data=b"#cloud-config\n",
+            host_key="ssh-ed25519 AAAA",
+        )
+        with Undo(self.story.warn) as undo:
+            machine, _ = launch_first(
+                self.aws, order, plan.offers, _SecurityGroups(self.aws, undo).get, claim, self.story.say
+            )
+            undo.keep()
+        return machine
+
+    def down(self, drive: str = "demo") -> Drive:
+        """Save and end; what is left."""
+        self.lifecycle(drive).settle(p.Goal.DOWN)
+        return observe(self.aws, drive)
+
+    def write(self, machine: Instance, record: str) -> None:
+        """Append an acknowledged record to the drive's bytes."""
+        with self.hardware.volume_path(machine.disks[DEVICE]).open("r+b") as disk:
+            count = len(self.read(machine))
+            disk.seek(count * RECORD)
+            disk.write(record.encode().ljust(RECORD, b"\0"))
+
+    def read(self, machine: Instance) -> list[str]:
+        """The records on the drive, in order."""
+        records = []
+        with self.hardware.volume_path(machine.disks[DEVICE]).open("rb") as disk:
+            while block := disk.read(RECORD).rstrip(b"\0"):
+                records.append(block.decode())
+        return records
+
+    def volumes(self) -> list[Volume]:
+        """Every volume of the account that is no root disk."""
+        return [v for v in storage.list_volumes(self.aws, []) if v.device in (None, DEVICE)]
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """A cloud whose snapshots take a third of a second."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    with Cloud(FileHardware(tmp_path_factory.mktemp("disks")), settings=Settings(snapshot_seconds=0.3)) as started:
+        yield started
+
+
+@pytest.fixture
+def bench(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    """A bench in that cloud, with a home directory of its own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", cloud.endpoint_url)
+    session = boto3.Session("test", "test", region_name="us-east-1")
+    hardware = cloud.hardware
+    assert isinstance(hardware, FileHardware)
+    bench = Bench(Aws(session, "us-east-1"), hardware)
+    yield bench
+    for claim in bench.claims:
+        claim.release()
