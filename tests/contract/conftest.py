@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -25,6 +26,7 @@ REGION = "us-east-1"
 AMAZON_LINUX = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
 
 
+@lru_cache
 def make_client(service: str, endpoint_url: str, region: str = REGION) -> Any:
     return boto3.client(
         service,
@@ -47,12 +49,9 @@ class Account:
     cloud: Cloud
     hardware: FileHardware
     region: str = REGION
-    _clients: dict[str, Any] = field(default_factory=dict)
 
     def client(self, service: str) -> Any:
-        if service not in self._clients:
-            self._clients[service] = make_client(service, self.cloud.endpoint_url, self.region)
-        return self._clients[service]
+        return make_client(service, self.cloud.endpoint_url, self.region)
 
     @property
     def ec2(self) -> Any:
@@ -106,6 +105,72 @@ class Account:
     def wait_snapshot(self, snapshot_id: str) -> dict[str, Any]:
         return wait_for(lambda: self.snapshot(snapshot_id), lambda s: s["State"] == "completed")
 
+    def drive(self, **ebs: Any) -> dict[str, Any]:
+        """The mapping of a drive: 10 GiB, kept at the end."""
+        return {
+            "DeviceName": "/dev/sdf",
+            "Ebs": {"VolumeSize": 10, "VolumeType": "gp3", "DeleteOnTermination": False, **ebs},
+        }
+
+    def launch_with_drive(self, **given: Any) -> dict[str, Any]:
+        return self.launch_running(BlockDeviceMappings=[self.drive()], **given)
+
+    def drive_of(self, instance: dict[str, Any]) -> str:
+        """The id of the volume at /dev/sdf."""
+        mapping = {m["DeviceName"]: m["Ebs"]["VolumeId"] for m in instance["BlockDeviceMappings"]}
+        return str(mapping["/dev/sdf"])
+
+    def terminate(self, instance: dict[str, Any]) -> None:
+        """Terminate and wait until it is."""
+        self.ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
+        self.wait_instance(instance["InstanceId"], "terminated")
+
+    def all_instances(self) -> list[dict[str, Any]]:
+        return [i for r in self.ec2.describe_instances()["Reservations"] for i in r["Instances"]]
+
+    def spot_request(self, instance: dict[str, Any]) -> dict[str, Any]:
+        answer = self.ec2.describe_spot_instance_requests(SpotInstanceRequestIds=[instance["SpotInstanceRequestId"]])
+        found: dict[str, Any] = answer["SpotInstanceRequests"][0]
+        return found
+
+    def prices(self, instance_type: str) -> dict[str, float]:
+        """Dollars an hour for Linux, by zone."""
+        lines = self.ec2.describe_spot_price_history(InstanceTypes=[instance_type], ProductDescriptions=["Linux/UNIX"])[
+            "SpotPriceHistory"
+        ]
+        return {line["AvailabilityZone"]: float(line["SpotPrice"]) for line in lines}
+
+    def price(self, instance_type: str, zone: str) -> float:
+        return self.prices(instance_type)[zone]
+
+    def accepts(self, launch: dict[str, Any]) -> bool:
+        """Try a launch; False when it is refused."""
+        try:
+            self.launch(**launch)
+        except ClientError:
+            return False
+        return True
+
+    def import_key(self, name: str, **given: Any) -> bytes:
+        """Import a new public key; the key."""
+        public_key = make_public_key()
+        self.ec2.import_key_pair(KeyName=name, PublicKeyMaterial=public_key, **given)
+        return public_key
+
+    def wait_until(self, done: Callable[[], bool]) -> None:
+        wait_for(dict, lambda _: done())
+
+    def client_with(self, service: str, access_key: str, secret: str, token: str) -> Any:
+        """A client with credentials of one's own."""
+        return boto3.client(
+            service,
+            endpoint_url=self.cloud.endpoint_url,
+            region_name=self.region,
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret,
+            aws_session_token=token,
+        )
+
     def make_volume(self, size: int = 10, zone: str = "us-east-1a", **given: Any) -> str:
         """An available volume's id."""
         made = self.ec2.create_volume(AvailabilityZone=zone, Size=size, VolumeType="gp3", **given)
@@ -133,26 +198,28 @@ def wait_for(look: Callable[[], dict[str, Any]], done: Callable[[dict[str, Any]]
     return seen
 
 
+@dataclass(frozen=True)
 class Refusal:
-    """What a refused call said."""
+    """What a refused call said; `status` is HTTP's."""
 
-    code = ""
-    message = ""
-    status = 0
+    code: str
+    message: str
+    status: int
+
+
+Refuse = Callable[..., Refusal]
 
 
 @pytest.fixture
-def refused() -> Callable[..., Refusal]:
-    """Call something that AWS must refuse; its code, message and HTTP status."""
+def refused() -> Refuse:
+    """Call something that AWS must refuse."""
 
-    def call(function: Callable[..., Any], **given: Any) -> Refusal:
+    def call(function: Callable[..., Any], *args: Any, **given: Any) -> Refusal:
         with pytest.raises(ClientError) as caught:
-            function(**given)
-        refusal = Refusal()
-        refusal.code = caught.value.response["Error"]["Code"]
-        refusal.message = caught.value.response["Error"]["Message"]
-        refusal.status = caught.value.response["ResponseMetadata"]["HTTPStatusCode"]
-        return refusal
+            function(*args, **given)
+        answer = caught.value.response
+        error = answer["Error"]
+        return Refusal(error["Code"], error["Message"], answer["ResponseMetadata"]["HTTPStatusCode"])
 
     return call
 
@@ -164,8 +231,20 @@ def settings() -> Settings:
 
 
 @pytest.fixture
-def account(tmp_path: Path, settings: Settings) -> Iterator[Account]:
+def hardware(tmp_path: Path) -> FileHardware:
+    """Disks that are files; no machines."""
+    return FileHardware(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def port() -> int:
+    """A free port, the same for every cloud of the session: clients take a while to make and are kept."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def account(hardware: FileHardware, settings: Settings, port: int) -> Iterator[Account]:
     """A started cloud and its clients."""
-    hardware = FileHardware(tmp_path)
-    with Cloud(hardware, settings=settings) as cloud:
+    with Cloud(hardware, port=port, settings=settings) as cloud:
         yield Account(cloud, hardware)

@@ -194,7 +194,8 @@ class FileHardware:
 
     directory: Path
     logins: list[tuple[str, str, str]] = field(default_factory=list)
-    _machines: dict[str, Boot] = field(default_factory=dict)
+    machines: dict[str, Boot] = field(default_factory=dict)  # those with power
+    cuts: list[str] = field(default_factory=list)  # ids whose power was cut
     _booted: int = 0
     _api: Api | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -211,7 +212,7 @@ class FileHardware:
 
     def power_off(self, instance_id: str) -> None:
         """Act as a machine whose OS shut down by itself."""
-        self._machines.pop(instance_id, None)
+        self.machines.pop(instance_id, None)
         if self._api is None:
             raise HardwareFailure("the fake hardware is not connected to an API")
         self._api.powered_off(instance_id)
@@ -220,7 +221,7 @@ class FileHardware:
         self._api = api
 
     def running(self) -> frozenset[str]:
-        return frozenset(self._machines)
+        return frozenset(self.machines)
 
     def create_volume(self, volume_id: str, size_gib: int, snapshot_id: str | None) -> None:
         path = self.volume_path(volume_id)
@@ -246,14 +247,15 @@ class FileHardware:
         with self._lock:
             self._booted += 1
             host = f"{self._booted // 250}.{self._booted % 250 + 1}"
-        self._machines[boot.instance_id] = boot
+        self.machines[boot.instance_id] = boot
         return Addresses(public_ip=f"198.18.{host}", private_ip=f"172.31.{host}")  # 198.18/15: for test networks
 
     def shut_down(self, instance_id: str, deadline_s: float) -> None:
-        self._machines.pop(instance_id, None)
+        self.machines.pop(instance_id, None)
 
     def cut_power(self, instance_id: str) -> None:
-        self._machines.pop(instance_id, None)
+        self.machines.pop(instance_id, None)
+        self.cuts.append(instance_id)
 
     def attach(self, instance_id: str, disk: Disk) -> None:
         pass

@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from moto.core.responses import ActionResult, EmptyResult
 from moto.ec2.models.security_groups import SecurityGroup
 
 from xportal.sandbox.api import instances, keypairs
 from xportal.sandbox.api.calls_base import Calls
 from xportal.sandbox.api.errors import ApiError, not_found
-from xportal.sandbox.api.filters import select
+from xportal.sandbox.api.filters import Accessor, page, select
 from xportal.sandbox.api.tags import check_tags, tags_of
+
+
+def _id(group: SecurityGroup) -> str:
+    return str(group.id)
+
+
+def _name(group: SecurityGroup) -> str:
+    return str(group.name)
+
+
+def _of_rules(name: str) -> Accessor:
+    return lambda group: [getattr(rule, name) for rule in group.ingress_rules]
+
+
+GROUP_FILTERS: Mapping[str, Accessor] = {
+    "description": lambda g: g.description,
+    "group-id": _id,
+    "group-name": _name,
+    "ip-permission.cidr": _of_rules("cidr_ipv4"),
+    "ip-permission.from-port": _of_rules("from_port"),
+    "ip-permission.protocol": _of_rules("ip_protocol"),
+    "ip-permission.to-port": _of_rules("to_port"),
+    "owner-id": lambda g: g.owner_id,
+    "vpc-id": lambda g: g.vpc_id,
+}
 
 
 class NetworkCalls(Calls):
@@ -42,6 +69,19 @@ class NetworkCalls(Calls):
             for key in found
         ]
         return ActionResult({"KeyPairs": shown})
+
+    def describe_security_groups(self) -> ActionResult:
+        given = self.given
+        self.error_on_dryrun()
+        found = [group for groups in self.backend.groups.values() for group in groups.values()]
+        for parameter, name_of in (("GroupIds", _id), ("GroupNames", _name)):
+            for name in (asked := given.get(parameter, [])):
+                if name not in map(name_of, found):
+                    raise not_found("InvalidGroup", name)
+            found = [group for group in found if not asked or name_of(group) in asked]
+        found = select(found, given.get("Filters", []), GROUP_FILTERS)
+        shown, token = page(found, given, key=_id, ids="GroupIds")
+        return ActionResult({"SecurityGroups": shown, "NextToken": token})
 
     def delete_security_group(self) -> ActionResult:
         group = self._group()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from moto.core.responses import ActionResult, EmptyResult
 
-from xportal.sandbox.api import idempotency, instances, snapshots, volumes
+from xportal.sandbox.api import attachments, idempotency, instances, snapshots, volumes
 from xportal.sandbox.api.calls_base import Calls
 from xportal.sandbox.api.errors import invalid_value
 from xportal.sandbox.api.filters import page, select
@@ -51,12 +51,12 @@ class VolumeCalls(Calls):
         volume = volumes.get_volume(backend, given["VolumeId"])
         instance = instances.get_instance(backend, given["InstanceId"])
         self.error_on_dryrun()
-        return ActionResult(instances.attach(backend, instance, volume, given["Device"]))
+        return ActionResult(attachments.attach(backend, instance, volume, given["Device"]))
 
     def detach_volume(self) -> ActionResult:
         volume = volumes.get_volume(self.backend, self.given["VolumeId"])
         self.error_on_dryrun()
-        return ActionResult(instances.detach(self.backend, volume, self.given))
+        return ActionResult(attachments.detach(self.backend, volume, self.given))
 
     def create_snapshot(self) -> ActionResult:
         given, backend = self.given, self.backend

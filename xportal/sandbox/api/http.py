@@ -35,13 +35,13 @@ class Listener:
         self._server = _Server("127.0.0.1", 0, application, _Handler, fd=listener.fileno())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
-        self._closed = False
+        self.closed = False
 
     def close(self) -> None:
         """Stop answering; connections that clients keep open are cut. Idempotent."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = True
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from moto.core.utils import utcnow
 from moto.ec2.models import instances as moto_instances
@@ -13,7 +13,7 @@ from xportal.errors import HardwareFailure
 from xportal.sandbox.api import volumes
 from xportal.sandbox.api.catalogue import TypeInfo
 from xportal.sandbox.api.errors import ApiError, not_found
-from xportal.sandbox.api.volumes import Attachment, Volume
+from xportal.sandbox.api.volumes import Attachment
 from xportal.sandbox.hardware import Addresses, Boot, Disk, Notice, RoleCredentials
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Instance(moto_instances.Instance):
         self.reservation_id = ""
         self.public: bool = launch.public
         self.addresses: Addresses | None = None
+        self.nics[0].delete_on_termination = True
         self.mac = self.nics[0].mac_address
         self.spot: SpotRequest | None = None
         self.notice: Notice | None = None
@@ -76,6 +77,14 @@ class Instance(moto_instances.Instance):
             code, message = reason
             self.state_reason = moto_instances.StateReason(f"{code}: {message}", code)
             self._reason = f"{message} ({utcnow():%Y-%m-%d %H:%M:%S} GMT)"
+
+    def give(self, addresses: Addresses) -> None:
+        """The addresses the hardware chose, for the instance and its network interface."""
+        self.addresses = addresses
+        nic = self.nics[0]
+        nic.private_ip_address = addresses.private_ip
+        nic.private_ip_addresses = [{"Primary": True, "PrivateIpAddress": addresses.private_ip}]
+        nic.public_ip = self.public_ip
 
     @property
     def disks(self) -> list[Attachment]:
@@ -193,7 +202,7 @@ def _boot(backend: Ec2Backend, instance: Instance) -> None:
             end(backend, instance, "terminated", BY_FAILURE)
         raise
     with backend.engine.changing():
-        instance.addresses = addresses
+        instance.give(addresses)
         for attachment in instance.block_device_mapping.values():
             attachment.status = "attached"
             attachment.volume.state = "in-use"
@@ -273,6 +282,7 @@ def end(backend: Ec2Backend, instance: Instance, state: str, reason: tuple[str, 
     for nic in list(instance.nics.values()):
         nic.delete()
     instance.nics = {}
+    instance.security_groups = []
     if instance.spot:
         instance.spot.close()
     association = backend.iam_instance_profile_associations.get(instance.id)
@@ -288,91 +298,3 @@ def release_disks(backend: Ec2Backend, instance: Instance) -> None:
         else:
             attachment.volume.state = "available"
     instance.block_device_mapping = {}
-
-
-def attach(backend: Ec2Backend, instance: Instance, volume: Volume, device: str) -> Attachment:
-    """Begin to attach a volume to a running instance of its zone."""
-    _check_attach(instance, volume, device)
-    attachment = Attachment(volume, instance, device, False, "attaching", utcnow())
-    volume.state, volume.attachment = "in-use", attachment
-    instance.block_device_mapping[device] = attachment
-    plug(backend, attachment)
-    return attachment
-
-
-def plug(backend: Ec2Backend, attachment: Attachment) -> None:
-    """Have the disk put into the machine."""
-    instance_id, disk = attachment.instance.id, Disk(attachment.volume.id, attachment.device)
-
-    def work() -> None:
-        try:
-            backend.engine.hardware.attach(instance_id, disk)
-        except HardwareFailure:
-            with backend.engine.changing():
-                _let_go(attachment)
-            raise
-        with backend.engine.changing():
-            attachment.status = "attached"
-
-    backend.engine.submit(instance_id, work)
-
-
-def _check_attach(instance: Instance, volume: Volume, device: str) -> None:
-    if volume.attachment:
-        raise ApiError("VolumeInUse", f"{volume.id} is already attached to an instance")
-    if volume.state != "available":
-        raise ApiError("IncorrectState", f"Volume '{volume.id}' is not 'available'.")
-    if instance.state != "running":
-        raise ApiError("IncorrectState", f"Instance '{instance.id}' is not 'running'.")
-    if volume.availability_zone != instance.availability_zone:
-        raise ApiError(
-            "InvalidVolume.ZoneMismatch",
-            f"The volume '{volume.id}' is not in the same availability zone as instance '{instance.id}'",
-        )
-    if device in instance.block_device_mapping:
-        raise ApiError(
-            "InvalidParameterValue",
-            f"Invalid value '{device}' for unixDevice. Attachment point {device} is already in use",
-        )
-    if not volume.stored:
-        raise ApiError("UnsupportedOperation", "Root volumes of the sandbox are records without bytes")
-
-
-def detach(backend: Ec2Backend, volume: Volume, params: Mapping[str, Any]) -> Attachment:
-    """Begin to detach a volume; the root volume never, while there is an instance."""
-    attachment = volume.attachment
-    if attachment is None:
-        raise ApiError("IncorrectState", f"Volume '{volume.id}' is in the '{volume.state}' state.")
-    instance = attachment.instance
-    if params.get("InstanceId", instance.id) != instance.id or params.get("Device", attachment.device) != (
-        attachment.device
-    ):
-        raise ApiError(
-            "InvalidAttachment.NotFound", f"Volume '{volume.id}' is not attached to {params.get('InstanceId')} there"
-        )
-    if not volume.stored:
-        raise ApiError(
-            "OperationNotPermitted", f"Unable to detach root volume '{volume.id}' from instance '{instance.id}'"
-        )
-    attachment.status = "detaching"
-    unplug(backend, attachment)
-    return attachment
-
-
-def unplug(backend: Ec2Backend, attachment: Attachment) -> None:
-    """Have the disk taken out of the machine."""
-    instance_id, disk = attachment.instance.id, Disk(attachment.volume.id, attachment.device)
-
-    def work() -> None:
-        backend.engine.hardware.detach(instance_id, disk)
-        with backend.engine.changing():
-            _let_go(attachment)
-
-    backend.engine.submit(instance_id, work)
-
-
-def _let_go(attachment: Attachment) -> None:
-    attachment.status = "detached"
-    attachment.volume.attachment = None
-    attachment.volume.state = "available"
-    attachment.instance.block_device_mapping.pop(attachment.device, None)

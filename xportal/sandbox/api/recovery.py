@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from xportal.errors import HardwareFailure
-from xportal.sandbox.api import instances, snapshots, volumes
+from xportal.sandbox.api import attachments, instances, snapshots, volumes
 from xportal.sandbox.api.engine import Engine
 from xportal.sandbox.api.instances import Instance
 from xportal.sandbox.api.interruption import rearm
@@ -52,9 +52,9 @@ def _reconcile(backend: Ec2Backend, kept: set[str]) -> None:
 def _resume_attachments(backend: Ec2Backend, instance: Instance) -> None:
     for attachment in instance.disks:
         if attachment.status == "attaching":
-            instances.plug(backend, attachment)
+            attachments.plug(backend, attachment)
         elif attachment.status == "detaching":
-            instances.unplug(backend, attachment)
+            attachments.unplug(backend, attachment)
 
 
 def _cut(engine: Engine, instance_id: str) -> None:

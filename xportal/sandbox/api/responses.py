@@ -6,7 +6,6 @@ from typing import Any
 
 from moto.core.common_types import TYPE_RESPONSE
 from moto.core.responses import ActionResult
-from moto.ec2.exceptions import FilterNotImplementedError
 from moto.ec2.responses import EC2Response
 
 from xportal.sandbox.api.calls_catalogue import CatalogueCalls
@@ -23,9 +22,23 @@ NOT_PROVIDED = frozenset((
     "StartInstances",
 ))  # fmt: skip
 
+# moto writes transitional states into its replies; ours are real.
+_REAL_HERE = (
+    "RunInstances.Reservation.Instances.Instance.State",
+    "CreateVolumeResponse.State",
+    "ModifyVolumeResponse.VolumeModification.ModificationState",
+    "ModifyVolumeResponse.VolumeModification.Progress",
+)
+
 
 class Ec2Response(CatalogueCalls, InstanceCalls, NetworkCalls, VolumeCalls, EC2Response):
     """One request. Called under the API's lock."""
+
+    RESPONSE_KEY_PATH_TO_TRANSFORMER = {
+        path: transform
+        for path, transform in EC2Response.RESPONSE_KEY_PATH_TO_TRANSFORMER.items()
+        if path not in _REAL_HERE
+    } | {"RunInstances.Reservation.Instances.Instance.BlockDeviceMappings": lambda _: []}  # EC2 tells them later
 
     def call_action(self) -> TYPE_RESPONSE:
         action = self._get_action()
@@ -33,9 +46,9 @@ class Ec2Response(CatalogueCalls, InstanceCalls, NetworkCalls, VolumeCalls, EC2R
             if action in NOT_PROVIDED:
                 raise ApiError("UnsupportedOperation", f"The sandbox does not provide {action}")
             return super().call_action()
-        except FilterNotImplementedError as error:
-            return self.refused(invalid_value(f"The filter is invalid: {error}"))
         except NotImplementedError as error:
+            if "ilter" in str(error):
+                return self.refused(invalid_value(f"The filter is invalid: {error}"))
             return self.refused(ApiError("InvalidAction", f"The sandbox does not know the action {action}: {error}"))
         except ApiError as error:
             return self.refused(error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from socket import socket
 from types import TracebackType
@@ -77,21 +78,21 @@ class Cloud:
         """
         if not _one_at_a_time.acquire(blocking=False):
             raise HardwareFailure("a process can have one sandbox cloud at a time")
-        try:
+        with ExitStack() as undo:
+            undo.callback(_one_at_a_time.release)
             listener = listen(HOST, self._port)
-            self._port = listener.getsockname()[1]
-            self._prepare()
-            admin = Admin(self._engine, self.faults, self.calls, self._describe)
-            self._listeners = [Listener(listener, self._application(admin))]
-            listener.close()
-        except BaseException:
-            _one_at_a_time.release()
-            raise
+            with listener:
+                self._port = listener.getsockname()[1]
+                self._engine = Engine(self.hardware, self.settings, self._changed)
+                undo.callback(self._engine.stop)
+                self._prepare()
+                admin = Admin(self._engine, self.faults, self.calls, self._describe)
+                self._listeners = [Listener(listener, self._application(admin))]
+            undo.pop_all()
         self._running = True
 
     def _prepare(self) -> None:
         """Records from the state file, and the hardware brought in line with them."""
-        self._engine = Engine(self.hardware, self.settings, self._changed)
         self._state = StateFile(self._state_file, self._engine.lock)
         reset_backends()
         ec2_backends.backend, ssm_backends.backend = Ec2Backend, SsmBackend
@@ -144,7 +145,7 @@ class Cloud:
     def serve(self, listener: socket) -> Serving:
         """Answer the EC2 API, without the admin routes, on a listening socket (one inside a machine)."""
         serving = Listener(listener, self._application(None))
-        self._listeners.append(serving)
+        self._listeners = [other for other in self._listeners if not other.closed] + [serving]
         return serving
 
     def _describe(self) -> dict[str, Any]:

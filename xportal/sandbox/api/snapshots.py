@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from xportal.sandbox.api.volumes import Volume
 
 
+FOREVER = 3e9  # seconds: a snapshot that stays pending
+
+
 class Snapshot(TaggedEC2Resource):
     """`stored`: the hardware has its bytes (not so for images' and root volumes' snapshots)."""
 
@@ -138,7 +141,7 @@ def create_snapshot(backend: Ec2Backend, volume: Volume, description: str, tags:
     except HardwareFailure as error:
         backend.forget(backend.snapshots, snapshot.id)
         raise ApiError("InternalError", f"The sandbox could not take the snapshot: {error}", 500) from error
-    snapshot.completes_at = snapshot.start_time + timedelta(seconds=engine.settings.snapshot_seconds)
+    snapshot.completes_at = snapshot.start_time + timedelta(seconds=min(engine.settings.snapshot_seconds, FOREVER))
     return snapshot
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import threading
@@ -17,7 +18,10 @@ from moto.sts.models import sts_backends
 
 from xportal.errors import HardwareFailure
 
+log = logging.getLogger(__name__)
+
 VERSION = 1
+AT_MOST_EVERY = 0.2  # seconds
 SAVED: dict[str, BackendDict[Any]] = {"ec2": ec2_backends, "iam": iam_backends, "sts": sts_backends}
 
 
@@ -35,7 +39,7 @@ class StateFile:
         self._lock = lock
         self._dirty = threading.Event()
         self._writing = threading.Lock()
-        self._stopped = False
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sandbox-state", daemon=True)
 
     def restore(self) -> None:
@@ -71,16 +75,18 @@ class StateFile:
 
     def stop(self) -> None:
         """Save for the last time."""
-        self._stopped = True
+        self._stopped.set()
         self._dirty.set()
         self._thread.join()
         self.flush()
 
     def _run(self) -> None:
-        while self._dirty.wait() and not self._stopped:
-            self.flush()
-            # Not a wait for anything: a busy cloud is saved five times a second, not after each change.
-            threading.Event().wait(0.2)
+        while self._dirty.wait() and not self._stopped.is_set():
+            try:
+                self.flush()
+            except OSError:
+                log.exception("cannot save the sandbox's state")
+            self._stopped.wait(AT_MOST_EVERY)
 
 
 _HINT = "xportal sandbox reset        forgets it, with all its drives"

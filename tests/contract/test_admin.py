@@ -1,0 +1,82 @@
+"""The sandbox's own routes, and that machines do not have them."""
+
+from __future__ import annotations
+
+import socket
+
+import requests
+
+from tests.contract.conftest import Account, make_client
+
+
+def test_status_tells_everything(account: Account) -> None:
+    """Instances, volumes and snapshots with their tags and states."""
+    instance = account.launch_with_drive()
+    account.make_snapshot(account.drive_of(instance))
+    status = account.admin("GET", "status")
+    assert status["endpoint_url"] == account.cloud.endpoint_url
+    assert [(i["id"], i["state"], i["zone"]) for i in status["instances"]] == [
+        (instance["InstanceId"], "running", "us-east-1a")
+    ]
+    assert [v["state"] for v in status["volumes"]] == ["in-use"]
+    assert [s["state"] for s in status["snapshots"]] == ["completed"]
+
+
+def test_calls_are_logged_with_their_parameters(account: Account) -> None:
+    """Operation, parameters and error of each call, user data by its length alone; the log can be emptied."""
+    account.launch(UserData="secret host key")
+    account.admin("POST", "faults/capacity", count=1)
+    account.accepts({})
+    account.client("sts").get_caller_identity()
+    calls = account.admin("GET", "calls")["calls"]
+    told = [(c["service"], c["operation"], c["status"], c["error"]) for c in calls]
+    assert told == [
+        ("ssm", "GetParameter", 200, None),
+        ("ec2", "RunInstances", 200, None),
+        ("ec2", "RunInstances", 500, "InsufficientInstanceCapacity"),
+        ("sts", "GetCallerIdentity", 200, None),
+    ]
+    assert calls[1]["parameters"]["InstanceType"] == "t3.medium"
+    assert calls[1]["parameters"]["UserData"] == "<20 bytes>"
+    account.admin("DELETE", "calls")
+    assert account.admin("GET", "calls")["calls"] == []
+
+
+def test_faults_are_listed_while_they_last(account: Account) -> None:
+    """A fault shows what is left of its count and is gone when used up."""
+    account.admin("POST", "faults/capacity", type="t3.medium", count=2)
+    account.accepts({})
+    assert [f["count"] for f in account.admin("GET", "faults")["faults"]] == [1]
+    account.accepts({})
+    assert account.admin("GET", "faults")["faults"] == []
+
+
+def test_settings_are_changed(account: Account) -> None:
+    """The duration of snapshots is a setting; what is no setting is refused."""
+    assert account.admin("POST", "settings", snapshot_seconds=5)["settings"]["snapshot_seconds"] == 5.0
+    url = f"{account.cloud.endpoint_url}/_xportal/settings"
+    for wrong in ({"colour": 1}, {"snapshot_seconds": -1}, {"snapshot_seconds": "x"}):
+        assert requests.post(url, json=wrong, timeout=5).status_code == 400
+
+
+def test_wrong_admin_requests_are_refused(account: Account) -> None:
+    """Unknown routes are 404, bad bodies 400, a foreign Host header (a web page's trick) 403."""
+    url = f"{account.cloud.endpoint_url}/_xportal"
+    assert requests.get(f"{url}/nothing", timeout=5).status_code == 404
+    assert requests.post(f"{url}/interrupt", data="[", timeout=5).status_code == 400
+    assert requests.post(f"{url}/faults/capacity", json={"speed": 1}, timeout=5).status_code == 400
+    assert requests.get(f"{url}/status", headers={"Host": "evil.example:80"}, timeout=5).status_code == 403
+
+
+def test_a_machine_s_listener_has_the_api_and_no_admin_routes(account: Account) -> None:
+    """On a socket given to `serve` EC2 answers, the admin routes do not, and closing ends it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        serving = account.cloud.serve(listener)
+    inside = make_client("ec2", url)
+    assert inside.create_volume(AvailabilityZone="us-east-1a", Size=1)["VolumeId"]
+    assert requests.get(f"{url}/_xportal/status", timeout=5).status_code == 401
+    serving.close()
+    serving.close()
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) != 0

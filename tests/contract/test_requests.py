@@ -1,0 +1,121 @@
+"""Rules of every request: credentials, regions, actions, documents."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+
+import boto3
+import pytest
+import requests
+from botocore import UNSIGNED
+from botocore.config import Config
+
+from tests.contract.conftest import Account, Refuse, make_client
+
+
+def test_credentials_are_required(account: Account, refused: Refuse) -> None:
+    """An unsigned request is AuthFailure, with HTTP 401."""
+    unsigned = boto3.client(
+        "ec2",
+        endpoint_url=account.cloud.endpoint_url,
+        region_name="us-east-1",
+        config=Config(signature_version=UNSIGNED, retries={"total_max_attempts": 1}),
+    )
+    no = refused(unsigned.describe_instances)
+    assert (no.code, no.status) == ("AuthFailure", 401)
+
+
+def test_a_region_must_exist(account: Account, refused: Refuse) -> None:
+    """Credentials scoped to a region that AWS does not have are refused."""
+    client = make_client("ec2", account.cloud.endpoint_url, "us-nowhere-1")
+    assert refused(client.describe_instances).code == "AuthFailure"
+
+
+def test_who_am_i(account: Account) -> None:
+    """GetCallerIdentity tells the sandbox's account, which owns what is made."""
+    identity = account.client("sts").get_caller_identity()
+    assert identity["Account"] == "123456789012"
+    snapshot = account.ec2.create_snapshot(VolumeId=account.make_volume())
+    assert snapshot["OwnerId"] == identity["Account"]
+
+
+@pytest.mark.parametrize(
+    ("call", "given", "code"),
+    [
+        ("describe_fast_snapshot_restores", {}, "InvalidAction"),
+        ("describe_volume_attribute", {"VolumeId": "vol-1", "Attribute": "autoEnableIO"}, "InvalidAction"),
+        ("reboot_instances", {"InstanceIds": ["i-1"]}, "UnsupportedOperation"),
+        ("create_image", {"InstanceId": "i-1", "Name": "name"}, "UnsupportedOperation"),
+    ],
+)
+def test_what_is_not_provided_says_so(
+    account: Account, refused: Refuse, call: str, given: dict[str, object], code: str
+) -> None:
+    """An action that the sandbox lacks gets an error document, not HTML."""
+    no = refused(getattr(account.ec2, call), **given)
+    assert (no.code, no.status) == (code, 400)
+
+
+def test_a_service_that_is_not_provided_says_so(account: Account, refused: Refuse) -> None:
+    """So does a whole service."""
+    assert refused(make_client("sns", account.cloud.endpoint_url).list_topics).code == "InvalidAction"
+
+
+def test_answers_have_aws_s_clock(account: Account) -> None:
+    """The Date header tells the time: it is the only clock a client compares with."""
+    answer = account.ec2.describe_volumes()["ResponseMetadata"]["HTTPHeaders"]["date"]
+    assert abs((parsedate_to_datetime(answer) - datetime.now(timezone.utc)).total_seconds()) < 5
+
+
+@pytest.mark.parametrize(
+    ("call", "given"),
+    [
+        ("create_volume", {"AvailabilityZone": "us-east-1a", "Size": 1}),
+        ("import_key_pair", {"KeyName": "k", "PublicKeyMaterial": b"ssh-ed25519 AAAA"}),
+        ("create_security_group", {"GroupName": "g", "Description": "d"}),
+        ("describe_instances", {}),
+    ],
+)
+def test_dry_run_does_nothing(account: Account, refused: Refuse, call: str, given: dict[str, object]) -> None:
+    """DryRun is answered with DryRunOperation, and nothing is made."""
+    assert refused(getattr(account.ec2, call), DryRun=True, **given).code == "DryRunOperation"
+    assert account.ec2.describe_volumes()["Volumes"] == []
+    assert account.ec2.describe_key_pairs()["KeyPairs"] == []
+    assert len(account.ec2.describe_security_groups()["SecurityGroups"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("aws:mine", "v"), ("k" * 129, "v"), ("k", "v" * 257)],
+    ids=["reserved", "long key", "long value"],
+)
+def test_tags_have_limits(account: Account, refused: Refuse, key: str, value: str) -> None:
+    """Reserved keys, keys over 128 and values over 256 characters are refused, on create and later."""
+    tags = [{"Key": key, "Value": value}]
+    spec = [{"ResourceType": "volume", "Tags": tags}]
+    request = {"AvailabilityZone": "us-east-1a", "Size": 1}
+    assert refused(account.ec2.create_volume, **request, TagSpecifications=spec).code == "InvalidParameterValue"
+    volume = account.make_volume()
+    assert refused(account.ec2.create_tags, Resources=[volume], Tags=tags).code == "InvalidParameterValue"
+
+
+def test_strange_values_come_back_as_they_went(account: Account) -> None:
+    """Quotes, markup, newlines and other alphabets survive the XML, in tags and in filters."""
+    value = "a \"b\" <c> & 'd' $(e)\nf ünï 漢"
+    spec = [{"ResourceType": "volume", "Tags": [{"Key": "Name", "Value": value}]}]
+    volume = account.make_volume(TagSpecifications=spec)
+    found = account.ec2.describe_volumes(Filters=[{"Name": "tag:Name", "Values": [value]}])["Volumes"]
+    assert [(v["VolumeId"], v["Tags"][0]["Value"]) for v in found] == [(volume, value)]
+
+
+def test_a_token_that_is_none_is_refused(account: Account, refused: Refuse) -> None:
+    """NextToken is checked."""
+    assert refused(account.ec2.describe_volumes, NextToken="nonsense").code == "InvalidNextToken"
+
+
+def test_noise_is_answered_with_an_error_document(account: Account) -> None:
+    """A plain GET, as from a browser, is an AuthFailure document."""
+    answer = requests.get(account.cloud.endpoint_url, timeout=5)
+    assert answer.status_code == 401
+    assert "<Code>AuthFailure</Code>" in answer.text
