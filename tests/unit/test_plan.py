@@ -164,3 +164,18 @@ def test_volume_generation_is_derived() -> None:
     """A launch that was cut off before it tagged its volume still has its place: one after its snapshot."""
     untagged = volume("vol-2", generation=None, snapshot_id="snap-1")
     assert drive(snapshot(), untagged).generation_of(untagged) == 2
+
+
+def test_snapshots_made_by_hand_follow_each_other() -> None:
+    """Snapshots of an older tool carry a Name alone: the newest by time wins, and they are no fork."""
+    old = [
+        snapshot(f"snap-{n}", volume_id=f"vol-{n}", generation=None, kind=None, started=NOW + timedelta(hours=n))
+        for n in (2, 1, 3)
+    ]
+    assert plan(Goal.UP, drive(lock(), *old), mine="L1") == p.Launch(old[2], 4)
+
+
+def test_rescued_by_hand_after_a_known_life() -> None:
+    """A hand-made snapshot of a volume that is gone follows what is older than it."""
+    rescued = snapshot("snap-r", volume_id="vol-9", generation=None, kind=None, started=NOW + timedelta(hours=1))
+    assert plan(Goal.UP, drive(lock(), snapshot(), rescued), mine="L1") == p.Launch(rescued, 3)

@@ -51,14 +51,12 @@ class Drive:
 
     def generation_of(self, item: Volume | Snapshot) -> int:
         """The tag; else, for a volume, one more than its snapshot's; else, for a snapshot, its volume's;
-        else its place among the others by StartTime."""
-        told = item.tags.get(tags.GENERATION, "")
-        if told.isdecimal():
-            return int(told)
-        if isinstance(item, Volume):
-            source = next((s for s in self.snapshots if s.id == item.snapshot_id), None)
-            return self.generation_of(source) + 1 if source else 1
-        return self._generation_by_volume(item) or self._generation_by_time(item)
+        else its place among the others by StartTime: it follows those that are older.
+        """
+        if isinstance(item, Snapshot):
+            return self._placed()[item.id]
+        source = next((s for s in self.snapshots if s.id == item.snapshot_id), None)
+        return _told(item) or (self.generation_of(source) + 1 if source else 1)
 
     def newest_snapshot(self) -> Snapshot | None:
         """The newest, in whatever state."""
@@ -92,16 +90,21 @@ class Drive:
         told = lock.tags.get(tags.HEARTBEAT)
         return datetime.fromisoformat(told) if told else lock.created
 
-    def _generation_by_volume(self, snapshot: Snapshot) -> int:
-        volume = next((v for v in self.volumes if v.id == snapshot.volume_id), None)
-        if volume:
-            return self.generation_of(volume)
-        siblings = [s for s in self.snapshots if s.volume_id == snapshot.volume_id]
-        return max((int(s.tags.get(tags.GENERATION, 0)) for s in siblings), default=0)
+    def _placed(self) -> dict[str, int]:
+        """Each snapshot's generation. Those of a volume that nobody tagged are one generation."""
+        volumes = {s.volume_id: told for s in self.snapshots if (told := _told(s))}
+        volumes |= {v.id: told for v in self.volumes if (told := _told(v))}
+        placed: dict[str, int] = {}
+        for snapshot in sorted(self.snapshots, key=lambda s: s.started):
+            newest = max(placed.values(), default=0)
+            placed[snapshot.id] = _told(snapshot) or volumes.setdefault(snapshot.volume_id, newest + 1)
+        return placed
 
-    def _generation_by_time(self, snapshot: Snapshot) -> int:
-        earlier = [s for s in self.snapshots if s.started <= snapshot.started]
-        return max((int(s.tags.get(tags.GENERATION, 0)) for s in earlier), default=0)
+
+def _told(item: Volume | Snapshot) -> int:
+    """The generation that the tag tells; 0 if it tells none."""
+    told = item.tags.get(tags.GENERATION, "")
+    return int(told) if told.isdecimal() else 0
 
 
 def lock_name(drive: str) -> str:
