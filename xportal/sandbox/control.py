@@ -188,6 +188,8 @@ def _spawn(place: Place, port: int, image: str) -> None:
     place.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     packages = str(Path(xportal.__file__).resolve().parents[1])
     python_path = os.pathsep.join(filter(None, [packages, os.environ.get("PYTHONPATH")]))
+    # The emulator uses AWS's SDK: the caller's AWS settings, a profile not yet written first of all, are none of its.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     with place.log.open("wb") as log:
         subprocess.run(
             daemon_argv(place, port, image),
@@ -196,7 +198,7 @@ def _spawn(place: Place, port: int, image: str) -> None:
             stderr=log,
             start_new_session=True,
             cwd="/",
-            env={**os.environ, "PYTHONPATH": python_path},
+            env={**kept, "PYTHONPATH": python_path},
             check=False,
         )
 
