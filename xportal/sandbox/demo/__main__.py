@@ -23,7 +23,7 @@ def main() -> int:
         Story(stage).tell()
         return 0
     except XportalError as problem:
-        sys.stderr.write(f"error: the demo failed: {problem}\n")
+        sys.stderr.write(f"error: the demo failed: {problem}\nthe sandbox's log ends:\n{stage.last_words()}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted: cleaning up\n")

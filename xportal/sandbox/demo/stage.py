@@ -19,6 +19,7 @@ from xportal.sandbox.demo.traces import LABEL, find_traces, machine_cgroups
 # Those that decide which account and which sandbox a command means.
 FOREIGN = ("AWS_", "XPORTAL_", "XDG_")
 SETTLE_S = 20
+LAST_WORDS = 15
 
 
 class DemoFailed(XportalError):  # noqa: N818  named by the fact, as in xportal.errors
@@ -32,16 +33,18 @@ class Stage:
         # Not /tmp, which may be in memory: drives are files on real disks.
         self.directory = Path(tempfile.mkdtemp(prefix="xportal-demo-", dir="/var/tmp"))
         self.home = self.directory / "sandbox"
+        self.desk = self.directory / "home"
+        self.desk.mkdir()
         self.port = _free_port()
         self._machines: list[str] = []
         kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
         self._environment = kept | {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "DOCKER_CONFIG": os.environ.get("DOCKER_CONFIG", str(Path("~/.docker").expanduser())),
-            "HOME": str(self.directory),
+            "HOME": str(self.desk),
             "XPORTAL_SANDBOX_HOME": str(self.home),
-            "AWS_CONFIG_FILE": str(self.directory / "aws-config"),
-            "AWS_SHARED_CREDENTIALS_FILE": str(self.directory / "aws-credentials"),
+            "AWS_CONFIG_FILE": str(self.desk / "aws-config"),
+            "AWS_SHARED_CREDENTIALS_FILE": str(self.desk / "aws-credentials"),
         }
 
     def say(self, text: str) -> None:
@@ -68,8 +71,13 @@ class Stage:
         return json.loads(self._run(f"{command} --json", stderr=subprocess.PIPE))
 
     def write(self, name: str, text: str) -> None:
-        """Put a file into the working directory."""
-        (self.directory / name).write_text(text)
+        """Put a file where commands are typed."""
+        (self.desk / name).write_text(text)
+
+    def last_words(self) -> str:
+        """The end of the sandbox's log."""
+        log = self.home / "daemon.log"
+        return "\n".join(log.read_text().splitlines()[-LAST_WORDS:]) if log.exists() else ""
 
     def wait_until_no_trace_is_left(self) -> None:
         """Raise DemoFailed if after some seconds machines, disks or processes are still there."""
@@ -92,7 +100,7 @@ class Stage:
     def _run(self, command: str, stderr: int | None = None) -> str:
         done = subprocess.run(
             ["/bin/sh", "-c", command],
-            cwd=self.directory,
+            cwd=self.desk,
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -13,7 +13,7 @@ from xportal.sandbox.demo.stage import DemoFailed, Stage
 from xportal.sandbox.engine import Engine
 
 DOCKERFILE = """FROM {base}
-RUN apt-get update -q && apt-get install -yq --no-install-recommends python3-minimal && rm -rf /var/lib/apt/lists/*
+RUN apt-get update -q && apt-get install -yq --no-install-recommends python3 && rm -rf /var/lib/apt/lists/*
 """
 TRAIN = Path(__file__).with_name("train.py")
 
