@@ -46,7 +46,7 @@ def test_mistake(user: User, words: tuple[str, ...], status: int) -> None:
     """One line of error, one of hint at most, no traceback, the promised exit status."""
     done = user.types(*words, check=False)
     assert done.returncode == status, done.stderr
-    lines = done.stderr.strip().splitlines()
+    lines = [line for line in done.stderr.strip().splitlines() if not line.startswith("… ")]
     assert lines[0].startswith("error: "), done.stderr
     assert len(lines) <= 3, done.stderr
     assert "Traceback" not in done.stderr

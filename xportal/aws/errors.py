@@ -41,7 +41,7 @@ def mapped(error: botocore.ClientError | botocore.BotoCoreError, endpoint: str) 
         return NoCredentials(f"no AWS credentials: {error}", hint=f"aws configure, or: {SANDBOX_HINT}")
     if isinstance(error, botocore.ProfileNotFound):
         return UsageError(str(error), hint=f"aws configure --profile NAME; {SANDBOX_HINT}")
-    if isinstance(error, botocore.HTTPClientError):
+    if isinstance(error, botocore.HTTPClientError | botocore.ConnectionError):
         local = "127.0.0.1" in endpoint or "localhost" in endpoint
         hint = "is it running? xportal sandbox status" if local else "check the network and the region's name"
         return Unreachable(f"{endpoint} does not answer ({type(error).__name__})", hint=hint)

@@ -12,7 +12,7 @@ import typer
 from xportal.cli.options import Context, with_common_options
 from xportal.drive.model import DEVICE
 from xportal.errors import SaveIncomplete, UsageError
-from xportal.spec import DEFAULT_PORTAL, DEFAULT_SIZE_GIB, MachineSpec, PortalSpec
+from xportal.spec import DEFAULT_PORTAL, DEFAULT_SIZE_GIB, MachineSpec, PortalSpec, check_name
 
 if TYPE_CHECKING:
     from xportal.aws.records import Instance
@@ -97,6 +97,7 @@ def down(
     """Save everything, end the machine, delete the volume once its snapshot is complete."""
     from xportal.portal import down as bring_down
 
+    check_name("portal", portal)
     with ctx.console.waiting(f"bringing down {portal}"):
         report = bring_down.down(ctx.aws, portal, ctx.console, grace=grace)
     if ctx.json:
