@@ -6,13 +6,15 @@ import shutil
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import docker
 import pytest
 
-from tests.container import dockerd, sshd
-from xportal.container import Engine
+from tests.container import dockerd, images, sshd
+from xportal.container import Engine, local_docker
 from xportal.remote import FabricHost, Login, connect
 
 
@@ -73,7 +75,29 @@ def second_engine(host: FabricHost, bin_dir: Path, second_docker: str) -> Iterat
 
 
 @pytest.fixture
-def engine(host: FabricHost) -> Iterator[Engine]:
-    """This computer's daemon as a portal's machine has it: over ssh, with networks."""
+def engine(host: FabricHost, mark: str, local: docker.DockerClient, tmp_path: Path) -> Iterator[Engine]:
+    """This computer's daemon as a portal's machine has it: over ssh, with networks. Its containers go with it."""
     with host.docker() as client:
-        yield Engine(client, "demo")
+        yield Engine(client, "demo", durable=(f"{tmp_path}/v1",))
+    for container in local.containers.list(all=True, filters={"label": mark}):
+        container.remove(force=True, v=True)
+
+
+@pytest.fixture(scope="session")
+def mark() -> str:
+    """The label of everything this session makes in this computer's Docker, also a prefix for names."""
+    return f"xportal-test-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture(scope="session")
+def local() -> Iterator[docker.DockerClient]:
+    """The Docker of this computer."""
+    with local_docker() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def shell_image(local: docker.DockerClient, mark: str) -> Iterator[str]:
+    """An image with a shell and a few programs, in this computer's Docker."""
+    with images.shell_image(local, mark) as name:
+        yield name

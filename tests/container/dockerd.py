@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -37,9 +38,11 @@ def _wait_answers(url: str, process: subprocess.Popen[bytes], log: Path) -> None
     deadline = time.monotonic() + 60
     while True:
         try:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(url.removeprefix("unix://"))
             docker.DockerClient(base_url=url).close()
             return
-        except DockerException:
+        except (OSError, DockerException):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xportal.container.engine import Engine, docker_errors
+from xportal.container.engine import Engine, docker_errors, events, one_line
 from xportal.errors import DockerFailed, UsageError
 
-_BUILT = re.compile(r"Successfully built ([0-9a-f]+)")
+_BASE = re.compile(r" : FROM (?:--\S+ )*(\S+)")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def build(
     """
     dockerfile = _check_context(directory, file)
     with docker_errors(f"the build of {directory}"):
-        events = engine.client.api.build(
+        log = engine.client.api.build(
             path=str(directory),
             dockerfile=dockerfile,
             tag=tag,
@@ -51,7 +51,7 @@ def build(
             decode=True,
             use_config_proxy=False,  # the proxy of this computer is none for the machine
         )
-        image_id = _follow(engine, directory, events, say)
+        image_id = _follow(engine, directory, log, say)
         image = engine.client.images.get(image_id)
     return Built(str(image.id), tag)
 
@@ -66,26 +66,28 @@ def _check_context(directory: Path, file: str | None) -> str | None:
     return None if file is None else str(dockerfile.resolve())
 
 
-def _follow(engine: Engine, directory: Path, events: Any, say: Callable[[str], None]) -> str:
-    image_id = ""
-    for event in events:
-        if "error" in event:
-            raise _failure(engine, directory, str(event["error"]).strip())
-        for line in str(event.get("stream", "")).splitlines():
-            if line.strip():
-                say(line.rstrip())
-            if built := _BUILT.match(line):
-                image_id = built.group(1)
-        image_id = (event.get("aux") or {}).get("ID", image_id)
+def _follow(engine: Engine, directory: Path, log: Any, say: Callable[[str], None]) -> str:
+    from docker.errors import DockerException
+
+    image_id = step = ""
+    try:
+        for event in events(log):
+            for line in str(event.get("stream", "")).splitlines():
+                if line.strip():
+                    say(line.rstrip())
+                step = line if line.startswith("Step ") else step
+            image_id = (event.get("aux") or {}).get("ID", image_id)
+    except DockerException as error:
+        raise _failure(engine, directory, step, one_line(error)) from error
     if not image_id:
         raise DockerFailed(f"the build of {directory} ended without an image")
     return image_id
 
 
-def _failure(engine: Engine, directory: Path, said: str) -> DockerFailed:
+def _failure(engine: Engine, directory: Path, step: str, said: str) -> DockerFailed:
     hint = ""
     if "BuildKit" in said:
         hint = f"the machine builds without BuildKit: build here, then xportal push {engine.portal} IMAGE"
-    elif "pull access denied" in said or "manifest" in said or "lookup" in said or "registry" in said:
-        hint = f"the machine cannot pull the base image: xportal push {engine.portal} BASE brings it from here"
+    elif base := _BASE.search(step):
+        hint = f"the machine has no {base[1]} and cannot pull it: xportal push {engine.portal} {base[1]}"
     return DockerFailed(f"the build of {directory} failed: {said}", hint=hint)

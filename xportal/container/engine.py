@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -51,13 +52,13 @@ class Engine:
 
 
 @contextmanager
-def local_docker() -> Iterator[DockerClient]:
+def local_docker(environ: Mapping[str, str] = os.environ) -> Iterator[DockerClient]:
     """The Docker of this computer, as DOCKER_HOST or the docker command's context has it. Raises NotInstalled."""
     import docker
     from docker.errors import DockerException
 
     try:
-        client = docker.from_env(timeout=LOCAL_TIMEOUT_S)
+        client = docker.from_env(timeout=LOCAL_TIMEOUT_S, environment=environ)
     except DockerException as error:
         raise NotInstalled(
             f"Docker does not answer on this computer: {one_line(error)}",
@@ -94,7 +95,26 @@ def docker_errors(what: str, *, conflict_hint: str = "") -> Iterator[None]:
         raise DockerFailed(f"{what}: {one_line(error)}") from error
 
 
+def events(stream: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """What Docker tells of a long operation, to its end; raises DockerException then, if it was told of an error.
+
+    To the end, because a stream that is left early is a connection that is never closed.
+    """
+    from docker.errors import DockerException
+
+    error = ""
+    for event in stream:
+        if "error" in event:
+            error = str(event["error"])
+        else:
+            yield event
+    if error:
+        raise DockerException(error)
+
+
 def _from_api(what: str, error: APIError, conflict_hint: str) -> XportalError:
+    if error.response is not None:
+        error.response.close()  # the docker package leaves that of a stream open
     text = f"{what}: {one_line(error)}"
     if error.status_code == 409:
         return ContainerConflict(text, hint=conflict_hint)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from xportal.container.archive import Archive, Part, count_shared, plan_part, read_archive, read_part
-from xportal.container.engine import Engine, docker_errors
+from xportal.container.engine import Engine, docker_errors, events
 from xportal.errors import DockerFailed, UsageError
 
 if TYPE_CHECKING:
@@ -162,9 +162,7 @@ def _load(engine: Engine, file: BinaryIO, part: Part, progress: Callable[[Progre
     body = _counted(read_part(file, part), part.size, progress)
     with docker_errors("the machine's Docker did not load the image"):
         loaded: dict[str, int] = {}
-        for event in engine.client.api.load_image(body, quiet=False):  # type: ignore[no-untyped-call]
-            if "error" in event:
-                raise DockerFailed(f"the machine's Docker did not load the image: {event['error']}")
+        for event in events(engine.client.api.load_image(body, quiet=False)):  # type: ignore[no-untyped-call]
             if event.get("progressDetail"):
                 loaded[event["id"]] = event["progressDetail"]["current"]
                 progress(Progress("loading", min(sum(loaded.values()), part.size), part.size))

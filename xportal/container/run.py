@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from xportal.container.engine import Engine, docker_errors, one_line
+from xportal.container.engine import Engine, docker_errors, events
 from xportal.container.options import RunOptions, create_payload
 from xportal.container.streams import Output, outputs, stdin_carried
-from xportal.errors import Refused, UsageError
+from xportal.errors import DockerFailed, Refused, UsageError
 
 if TYPE_CHECKING:
     from requests import Response
@@ -134,17 +134,14 @@ def _create(engine: Engine, options: RunOptions, payload: dict[str, Any]) -> Sta
 
 def _pull(engine: Engine, image: str, say: Callable[[str], None]) -> None:
     """Have the machine pull an image. Raises Refused with the ways to bring it there."""
-    from docker.errors import DockerException
-
     say(f"the machine does not have {image}: pulling it")
     try:
-        for event in engine.client.api.pull(image, stream=True, decode=True):
-            if "error" in event:
-                raise _no_image(engine, image, event["error"])
-            if "id" in event:
-                say(" ".join([event["id"], event["status"], event.get("progress", "")]).strip())
-    except DockerException as error:
-        raise _no_image(engine, image, one_line(error)) from error
+        with docker_errors("pull"):
+            for event in events(engine.client.api.pull(image, stream=True, decode=True)):
+                if "id" in event:
+                    say(" ".join([event["id"], event["status"], event.get("progress", "")]).strip())
+    except DockerFailed as error:
+        raise _no_image(engine, image, error.message.removeprefix("pull: ")) from error
 
 
 def _no_image(engine: Engine, image: str, reason: str) -> Refused:

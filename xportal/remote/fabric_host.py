@@ -6,7 +6,7 @@ import shlex
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xportal.errors import DockerFailed
 from xportal.remote import channels
@@ -96,10 +96,12 @@ class FabricHost:
         from docker.errors import DockerException
 
         try:
-            return DockerClient(base_url=f"unix://{forward.path}", timeout=DOCKER_TIMEOUT_S)
+            client = DockerClient(base_url=f"unix://{forward.path}", timeout=DOCKER_TIMEOUT_S)
         except DockerException as error:
             self._transport()  # MachineLost, if it is that
             raise self._docker_silent(forward, error) from error
+        _share_connections(client, forward)
+        return client
 
     @contextmanager
     def _docker_errors(self, forward: Forward) -> Iterator[None]:
@@ -123,6 +125,23 @@ class FabricHost:
             f"Docker on {self.login.address} does not answer: {forward.complaint or error}",
             hint="xportal status says whether the machine is ready",
         )
+
+
+def _share_connections(client: DockerClient, forward: Forward) -> None:
+    """Let requests to different paths share connections.
+
+    The docker package keeps a pool for every URL it was ever asked for. Each of those idle
+    connections is a session of sshd here, which allows ten.
+    """
+    from docker.transport import UnixHTTPAdapter
+
+    class OnePool(UnixHTTPAdapter):
+        def get_connection(self, url: str | bytes, proxies: Any = None) -> Any:
+            return super().get_connection("http+docker://localhost", proxies)
+
+    base_url = client.api.base_url
+    client.api.get_adapter(base_url).close()
+    client.api.mount("http+docker://", OnePool(f"http+unix://{forward.path}", DOCKER_TIMEOUT_S))
 
 
 def open_connection(login: Login, *, timeout: float) -> Connection:

@@ -43,7 +43,9 @@ class Forward(AbstractContextManager["Forward"]):
         self.close()
 
     def close(self) -> None:
-        """Cut every connection, wait for every thread, remove the socket."""
+        """Cut every connection, wait for every thread, remove the socket. Idempotent."""
+        if self._listener.fileno() < 0:
+            return
         self._wake.close()
         self._acceptor.join()
         with self._lock:
@@ -62,7 +64,7 @@ class Forward(AbstractContextManager["Forward"]):
             selector.register(self._woken, selectors.EVENT_READ)
             while all(key.fileobj is self._listener for key, _ in selector.select()):
                 local, _ = self._listener.accept()
-                carrier = _Carrier(local, self._opened, self._ended)
+                carrier = _Carrier(local, self._opened, self._heard, self._ended)
                 with self._lock:
                     self._carriers.add(carrier)
                 carrier.start()
@@ -76,8 +78,10 @@ class Forward(AbstractContextManager["Forward"]):
             self.complaint = str(error)
             return None
 
-    def _ended(self, carrier: _Carrier, complaint: str) -> None:
-        self.complaint = complaint or self.complaint
+    def _heard(self, complaint: str) -> None:
+        self.complaint = complaint
+
+    def _ended(self, carrier: _Carrier) -> None:
         with self._lock:
             self._carriers.discard(carrier)
 
@@ -89,11 +93,13 @@ class _Carrier(threading.Thread):
         self,
         local: socket.socket,
         open_stream: Callable[[], Channel | None],
-        ended: Callable[[_Carrier, str], None],
+        heard: Callable[[str], None],
+        ended: Callable[[_Carrier], None],
     ) -> None:
         super().__init__(name="xportal-carrier", daemon=True)
         self._local = local
         self._open_stream = open_stream
+        self._heard = heard
         self._ended = ended
         self._channel: Channel | None = None
         self._lock = threading.Lock()
@@ -110,12 +116,11 @@ class _Carrier(threading.Thread):
             self._local.shutdown(socket.SHUT_RDWR)
 
     def run(self) -> None:
-        complaint = ""
         with self._local:
             channel = self._open_stream()
             if channel is not None and self._adopt(channel):
-                complaint = self._carry(channel)
-        self._ended(self, complaint)
+                self._carry(channel)
+        self._ended(self)
 
     def _adopt(self, channel: Channel) -> bool:
         with self._lock:
@@ -124,15 +129,14 @@ class _Carrier(threading.Thread):
                 channel.close()
             return not self._is_cut
 
-    def _carry(self, channel: Channel) -> str:
+    def _carry(self, channel: Channel) -> None:
         up = threading.Thread(target=self._carry_up, args=(channel,), name="xportal-carrier-up", daemon=True)
         up.start()
-        complaint = self._carry_down(channel)
+        self._carry_down(channel)
         with suppress(OSError):  # frees the other direction, if it is not free
             self._local.shutdown(socket.SHUT_RDWR)
         up.join()
         channel.close()
-        return complaint
 
     def _carry_up(self, channel: Channel) -> None:
         """From this computer to the machine; ends when the client ends its half or the stream is gone."""
@@ -143,14 +147,15 @@ class _Carrier(threading.Thread):
                 channel.sendall(view[:count])
             channel.shutdown_write()
 
-    def _carry_down(self, channel: Channel) -> str:
-        """From the machine to this computer; returns what the stream said on stderr if it failed."""
+    def _carry_down(self, channel: Channel) -> None:
+        """From the machine to this computer, until the stream's command has ended."""
         try:
             while data := channel.recv(CHUNK):
                 self._local.sendall(data)
+            # told before the client sees the end; one EOF ends both streams, so this does not wait
+            if said := channel.makefile_stderr("rb").read().decode(errors="replace").strip():
+                self._heard(said)
             self._local.shutdown(socket.SHUT_WR)
         except OSError:
             channel.close()  # the client has gone: nobody reads this any more
-        # the stream's command may live on for our half; it ends when that does
-        said = channel.makefile_stderr("rb").read().decode(errors="replace")
-        return said.strip() if channel.recv_exit_status() != 0 else ""
+        channel.recv_exit_status()  # the command may live on for our half; it ends when that does
