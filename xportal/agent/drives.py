@@ -37,7 +37,8 @@ def open_drive(drive: DriveConfig, paths: Paths, log: Log) -> Dict[str, Any]:
         disk.grow(drive, found, kind)
         if new:
             disk.tidy_new(drive)
-    return {"name": drive.name, "volume_id": found.volume_id, "mount": drive.mount, "generation": drive.generation}
+    facts = {"name": drive.name, "volume_id": found.volume_id, "device": found.path, "mount": drive.mount}
+    return {**facts, "generation": drive.generation}
 
 
 def gib(size: int) -> str:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import re
 import signal
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Set, Tuple
+from typing import Dict, List, Optional, Sequence, Set, Tuple
 
 from .events import Log
-from .process import run, wait_until
+from .process import AgentError, run, wait_until
 
+ASK = (signal.SIGTERM, signal.SIGHUP)  # interactive shells ignore the first
+FORCE = (signal.SIGKILL,)
 TERM_SECONDS = 3.0
 KILL_SECONDS = 5.0
+FREE_SECONDS = 3.0  # the kernel ends a filesystem a moment after its last mount and process have gone
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Mount:
     kind: str
     source: str
     options: str
+    follows: bool  # whether an unmount elsewhere takes this mount along
 
     @property
     def number(self) -> int:
@@ -53,7 +58,8 @@ def parse_mountinfo(text: str) -> List[Mount]:
     for line in text.splitlines():
         fields, _, rest = line.partition(" - ")
         first, last = fields.split(" "), rest.split(" ")
-        mounts.append(Mount(first[2], unescape(first[4]), last[0], unescape(last[1]), last[-1]))
+        follows = any(field.startswith("master:") for field in first[6:])
+        mounts.append(Mount(first[2], unescape(first[4]), last[0], unescape(last[1]), last[-1], follows))
     return mounts
 
 
@@ -73,12 +79,9 @@ def find_mount(point: str) -> Optional[Mount]:
     return found[-1] if found else None
 
 
-def plan_unmounts(mounts: List[Mount], point: str) -> List[Mount]:
-    """The mounts to undo, in order, so that the filesystem at `point` is mounted nowhere: binds and nested ones too."""
-    drive = [mount for mount in mounts if mount.point == point]
-    if not drive:
-        return []
-    roots = {mount.point for mount in mounts if mount.device == drive[-1].device}
+def plan_unmounts(mounts: List[Mount], device: int) -> List[Mount]:
+    """The mounts to undo, in order, so that the filesystem on `device` is mounted nowhere: binds, nested ones."""
+    roots = {mount.point for mount in mounts if mount.number == device}
     below = [m for m in mounts if m.point in roots or any(m.point.startswith(root + "/") for root in roots)]
     return below[::-1]
 
@@ -87,12 +90,16 @@ def list_holders(devices: Set[int]) -> List[Holder]:
     """The processes that keep the filesystems with these st_dev busy, less this one and its ancestors."""
     spared = ancestors()
     holders = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) not in spared:
-            how = find_hold(entry, devices)
-            if how:
-                holders.append(Holder(int(entry.name), user_of(entry), command_of(entry), how))
+    for proc in list_processes():
+        how = find_hold(proc, devices) if int(proc.name) not in spared else None
+        if how:
+            holders.append(Holder(int(proc.name), user_of(proc), command_of(proc), how))
     return holders
+
+
+def list_processes() -> List[Path]:
+    """The directories of all processes in /proc."""
+    return [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
 def find_hold(proc: Path, devices: Set[int]) -> Optional[str]:
@@ -112,11 +119,11 @@ def find_hold(proc: Path, devices: Set[int]) -> Optional[str]:
 
 
 def mounts_it(proc: Path, devices: Set[int]) -> bool:
-    """Whether the process's mount namespace is its own and has one of the devices in it."""
+    """Whether the process's mount namespace is its own and has one of the devices in it, whatever is unmounted here."""
     if os.readlink(proc / "ns/mnt") == os.readlink("/proc/self/ns/mnt"):
         return False
     text = (proc / "mountinfo").read_text(errors="replace")
-    return any(mount.number in devices for mount in parse_mountinfo(text))
+    return any(mount.number in devices and not mount.follows for mount in parse_mountinfo(text))
 
 
 def device_of(link: Path) -> Optional[int]:
@@ -161,34 +168,63 @@ def command_of(proc: Path) -> str:
     return words[:60] or (proc / "comm").read_text(errors="replace").strip()
 
 
-def unmount(point: str, log: Log) -> Tuple[bool, List[str]]:
-    """Get the filesystem at `point` off this machine: unmount, name and end its holders, at last freeze it.
+def unmount(device: str, log: Log) -> Tuple[bool, List[str]]:
+    """Get a block device's filesystem off this machine: unmount it, name and end its holders, at last freeze it.
 
-    Returns whether it is unmounted, and who was ended. Raises `AgentError` if even freezing fails.
+    Returns whether it is unmounted everywhere, and who was ended. Raises `AgentError` if even freezing fails.
     """
     ended: Dict[int, str] = {}
-    if find_mount(point) is None:
-        return True, []
-    run(["sync", "-f", point])
-    clean = try_unmount(point)
-    for number, seconds in ((signal.SIGTERM, TERM_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
+    clean = try_unmount(device)
+    for signals, seconds in ((ASK, TERM_SECONDS), (FORCE, KILL_SECONDS)):
         if not clean:
-            ended.update(end_holders(point, number, seconds, log))
-            clean = try_unmount(point)
+            ended.update(end_holders(device, signals, seconds, log))
+            clean = try_unmount(device)
     if not clean:
-        log.say("unmount", f"{point} stays busy: freezing it, so that a snapshot of it is whole")
-        run(["fsfreeze", "-f", point])
+        freeze(device, log)
     return clean, list(ended.values())
 
 
-def end_holders(point: str, number: signal.Signals, seconds: float, log: Log) -> Dict[int, str]:
-    """Signal everybody who holds the filesystem and wait a while for them to let go. Returns who they are."""
-    devices = {mount.number for mount in plan_unmounts(list_mounts(), point)}
+def try_unmount(device: str) -> bool:
+    """Unmount the device wherever it is mounted. False if something holds it: then its other mounts stay."""
+    number = os.stat(device).st_rdev
+    for mount in plan_unmounts(list_mounts(), number):
+        # One unmount may have taken others with it, where mounts are shared.
+        if mount in list_mounts() and run(["umount", mount.point], check=False).status:
+            return False
+    return bool(wait_until(lambda: is_free(device), FREE_SECONDS))
+
+
+def filesystems_on(device: int, mounts: List[Mount]) -> Set[int]:
+    """The device's filesystem and the overlays that containers have on top of it, as st_dev.
+
+    Not all that is mounted below it: the file of keys is a piece of the root disk, which everybody holds.
+    """
+    roots = [mount.point for mount in mounts if mount.number == device]
+    uppers = [f"upperdir={root}/" for root in roots]
+    on_top = {m.number for m in mounts if m.kind == "overlay" and any(upper in m.options for upper in uppers)}
+    return {device, *on_top} - {os.stat("/").st_dev}
+
+
+def is_free(device: str) -> bool:
+    """Whether no filesystem on the device is mounted, in whatever namespace: the kernel itself says so."""
+    try:
+        os.close(os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            return False
+        raise
+    return True
+
+
+def end_holders(device: str, signals: Sequence[signal.Signals], seconds: float, log: Log) -> Dict[int, str]:
+    """Signal everybody who holds the device's filesystem and wait a while for them to let go. Returns who they are."""
+    devices = filesystems_on(os.stat(device).st_rdev, list_mounts())
     told = {}
     for holder in list_holders(devices):
-        log.say("unmount", f"{point} is held by {holder}; sending {number.name}")
+        log.say("unmount", f"The drive is held by {holder}; sending {signals[0].name}")
         told[holder.pid] = str(holder)
-        signal_process(holder.pid, number)
+        for number in signals:
+            signal_process(holder.pid, number)
     wait_until(lambda: not list_holders(devices), seconds)
     return told
 
@@ -201,8 +237,11 @@ def signal_process(pid: int, number: signal.Signals) -> None:
         return
 
 
-def try_unmount(point: str) -> bool:
-    """Unmount the filesystem everywhere, nested mounts first. False if something holds it."""
-    for mount in plan_unmounts(list_mounts(), point):
-        run(["umount", mount.point], check=False)
-    return find_mount(point) is None
+def freeze(device: str, log: Log) -> None:
+    """Stop all writing to the device for good. Raises `AgentError` if it is mounted nowhere that can be reached."""
+    number = os.stat(device).st_rdev
+    points = [mount.point for mount in list_mounts() if mount.number == number]
+    if not points:
+        raise AgentError(f"{device} is still in use, but mounted nowhere that can be reached: it cannot be frozen")
+    log.say("unmount", f"{device} stays busy: freezing it, so that a snapshot of it is whole")
+    run(["fsfreeze", "-f", points[0]])

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 from . import docker, units
-from .config import AgentConfig, Paths
+from .config import AgentConfig, DriveConfig, Paths
 from .containers import bring_back, hold_back
 from .drives import check_docker, mark_docker, mark_drive, open_drive
 from .events import Log
 from .gpu import list_gpus
 from .home import get_user, open_home
-from .mounts import try_unmount
+from .mounts import find_mount, try_unmount
 from .process import AgentError, run
 from .state import log_path, one_at_a_time, read_state, update_state
 
@@ -60,6 +60,8 @@ def open_all(paths: Paths, log: Log) -> None:
     update_state(paths, phase="opening", error=None, portal=config.portal, launch=config.launch)
     if docker.is_running():
         docker.stop()
+    # As on every systemd machine, but not in every container: else services keep a view of the drive of their own.
+    run(["mount", "--make-rshared", "/"])
     with contextlib.ExitStack() as undo:
         facts = [open_one(config, index, paths, log, undo) for index in range(len(config.drives))]
         docker.write_settings(config, paths)
@@ -76,10 +78,17 @@ def open_all(paths: Paths, log: Log) -> None:
 def open_one(config: AgentConfig, index: int, paths: Paths, log: Log, undo: contextlib.ExitStack) -> Dict[str, Any]:
     """Open one drive; register its unmounting first."""
     drive = config.drives[index]
-    undo.callback(try_unmount, drive.mount)
+    undo.callback(close_one, drive)
     facts = open_drive(drive, paths, log)
     mark_drive(drive, config, log)
     return facts
+
+
+def close_one(drive: DriveConfig) -> None:
+    """Undo the mounting of a drive, so that Docker does not start."""
+    there = find_mount(drive.mount)
+    if there is not None:
+        try_unmount(there.source)
 
 
 def hold_containers(config: AgentConfig, paths: Paths, log: Log) -> None:

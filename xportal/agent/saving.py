@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import traceback
@@ -15,9 +16,9 @@ from .config import AgentConfig, Paths
 from .containers import record_running
 from .events import Log
 from .files import read_json, write_json
-from .mounts import find_mount, unmount
+from .mounts import unmount
 from .process import AgentError, run
-from .state import log_path, one_at_a_time, update_state
+from .state import log_path, one_at_a_time, read_state, update_state
 
 T = TypeVar("T")
 SAVE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -109,16 +110,14 @@ class FinalSave:
 
     def _unmount(self) -> Dict[str, Any]:
         with self._log.step("sync", "Writing everything to the drive"):
-            for drive in self._config.drives:
-                if find_mount(drive.mount):
-                    run(["sync", "-f", drive.mount])
+            os.sync()
         clean, unmounted, killed = True, [], []
         with self._log.step("unmount", "Unmounting"):
-            for drive in reversed(self._config.drives):
-                gone, who = unmount(drive.mount, self._log)
+            for drive in reversed(read_state(self._paths)["drives"]):
+                gone, who = unmount(drive["device"], self._log)
                 clean = clean and gone
                 killed += who
-                unmounted += [drive.mount] if gone else []
+                unmounted += [drive["mount"]] if gone else []
         return {"clean": clean, "unmounted": unmounted, "killed": killed}
 
     def _try(self, step: str, text: str, work: Callable[[], T]) -> Optional[T]:
