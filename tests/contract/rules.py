@@ -43,6 +43,11 @@ RULES = (
          "test_snapshots::test_only_own_snapshots_belong_to_self"),
     Rule("A snapshot behind an image: InvalidSnapshot.InUse", ERRORS,
          "test_snapshots::test_the_snapshot_of_an_image_is_in_use"),
+    Rule(
+        "More than five pending snapshots of a volume: ConcurrentSnapshotLimitExceeded",
+        ERRORS,
+        "test_snapshots::test_a_volume_has_five_pending_snapshots_at_most",
+    ),
     # Volumes
     Rule("A volume is creating before it is available", f"{API}, CreateVolume",
          "test_volumes::test_a_volume_is_creating_before_it_is_available"),
@@ -139,6 +144,11 @@ RULES = (
     Rule("Types come in pages of at most 100", f"{API}, DescribeInstanceTypes",
          "test_catalogue::test_types_come_in_pages_and_fast_the_second_time"),
     # Requests
+    Rule(
+        "Of racing launches with one ClientToken one launches",
+        IDEMPOTENCY,
+        "test_side_by_side::test_of_racing_launches_with_one_token_one_launches",
+    ),
     Rule("Requests are signed: AuthFailure", ERRORS, "test_requests::test_credentials_are_required"),
     Rule("What is not provided gets an error document", ERRORS,
          "test_requests::test_what_is_not_provided_says_so"),

@@ -86,6 +86,20 @@ def test_terminated_instances_are_forgotten_after_a_while(account: Account) -> N
     assert account.ec2.describe_spot_instance_requests()["SpotInstanceRequests"] == []
 
 
+def test_the_sdk_s_waiters_end(account: Account) -> None:
+    """boto3's own waiters for instances, volumes and snapshots see the states they wait for."""
+    fast = {"Delay": 1, "MaxAttempts": 10}
+    instance = account.launch(BlockDeviceMappings=[account.drive()])["InstanceId"]
+    for waiter in ("instance_running", "instance_status_ok"):
+        account.ec2.get_waiter(waiter).wait(InstanceIds=[instance], WaiterConfig=fast)
+    drive = account.drive_of(account.instance(instance))
+    snapshot = account.ec2.create_snapshot(VolumeId=drive)["SnapshotId"]
+    account.ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot], WaiterConfig=fast)
+    account.ec2.terminate_instances(InstanceIds=[instance])
+    account.ec2.get_waiter("instance_terminated").wait(InstanceIds=[instance], WaiterConfig=fast)
+    account.ec2.get_waiter("volume_available").wait(VolumeIds=[drive], WaiterConfig=fast)
+
+
 def test_instances_come_in_pages(account: Account) -> None:
     """Every instance is told once over the pages, under its reservation."""
     account.ec2.run_instances(ImageId=account.image_id, InstanceType="t3.medium", MinCount=1, MaxCount=7)

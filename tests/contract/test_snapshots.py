@@ -100,8 +100,8 @@ def test_tags_are_on_a_snapshot_from_the_start(account: Account) -> None:
 
 def test_snapshots_come_in_pages(account: Account, refused: Refuse) -> None:
     """MaxResults gives a token until all are told, each once; it does not go with ids."""
-    volume = account.make_volume()
-    made = {account.ec2.create_snapshot(VolumeId=volume)["SnapshotId"] for _ in range(7)}
+    two = [account.make_volume(), account.make_volume()]
+    made = {account.ec2.create_snapshot(VolumeId=two[n % 2])["SnapshotId"] for n in range(7)}
     first = account.ec2.describe_snapshots(OwnerIds=["self"], MaxResults=5)
     assert len(first["Snapshots"]) == 5
     pages = account.ec2.get_paginator("describe_snapshots").paginate(OwnerIds=["self"], MaxResults=5)
@@ -136,6 +136,15 @@ def test_a_volume_being_made_has_no_snapshots(account: Account, refused: Refuse,
     hardware.volume_path(volume).unlink()
     assert refused(account.ec2.create_snapshot, VolumeId=volume).status == 500
     assert ids(account, OwnerIds=["self"]) == []
+
+
+def test_a_volume_has_five_pending_snapshots_at_most(account: Account, refused: Refuse) -> None:
+    """The sixth is ConcurrentSnapshotLimitExceeded."""
+    account.cloud.settings.snapshot_seconds = math.inf
+    volume = account.make_volume()
+    for _ in range(5):
+        account.ec2.create_snapshot(VolumeId=volume)
+    assert refused(account.ec2.create_snapshot, VolumeId=volume).code == "ConcurrentSnapshotLimitExceeded"
 
 
 def test_a_snapshot_can_be_held_pending(account: Account) -> None:

@@ -14,6 +14,7 @@ from xportal.sandbox.api.calls_base import Calls
 from xportal.sandbox.api.filters import page
 
 TYPES_PAGE = 100
+KEPT_MAX = 200
 
 
 class CatalogueCalls(Calls):
@@ -21,6 +22,8 @@ class CatalogueCalls(Calls):
         """The answers never change and take moto a while to write: each is kept."""
         question = json.dumps([self.region, self.given], sort_keys=True, default=str)
         kept = _kept_answers()
+        if len(kept) > KEPT_MAX:
+            kept.clear()
         if question not in kept:
             kept[question] = self.serialized(self._instance_types())
         status, headers, body = kept[question]

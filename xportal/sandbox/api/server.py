@@ -60,6 +60,7 @@ class Cloud:
         self._port = port
         self._state_file = state_file
         self._running = False
+        self._listeners: list[Listener] = []
 
     @property
     def port(self) -> int:
@@ -87,7 +88,7 @@ class Cloud:
                 undo.callback(self._engine.stop)
                 self._prepare()
                 admin = Admin(self._engine, self.faults, self.calls, self._describe)
-                self._listeners = [Listener(listener, self._application(admin))]
+                self._listeners.append(Listener(listener, self._application(admin)))
             undo.pop_all()
         self._running = True
 
@@ -112,8 +113,8 @@ class Cloud:
         if not self._running:
             return
         self._running = False
-        for listener in self._listeners:
-            listener.close()
+        while self._listeners:
+            self._listeners.pop().close()
         self._engine.stop()
         self._state.stop()
         reset_backends()

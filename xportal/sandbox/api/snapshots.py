@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 FOREVER = 3e9  # seconds: a snapshot that stays pending
+PENDING_MAX = 5  # of one volume
 
 
 class Snapshot(TaggedEC2Resource):
@@ -127,6 +128,12 @@ def create_snapshot(backend: Ec2Backend, volume: Volume, description: str, tags:
     """The point in time is fixed when this returns; `pending` for as long as the settings say."""
     if volume.state not in ("available", "in-use"):
         raise ApiError("IncorrectState", f"Volume '{volume.id}' is in state '{volume.state}'")
+    under_way = [s for s in owned_by(backend, ["self"]) if s.volume_id == volume.id and s.status == "pending"]
+    if len(under_way) >= PENDING_MAX:
+        raise ApiError(
+            "ConcurrentSnapshotLimitExceeded",
+            f"Maximum allowed in-progress snapshots for a single volume exceeded: {volume.id}",
+        )
     engine = backend.engine
     snapshot = Snapshot(backend, volume.id, volume.size)
     snapshot.description = description
