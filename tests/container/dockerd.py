@@ -19,7 +19,8 @@ def running(home: Path) -> Iterator[str]:
     """The URL of a daemon without networks that lives as long as the `with`; all it wrote is deleted."""
     url = f"unix://{home}/docker.sock"
     argv = [
-        *("dockerd", "--host", url, "--data-root", f"{home}/data", "--exec-root", f"{home}/exec"),
+        # in a network namespace of its own: --bridge none deletes the docker0 it finds
+        *("unshare", "--net", "dockerd", "--host", url, "--data-root", f"{home}/data", "--exec-root", f"{home}/exec"),
         *("--pidfile", f"{home}/pid", "--bridge", "none", "--iptables=false", "--ip6tables=false"),
         *("--containerd-namespace", home.name, "--containerd-plugins-namespace", f"{home.name}-plugins"),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -275,6 +276,29 @@ def test_docker_refuses_an_option_as_usage(engine: Engine, options: Options) -> 
     """What only Docker can judge is still a usage error in our form."""
     with pytest.raises(UsageError, match="Docker refuses"):
         create(engine, options("true", name="bad name!"), quiet)
+
+
+def test_group_given_after_the_login(host: FabricHost, bin_dir: Path) -> None:
+    """A login from before the user was in Docker's group is renewed; if that does not help, the error says why."""
+    docker = shutil.which("docker")
+    denied = "echo permission denied while trying to connect >&2; exit 1"
+    program = bin_dir / "docker"
+    program.touch(0o755)
+    program.write_text(
+        f'#!/bin/sh\n[ -e {bin_dir}/member ] || {{ touch {bin_dir}/member; {denied}; }}\nexec {docker} "$@"\n'
+    )
+    with host.docker() as client:
+        assert client.ping()
+    assert host.run(["echo", "still here"]).stdout == "still here\n"
+    program.write_text(f"#!/bin/sh\n{denied}\n")
+    with pytest.raises(DockerFailed, match="permission denied"), host.docker():
+        pass
+
+
+def test_our_own_broken_pipe_is_not_dockers(host: FabricHost) -> None:
+    """Whoever reads our stdout and goes away ends the program quietly, not with an error about Docker."""
+    with pytest.raises(BrokenPipeError), host.docker():
+        raise BrokenPipeError
 
 
 def test_docker_that_does_not_answer_says_why(host: FabricHost, bin_dir: Path) -> None:

@@ -114,7 +114,7 @@ def _save(local: DockerClient, image: str, size: int, file: BinaryIO, progress: 
             for data in local.api.get_image(image, chunk_size=CHUNK):
                 file.write(data)
                 done += len(data)
-                progress(Progress("saving", done, max(done, size)))
+                progress(Progress("saving", min(done, size), size))
             file.flush()
     except RequestException as error:
         raise DockerFailed(f"docker save {image}: {error}") from error

@@ -75,7 +75,9 @@ def _lost(login: Login, last: Exception) -> MachineLost:
             f"the machine at {login.address} refuses the key {login.key_file} for {login.user}",
             hint="the key of another launch? xportal status says which machine is the portal's",
         )
+    # what paramiko says when the key exchange has run out of time
+    reason = "it took too long" if "No existing session" in str(last) else str(last) or type(last).__name__
     return MachineLost(
-        f"the machine at {login.address} does not answer ssh: {str(last) or type(last).__name__}",
+        f"the machine at {login.address} does not answer ssh: {reason}",
         hint="xportal status says what became of it; tcp/22 must be open to your address",
     )

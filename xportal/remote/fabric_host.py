@@ -24,6 +24,7 @@ KEEPALIVE_S = 15
 UNANSWERED_MS = 60_000
 DOCKER_ARGV = ("docker", "system", "dial-stdio")
 DOCKER_TIMEOUT_S = 900
+LOGIN_S = 20
 _WRITE_WHOLE = 'cat > "$1.partial" && chmod "$2" "$1.partial" && mv -f "$1.partial" "$1"'
 
 
@@ -92,16 +93,30 @@ class FabricHost:
         return channel
 
     def _docker_client(self, forward: Forward) -> DockerClient:
-        from docker import DockerClient
         from docker.errors import DockerException
 
         try:
-            client = DockerClient(base_url=f"unix://{forward.path}", timeout=DOCKER_TIMEOUT_S)
+            return _dialled(forward)
         except DockerException as error:
             self._transport()  # MachineLost, if it is that
+            if "permission denied" not in forward.complaint:
+                raise self._docker_silent(forward, error) from error
+        # logged in before the user was in Docker's group: a login takes its groups along
+        self._log_in_again()
+        try:
+            return _dialled(forward)
+        except DockerException as error:
             raise self._docker_silent(forward, error) from error
-        _share_connections(client, forward)
-        return client
+
+    def _log_in_again(self) -> None:
+        from paramiko import SSHException
+
+        try:
+            connection = open_connection(self.login, timeout=LOGIN_S)
+        except (SSHException, EOFError, OSError) as error:
+            raise channels.lost(self.login.address) from error
+        close(self._connection)
+        self._connection = connection
 
     @contextmanager
     def _docker_errors(self, forward: Forward) -> Iterator[None]:
@@ -116,6 +131,8 @@ class FabricHost:
             raise DockerFailed(f"Docker on {self.login.address}: {error.explanation or error}") from error
         except DockerException as error:
             raise DockerFailed(f"Docker on {self.login.address}: {error}") from error
+        except BrokenPipeError:
+            raise  # the caller's own stdout: Docker's sockets break inside of requests
         except (RequestException, HTTPError, ConnectionError) as error:
             self._transport()
             raise self._docker_silent(forward, error) from error
@@ -127,21 +144,23 @@ class FabricHost:
         )
 
 
-def _share_connections(client: DockerClient, forward: Forward) -> None:
-    """Let requests to different paths share connections.
+def _dialled(forward: Forward) -> DockerClient:
+    """A client whose requests share connections. Raises DockerException if Docker does not answer.
 
     The docker package keeps a pool for every URL it was ever asked for. Each of those idle
     connections is a session of sshd here, which allows ten.
     """
+    from docker import DockerClient
     from docker.transport import UnixHTTPAdapter
 
     class OnePool(UnixHTTPAdapter):
         def get_connection(self, url: str | bytes, proxies: Any = None) -> Any:
             return super().get_connection("http+docker://localhost", proxies)
 
-    base_url = client.api.base_url
-    client.api.get_adapter(base_url).close()
+    client = DockerClient(base_url=f"unix://{forward.path}", timeout=DOCKER_TIMEOUT_S)
+    client.api.get_adapter(client.api.base_url).close()
     client.api.mount("http+docker://", OnePool(f"http+unix://{forward.path}", DOCKER_TIMEOUT_S))
+    return client
 
 
 def open_connection(login: Login, *, timeout: float) -> Connection:
