@@ -15,6 +15,9 @@ from typing import Any
 import boto3
 import pytest
 
+from xportal.sandbox import image
+from xportal.sandbox.engine import Engine
+
 
 @dataclass(frozen=True)
 class User:
@@ -97,3 +100,20 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
         yield somebody
     finally:
         somebody.types("sandbox", "reset")
+
+
+PYTHON_IMAGE = "xportal-test-python"
+DOCKERFILE = """FROM {base}
+RUN apt-get update -q && apt-get install -yq --no-install-recommends python3 python3-pip && rm -rf /var/lib/apt/lists/*
+VOLUME /anonymous
+"""
+
+
+@pytest.fixture(scope="session")
+def python_image(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image with Python and an anonymous volume, on this computer's Docker; kept there as a cache."""
+    context = tmp_path_factory.mktemp("image")
+    base = image.ensure_base(Engine.connect().client, print)
+    (context / "Dockerfile").write_text(DOCKERFILE.format(base=base))
+    subprocess.run(["docker", "build", "--quiet", "--network", "host", "--tag", PYTHON_IMAGE, str(context)], check=True)
+    return PYTHON_IMAGE
