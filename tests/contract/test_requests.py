@@ -114,6 +114,20 @@ def test_a_token_that_is_none_is_refused(account: Account, refused: Refuse) -> N
     assert refused(account.ec2.describe_volumes, NextToken="nonsense").code == "InvalidNextToken"
 
 
+def test_an_action_that_aws_does_not_have_is_invalid(account: Account) -> None:
+    """Signed for EC2 or not, an unknown action or none is an error document with InvalidAction or the like."""
+    scope = "AWS4-HMAC-SHA256 Credential=AKIA/20260101/us-east-1/{}/aws4_request, SignedHeaders=host, Signature=0"
+    for service, action in (("ec2", "Fly"), ("sts", "Fly"), ("ec2", ""), ("iam", "")):
+        answer = requests.post(
+            account.cloud.endpoint_url,
+            data={"Action": action},
+            headers={"Authorization": scope.format(service)},
+            timeout=5,
+        )
+        assert answer.status_code in (400, 404), (service, action, answer.text)
+        assert "<Code>InvalidAction</Code>" in answer.text or "<Code>MissingAction</Code>" in answer.text
+
+
 def test_noise_is_answered_with_an_error_document(account: Account) -> None:
     """A plain GET, as from a browser, is an AuthFailure document."""
     answer = requests.get(account.cloud.endpoint_url, timeout=5)

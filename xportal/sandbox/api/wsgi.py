@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
-from botocore.model import OperationNotFoundError
 from moto.core.request import Request
 from moto.core.responses import BaseResponse
-from moto.core.utils import utcnow
+from moto.core.utils import get_service_model, utcnow
 from moto.ec2.models import ec2_backends
 from moto.iam.models import get_account_id_from
 from moto.iam.responses import IamResponse
@@ -40,6 +39,7 @@ SERVICES: dict[str, type[BaseResponse]] = {
     "ssm": SsmResponse,
     "sts": TokenResponse,
 }
+JSON_SERVICES = ("ec2-instance-connect", "ssm")
 READING = ("Describe", "Get", "List")
 
 
@@ -94,11 +94,10 @@ class Application:
             return _error(service, "InternalError", f"The sandbox failed: {error!r}", 500)
 
     def _serve(self, request: ApiRequest, scope: Scope) -> Response:
+        _check_action(request, scope.service)
         handler = SERVICES[scope.service]()
         try:
             handler.setup_class(request, request.raw_url, request.headers)
-        except OperationNotFoundError as error:
-            raise RefusedError("InvalidAction", f"The action is not valid for this web service: {error}") from error
         except (ValueError, KeyError) as error:
             raise RefusedError("MalformedQueryString", f"The request cannot be read: {error!r}") from error
         operation = handler._get_action() or "?"
@@ -131,6 +130,17 @@ def _scope(request: ApiRequest) -> Scope:
     return Scope(service, region, access_key)
 
 
+def _check_action(request: ApiRequest, service: str) -> None:
+    """A query's action is one that AWS has. (JSON services name theirs in a header, and moto checks it.)"""
+    if service in JSON_SERVICES:
+        return
+    action = request.values.get("Action")
+    if not action:
+        raise RefusedError("MissingAction", "The request must contain the parameter Action")
+    if action not in get_service_model(service).operation_names:
+        raise RefusedError("InvalidAction", f"The action {action} is not valid for this web service.")
+
+
 def _call(handler: BaseResponse, scope: Scope, operation: str, status: int, body: bytes) -> Call:
     if handler.automated_parameter_parsing:
         parameters: Any = handler.params
@@ -151,7 +161,7 @@ def _call(handler: BaseResponse, scope: Scope, operation: str, status: int, body
 def _error(service: str, code: str, message: str, status: int) -> Response:
     """An error document in the service's own protocol."""
     request_id = str(uuid.uuid4())
-    if service in ("ssm", "ec2-instance-connect"):
+    if service in JSON_SERVICES:
         body = json.dumps({"__type": code, "message": message})
         return Response(body, status=status, content_type="application/x-amz-json-1.1")
     inner = f"<Code>{escape(code)}</Code><Message>{escape(message)}</Message>"
