@@ -19,19 +19,28 @@ def main() -> int:
     signal.signal(signal.SIGALRM, _give_up)
     signal.alarm(LIMIT_S)
     stage = Stage()
+    left: list[str] = []
+    try:
+        status = _tell(stage)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        left = stage.close()
+        sys.stderr.writelines(f"left behind: {trace}\n" for trace in left)
+    return status or bool(left)
+
+
+def _tell(stage: Stage) -> int:
     try:
         Story(stage).tell()
-        return 0
     except XportalError as problem:
         sys.stderr.write(f"error: the demo failed: {problem}\nthe sandbox's log ends:\n{stage.last_words()}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted: cleaning up\n")
         return 130
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        stage.close()
+    return 0
 
 
 def _give_up(_number: int, _frame: FrameType | None) -> None:

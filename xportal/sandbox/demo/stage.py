@@ -79,23 +79,22 @@ class Stage:
         log = self.home / "daemon.log"
         return "\n".join(log.read_text().splitlines()[-LAST_WORDS:]) if log.exists() else ""
 
-    def wait_until_no_trace_is_left(self) -> None:
-        """Raise DemoFailed if after some seconds machines, disks or processes are still there."""
+    def wait_for_traces(self) -> list[str]:
+        """The machines, disks and processes that are still there after some seconds; best none."""
         end = time.monotonic() + SETTLE_S
-        while left := self._traces():
-            if time.monotonic() > end:
-                raise DemoFailed("left behind:\n" + "\n".join(left))
+        while (left := self._traces()) and time.monotonic() < end:
             time.sleep(0.2)
+        return left
 
-    def close(self) -> None:
-        """End the sandbox and remove the directory. Idempotent."""
+    def close(self) -> list[str]:
+        """End the sandbox and remove the directory; what could not be removed, best nothing. Idempotent."""
         if not self.directory.exists():
-            return
+            return []
         subprocess.run(["xportal", "sandbox", "reset"], env=self._environment, capture_output=True, check=False)
-        try:
-            self.wait_until_no_trace_is_left()
-        finally:
+        left = self.wait_for_traces()
+        if not left:
             shutil.rmtree(self.directory)
+        return left
 
     def _run(self, command: str, stderr: int | None = None) -> str:
         done = subprocess.run(

@@ -77,9 +77,9 @@ class Story:
         self.stage.type("xportal status")
         self.stage.type("xportal drives")
         cloud = self.stage.ask("xportal sandbox status")
-        self._check("no machine is left", cloud["machines"] == [])
+        self._check("no machine is left", cloud["machines"], [])
         copies = [(copy["id"].split("-")[0], copy["state"]) for copy in cloud["drives"]]
-        self._check("of the drive no volume is left, but one complete snapshot", copies == [("snap", "completed")])
+        self._check("of the drive no volume is left, but one complete snapshot", copies, [("snap", "completed")])
 
     def up_with_gpu(self) -> None:
         """The second machine."""
@@ -89,18 +89,17 @@ class Story:
         sums = self._sums()
         log = self.stage.type("xportal logs -f demo train | grep -m 1 -A 3 'start 2'")
         after = self._running()
-        self._check("the container is the same", after["container"] == self.before["container"])
-        self._check("it has the (simulated) GPU now, and had none", (self.before["gpu"], after["gpu"]) == (False, True))
-        self._check("the machine is in another zone", after["zone"] != self.before["zone"])
-        self._check("every file is as it was", sums == self.before["sums"])
-        self._check("training went on from its checkpoint", _epoch(log) > self.before["epoch"])
+        self._check("the container is the same", after["container"], self.before["container"])
+        self._check("it has the (simulated) GPU now, and had none", (self.before["gpu"], after["gpu"]), (False, True))
+        self._check("the machine is in another zone", after["zone"] != self.before["zone"], True)
+        self._check("every file is as it was", sums, self.before["sums"])
+        self._check("training went on from its checkpoint", _epoch(log) > self.before["epoch"], True)
 
     def end(self) -> None:
         """All of it goes away."""
         self.stage.type("xportal down demo")
         self.stage.type("xportal sandbox reset")
-        self.stage.wait_until_no_trace_is_left()
-        self._check("no machine, mount, loop device, cgroup or process is left", True)
+        self._check("no machine, mount, loop device, cgroup or process is left", self.stage.wait_for_traces(), [])
         self.stage.say(f"\nThat was the main job, in {time.monotonic() - self.began:.0f} s.")
 
     def _sums(self) -> str:
@@ -111,12 +110,12 @@ class Story:
     def _running(self) -> dict[str, Any]:
         [portal] = self.stage.ask("xportal status demo")
         [container] = self.stage.ask("xportal ps demo")
-        self._check("the container runs", container["running"])
-        return {"zone": portal["zone"], "container": container["id"], "gpu": container["gpu"]}
+        self._check("the container runs", container["running"], True)
+        return {"zone": portal["zone"], "container": container["id"], "gpu": container["gpu"] is not None}
 
-    def _check(self, claim: str, holds: bool) -> None:
-        if not holds:
-            raise DemoFailed(f"not so: {claim}")
+    def _check(self, claim: str, found: Any, expected: Any) -> None:
+        if found != expected:
+            raise DemoFailed(f"not so: {claim}\n  expected: {expected}\n  found:    {found}")
         self.stage.say(f"✓ {claim}")
 
 

@@ -11,14 +11,16 @@ import math
 import os
 import random
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 State = dict[str, Any]
 CHECKPOINT = Path("/v1/checkpoint.json")
 HIDDEN = 24
-SAMPLES = 50_000
-RATE = 0.01
+SAMPLES = 20_000
+RATE = 0.02
+REST_S = 0.3  # after each epoch: the demo's computer has other work to do
 
 
 def train_epoch(weights: list[list[float]], epoch: int) -> float:
@@ -75,6 +77,7 @@ def main() -> None:
         state["loss"] = train_epoch(state["weights"], state["epoch"])
         save(state)
         say(f"epoch {state['epoch']}: loss {state['loss']:.2e}")
+        time.sleep(REST_S)
 
 
 if __name__ == "__main__":
