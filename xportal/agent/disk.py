@@ -10,7 +10,6 @@ from typing import Optional
 
 from .config import DriveConfig, Paths
 from .files import read_json, write_json
-from .mounts import find_mount
 from .process import AgentError, run, wait_until
 
 DEVICE_SECONDS = 120.0
@@ -138,23 +137,25 @@ def key(drive: DriveConfig, disk: Disk) -> str:
     return disk.volume_id or drive.name
 
 
-def check_filesystem(disk: Disk, kind: str) -> None:
+def check_filesystem(disk: Disk, kind: str, *options: str) -> None:
     """Let e2fsck repair what is safe to repair; raises `AgentError` if that is not enough."""
     if not kind.startswith("ext"):
         return
-    checked = run(["e2fsck", "-p", disk.path], check=False)
+    checked = run(["e2fsck", "-p", *options, disk.path], check=False)
     if checked.status >= 4:
         raise AgentError(f"the filesystem on {disk.path} needs a repair by hand (e2fsck): {checked.out.strip()}")
 
 
 def mount(drive: DriveConfig, disk: Disk) -> None:
-    """Mount the drive, if it is not mounted. Raises `AgentError` if something else is mounted there."""
-    there = find_mount(drive.mount)
-    if there is None:
-        make_mount_point(Path(drive.mount))
-        run(["mount", "-o", "noatime", disk.path, drive.mount])
-    elif os.stat(drive.mount).st_dev != os.stat(disk.path).st_rdev:
-        raise AgentError(f"{there.source} is mounted at {drive.mount}, where drive {drive.name} belongs")
+    """Mount the drive."""
+    make_mount_point(Path(drive.mount))
+    run(["mount", "-o", "noatime", disk.path, drive.mount])
+
+
+def check_mounted(drive: DriveConfig, disk: Disk) -> None:
+    """Raises `AgentError` if it is not the drive that is mounted where the drive belongs."""
+    if os.stat(drive.mount).st_dev != os.stat(disk.path).st_rdev:
+        raise AgentError(f"something else is mounted at {drive.mount}, where drive {drive.name} belongs")
 
 
 def make_mount_point(path: Path) -> None:
@@ -169,11 +170,17 @@ def make_mount_point(path: Path) -> None:
 
 
 def grow(drive: DriveConfig, disk: Disk, kind: str) -> None:
-    """Let the filesystem fill its device. Does nothing if it does."""
-    if kind.startswith("ext"):
-        run(["resize2fs", disk.path])
-    elif kind == "xfs":
+    """Let the filesystem of a drive just mounted fill its device. Does nothing if it does.
+
+    The kernel lets only holders of CAP_SYS_RESOURCE grow what is mounted: others grow it unmounted.
+    """
+    if kind == "xfs":
         run(["xfs_growfs", drive.mount])
+    elif kind.startswith("ext") and run(["resize2fs", disk.path], check=False).status:
+        run(["umount", drive.mount])
+        check_filesystem(disk, kind, "-f")
+        run(["resize2fs", disk.path])
+        mount(drive, disk)
 
 
 def tidy_new(drive: DriveConfig) -> None:

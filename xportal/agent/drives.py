@@ -33,8 +33,9 @@ def open_drive(drive: DriveConfig, paths: Paths, log: Log) -> Dict[str, Any]:
     with log.step("mount", f"Mounting drive {drive.name} ({gib(found.size_bytes)}) at {drive.mount}"):
         if find_mount(drive.mount) is None:
             disk.check_filesystem(found, kind)
-        disk.mount(drive, found)
-        disk.grow(drive, found, kind)
+            disk.mount(drive, found)
+            disk.grow(drive, found, kind)
+        disk.check_mounted(drive, found)
         if new:
             disk.tidy_new(drive)
     facts = {"name": drive.name, "volume_id": found.volume_id, "device": found.path, "mount": drive.mount}

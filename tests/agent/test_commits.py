@@ -1,0 +1,122 @@
+"""When a save commits a container, when it does not, and what becomes of the image before."""
+
+import json
+
+import pytest
+
+from xportal.agent.commits import Commits, image_name
+from xportal.agent.docker import Docker
+from xportal.agent.events import Log
+from xportal.agent.process import AgentError, Done
+
+
+class FakeDocker:
+    """Answers diff, commit, image inspect and rmi; images are numbered."""
+
+    def __init__(self):
+        self.diff = "C /etc\n"
+        self.size = "1000\n"
+        self.images = {}
+        self.removed = []
+        self.made = 0
+        self.is_full = False
+
+    def __call__(self, argv, check=True):
+        """Like `process.run`."""
+        verb = argv[1]
+        if verb == "diff":
+            return Done(0, self.diff, "")
+        if verb == "container":
+            return Done(0, self.size, "")
+        if verb == "commit":
+            return self.commit(argv[-1])
+        if verb == "image":
+            return Done(0, json.dumps(self.images[argv[-1]]), "")
+        if verb == "rmi":
+            self.removed.append(argv[-1])
+            return Done(0, "", "")
+        raise AgentError(f"docker {verb}?")
+
+    def commit(self, name):
+        """The name moves to the new image."""
+        if self.is_full:
+            raise AgentError(f"no space for {name}")
+        self.made += 1
+        self.images = {id_: [tag for tag in tags if tag != name] for id_, tags in self.images.items()}
+        self.images[f"sha256:{self.made}"] = [name]
+        return Done(0, f"sha256:{self.made}\n", "")
+
+
+def container(name="train", started="2026-01-01T00:00:00Z"):
+    """What `docker inspect` says, in short."""
+    return {"Id": "c" * 64, "Name": f"/{name}", "State": {"StartedAt": started}}
+
+
+@pytest.fixture
+def docker():
+    """A Docker with one changed container."""
+    return FakeDocker()
+
+
+@pytest.fixture
+def save(docker, tmp_path):
+    """One save after another on the same drive."""
+
+    def run(*infos):
+        return Commits(Docker(docker), tmp_path, Log(tmp_path / "log")).commit_changed(infos)
+
+    return run
+
+
+def test_a_changed_container_is_committed_once_per_start(docker, save):
+    """Unchanged since its last commit means: not started since."""
+    assert save(container())["committed"] == [{"container": "train", "image": "xportal/train:latest"}]
+    assert save(container())["committed"] == []
+    assert len(save(container(started="2026-02-02T00:00:00Z"))["committed"]) == 1
+
+
+def test_a_container_that_never_ran_or_changed_nothing_is_not_committed(docker, save):
+    """An image that would say nothing new is not made."""
+    assert save(container(started="0001-01-01T00:00:00Z"))["committed"] == []
+    docker.diff = "\n"
+    assert save(container())["committed"] == []
+
+
+def test_the_image_before_is_removed_when_nothing_names_it(docker, save):
+    """Hundreds of saves leave one image a container; an image with another name stays."""
+    save(container(started="1"))
+    save(container(started="2"))
+    assert docker.removed == ["sha256:1"]
+    docker.images["sha256:2"].append("mine:v1")
+    save(container(started="3"))
+    assert docker.removed == ["sha256:1"]
+
+
+def test_no_space_defers_the_commit(docker, save):
+    """A copy of the layer that does not fit is not begun: the layer is on the drive anyway."""
+    docker.size = str(1 << 60)
+    result = save(container())
+    assert result["committed"] == []
+    assert "free" in result["deferred"][0]["reason"]
+    assert docker.made == 0
+
+
+def test_a_commit_that_fails_does_not_stop_the_next(docker, save):
+    """Each container for itself."""
+    docker.is_full = True
+    result = save(container("a"), container("b"))
+    assert [one["container"] for one in result["deferred"]] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("container_name", "image"),
+    [
+        ("train", "xportal/train:latest"),
+        ("a.b_c--d", "xportal/a.b_c--d:latest"),
+        ("Train_1", "xportal/train-1-abcdef:latest"),
+        ("a..b-", "xportal/a-b-abcdef:latest"),
+    ],
+)
+def test_image_names_are_legal(container_name, image):
+    """Docker allows more in the names of containers than in those of images."""
+    assert image_name(container_name, "abcdef0123") == image

@@ -1,0 +1,203 @@
+"""Holding containers back before Docker starts, and bringing them back: Docker's files on disk, no Docker."""
+
+import json
+
+import pytest
+
+from xportal.agent.containers import bring_back, hold_back, record_running
+from xportal.agent.docker import Docker
+from xportal.agent.events import Log
+from xportal.agent.process import Done
+
+ALWAYS = {"Name": "always", "MaximumRetryCount": 0}
+NO = {"Name": "no", "MaximumRetryCount": 0}
+VERSION = "25.0.16"
+
+
+class Drive:
+    """A drive's directories, with containers as Docker leaves them there."""
+
+    def __init__(self, root):
+        self.docker = root / "docker"
+        self.ours = root / ".xportal"
+        self.ours.mkdir()
+
+    def put(self, id_, *, policy=NO, labels=None, **state):
+        """Store a container."""
+        directory = self.docker / "containers" / id_
+        directory.mkdir(parents=True, exist_ok=True)
+        stopped = state.pop("stopped", False)
+        config = {
+            "ID": id_,
+            "Name": f"/{id_}",
+            "Config": {"Labels": labels},
+            "State": {"StartedAt": id_, **state},
+            "HasBeenManuallyStopped": stopped,
+            "HasBeenStartedBefore": True,
+        }
+        (directory / "config.v2.json").write_text(json.dumps(config))
+        (directory / "hostconfig.json").write_text(json.dumps({"RestartPolicy": policy, "Memory": 7}))
+
+    def host(self, id_):
+        """A container's hostconfig.json."""
+        return json.loads((self.docker / "containers" / id_ / "hostconfig.json").read_text())
+
+    def record(self, name):
+        """One of our files."""
+        return json.loads((self.ours / name).read_text())
+
+    def hold_back(self, gpus=0, version=VERSION):
+        """What happens at boot."""
+        return hold_back(self.docker, self.ours, version, gpus)
+
+
+class FakeDocker:
+    """Answers docker's command line for some containers, and notes what is asked for."""
+
+    def __init__(self, *ids, broken=()):
+        self.infos = {id_: {"Id": id_, "Name": f"/{id_}", "State": {"Running": False, "StartedAt": id_}} for id_ in ids}
+        self.broken = set(broken)
+        self.needs = {}
+        self.argv = []
+
+    def __call__(self, argv, check=True):
+        """Like `process.run`."""
+        self.argv.append(argv[1:])
+        verb, last = argv[1], argv[-1]
+        if verb == "ps":
+            return Done(0, "\n".join(self.infos), "")
+        if verb == "container":
+            return Done(0, json.dumps([self.infos[id_] for id_ in argv[3:] if id_ in self.infos]), "")
+        if last not in self.infos or last in self.broken:
+            return Done(1, "", f"Error: {last} is\n broken")
+        if (
+            verb == "start"
+            and not self.infos.get(self.needs.get(last), {"State": {"Running": True}})["State"]["Running"]
+        ):
+            return Done(1, "", "the other does not run")
+        if verb == "start":
+            self.infos[last]["State"]["Running"] = True
+        return Done(0, last, "")
+
+    def asked(self, verb):
+        """The arguments of all calls of a verb."""
+        return [argv[1:] for argv in self.argv if argv[0] == verb]
+
+
+@pytest.fixture
+def drive(tmp_path):
+    """A drive without containers."""
+    return Drive(tmp_path)
+
+
+def test_restart_policies_are_set_aside(drive):
+    """Docker, when it starts, finds no policy and starts nothing; the rest of the settings stays."""
+    drive.put("aa", policy=ALWAYS)
+    drive.hold_back()
+    assert drive.host("aa") == {"RestartPolicy": NO, "Memory": 7}
+    assert drive.record("aside.json") == {"aa": ALWAYS}
+
+
+def test_a_boot_that_broke_off_loses_no_policy(drive):
+    """Held back a second time, after a power cut in between, the first record still stands."""
+    drive.put("aa", policy=ALWAYS)
+    drive.hold_back()
+    drive.put("bb", policy=ALWAYS)
+    drive.hold_back()
+    assert drive.record("aside.json") == {"aa": ALWAYS, "bb": ALWAYS}
+
+
+def test_after_a_power_cut_docker_s_own_files_say_what_ran(drive):
+    """Without a save: what was running or would have been restarted; not what somebody stopped. In their order."""
+    drive.put("c-ran", Running=True)
+    drive.put("b-paused", Paused=True)
+    drive.put("a-restarts", policy=ALWAYS)
+    drive.put("d-stopped", policy=ALWAYS, stopped=True)
+    drive.put("e-exited")
+    drive.hold_back()
+    assert drive.record("running.json")["running"] == ["a-restarts", "b-paused", "c-ran"]
+
+
+def test_after_a_save_its_record_says_what_runs(drive):
+    """The save stopped everything: its record counts, not Docker's files; at a repeated boot too."""
+    drive.put("aa")
+    drive.put("bb", policy=ALWAYS)
+    (drive.ours / "running.json").write_text(json.dumps({"save": "s", "running": ["aa"], "failed": []}))
+    drive.hold_back()
+    drive.hold_back()
+    assert drive.record("running.json")["running"] == ["aa"]
+
+
+def test_gpu_access_follows_the_machine(drive):
+    """Given where there is one, taken where there is none; said in words."""
+    drive.put("aa", labels={"xportal.gpu": "auto"})
+    assert drive.hold_back(gpus=1) == {"aa": "has the machine's GPU"}
+    assert drive.host("aa")["DeviceRequests"][0]["Capabilities"] == [["gpu"]]
+    assert drive.hold_back(gpus=0) == {"aa": "runs without a GPU: this machine has none"}
+    assert drive.host("aa")["DeviceRequests"] is None
+
+
+def test_an_unknown_docker_s_files_are_not_edited(drive):
+    """A Docker version that nobody has compared: hands off, and a note."""
+    drive.put("aa", policy=ALWAYS, labels={"xportal.gpu": "auto"}, Running=True)
+    assert drive.hold_back(gpus=1, version="31.1.0") == {"aa": "not switched: Docker 31.1.0 is unknown"}
+    assert drive.host("aa") == {"RestartPolicy": ALWAYS, "Memory": 7}
+    assert drive.record("running.json")["running"] == ["aa"]
+
+
+def test_a_container_that_cannot_be_read_is_noted(drive):
+    """One broken container does not keep the others down."""
+    drive.put("aa", policy=ALWAYS)
+    drive.put("bb")
+    (drive.docker / "containers/bb/config.v2.json").write_text("{")
+    assert "cannot be read" in drive.hold_back()["bb"]
+    assert drive.host("aa")["RestartPolicy"] == NO
+
+
+def test_containers_come_back_with_their_policies(drive, tmp_path):
+    """Policies through Docker first, then the starts, in order; the records are used up."""
+    drive.put("aa", policy={"Name": "on-failure", "MaximumRetryCount": 3})
+    drive.put("bb", Running=True)
+    drive.hold_back()
+    docker = FakeDocker("aa", "bb")
+    assert bring_back(Docker(docker), drive.ours, Log(tmp_path / "log")) == {}
+    assert docker.asked("update") == [["--restart", "on-failure:3", "aa"]]
+    assert docker.asked("start") == [["bb"]]
+    assert drive.record("aside.json") == {}
+    assert drive.record("running.json") == {"save": None, "running": None, "failed": []}
+
+
+def test_one_that_does_not_start_does_not_stop_the_others(drive, tmp_path):
+    """It is noted, and the next machine tries it again."""
+    for id_ in ("aa", "bb", "cc"):
+        drive.put(id_, Running=True)
+    drive.hold_back()
+    docker = FakeDocker("aa", "bb", "cc", broken=["aa"])
+    docker.needs["bb"] = "cc"
+    notes = bring_back(Docker(docker), drive.ours, Log(tmp_path / "log"))
+    assert notes == {"aa": "did not start: Error: aa is broken"}
+    assert docker.infos["bb"]["State"]["Running"]
+    assert drive.record("running.json")["failed"] == ["aa"]
+    docker.infos["aa"]["State"]["Error"] = "broken"
+    record_running(Docker(docker), drive.ours, "s-1")
+    assert sorted(drive.record("running.json")["running"]) == ["aa", "bb", "cc"]
+
+
+def test_a_save_before_the_start_owes_what_the_boot_owed(drive):
+    """A notice seconds after boot: nothing runs yet, and the record of the save before still counts."""
+    drive.put("aa", Running=True)
+    drive.hold_back()
+    record_running(Docker(FakeDocker("aa")), drive.ours, "s-1")
+    assert drive.record("running.json")["running"] == ["aa"]
+
+
+def test_what_the_user_stopped_stays_stopped(drive, tmp_path):
+    """At the save only what runs is recorded."""
+    drive.put("aa", Running=True)
+    drive.hold_back()
+    docker = FakeDocker("aa")
+    bring_back(Docker(docker), drive.ours, Log(tmp_path / "log"))
+    docker.infos["aa"]["State"]["Running"] = False
+    record_running(Docker(docker), drive.ours, "s-1")
+    assert drive.record("running.json")["running"] == []
+    assert drive.record("settings.json")[0]["Id"] == "aa"
