@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from tests.contract.conftest import Account, Refuse, make_public_key
+from xportal.errors import HardwareFailure
+from xportal.sandbox.api.server import Cloud
 from xportal.sandbox.hardware import FileHardware
 
 
@@ -84,6 +87,22 @@ def test_terminated_instances_are_forgotten_after_a_while(account: Account) -> N
     account.cloud.settings.terminated_seconds = 0
     assert account.all_instances() == []
     assert account.ec2.describe_spot_instance_requests()["SpotInstanceRequests"] == []
+
+
+def test_a_machine_that_does_not_shut_down_loses_its_power(tmp_path: Path) -> None:
+    """When the OS shutdown fails the power is cut before the drive is anybody else's."""
+
+    class Stubborn(FileHardware):
+        def shut_down(self, instance_id: str, deadline_s: float) -> None:
+            raise HardwareFailure("it does not listen")
+
+    hardware = Stubborn(tmp_path)
+    with Cloud(hardware) as cloud:
+        account = Account(cloud, hardware)
+        instance = account.launch_with_drive()
+        account.terminate(instance)
+        assert hardware.cuts == [instance["InstanceId"]]
+        assert account.volume(account.drive_of(instance))["State"] == "available"
 
 
 def test_the_sdk_s_waiters_end(account: Account) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
@@ -18,8 +19,11 @@ from xportal.sandbox.hardware import Addresses, Boot, Disk, Notice, RoleCredenti
 
 if TYPE_CHECKING:
     from xportal.sandbox.api.backend import Ec2Backend
+    from xportal.sandbox.api.engine import Engine
     from xportal.sandbox.api.launch import Launch
     from xportal.sandbox.api.spot import SpotRequest
+
+log = logging.getLogger(__name__)
 
 CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
 GONE = ("shutting-down", "terminated")
@@ -244,21 +248,27 @@ def stop(backend: Ec2Backend, instance: Instance) -> None:
 def _power_down(
     backend: Ec2Backend, instance: Instance, state: str, reason: tuple[str, str], *, by_force: bool = False
 ) -> None:
-    hardware, deadline = backend.engine.hardware, backend.engine.settings.shutdown_seconds
+    engine = backend.engine
 
     def work() -> None:
-        power_off: Callable[[], None] = (
-            (lambda: hardware.cut_power(instance.id))
-            if by_force
-            else (lambda: hardware.shut_down(instance.id, deadline))
-        )
         try:
-            power_off()
+            _switch_off(engine, instance.id, by_force=by_force)
         finally:
-            with backend.engine.changing():
+            with engine.changing():
                 end(backend, instance, state, reason)
 
-    backend.engine.submit(instance.id, work)
+    engine.submit(instance.id, work)
+
+
+def _switch_off(engine: Engine, instance_id: str, *, by_force: bool) -> None:
+    """Shut the OS down; cut the power when that fails, or at once `by_force`: no machine may go on with its drive."""
+    if not by_force:
+        try:
+            engine.hardware.shut_down(instance_id, engine.settings.shutdown_seconds)
+            return
+        except HardwareFailure:
+            log.exception("%s did not shut down: cutting its power", instance_id)
+    engine.hardware.cut_power(instance_id)
 
 
 def powered_off(backend: Ec2Backend, instance: Instance) -> None:
