@@ -9,6 +9,7 @@ import pytest
 
 from tests.crash.conftest import Bench
 from xportal.aws import compute, keys, network, storage, tags
+from xportal.aws.tagging import set_tags
 from xportal.drive import plan as p
 from xportal.drive.model import DEVICE, lock_name
 from xportal.drive.observe import observe
@@ -137,7 +138,7 @@ def test_somebody_else_is_first(bench: Bench, drive: str) -> None:
     assert lock
     assert lock.tags[tags.LAUNCH] == rival.launch
     old = (bench.aws.now() - timedelta(minutes=11)).isoformat()
-    tags.set_tags(bench.aws, lock.id, {tags.HEARTBEAT: old})
+    set_tags(bench.aws, lock.id, {tags.HEARTBEAT: old})
     bench.up(drive, size_gib=1)  # a lock whose holder is gone is taken over
     bench.down(drive)
 

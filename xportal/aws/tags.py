@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from xportal.aws.session import Aws
+from typing import Any
 
 OURS = "xportal"  # "1" on everything ours; IAM policies test it
 PORTAL = "xportal:portal"
@@ -40,8 +37,3 @@ def tag_filter(**tags: str) -> list[Any]:
     """A filter on the tags of ours named by the constants of this module, in lower case: `tag_filter(drive="x")`."""
     keys = {name.lower(): value for name, value in globals().items() if name.isupper()}
     return [{"Name": f"tag:{keys[name]}", "Values": [value]} for name, value in tags.items()]
-
-
-def set_tags(aws: Aws, resource_id: str, tags: Mapping[str, str]) -> None:
-    """Create or overwrite `tags` on a resource."""
-    aws.call(aws.ec2.create_tags, Resources=[resource_id], Tags=to_aws(tags))

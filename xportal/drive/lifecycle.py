@@ -10,6 +10,7 @@ from xportal.aws import compute, keys, storage, tags
 from xportal.aws.errors import AwsError
 from xportal.aws.records import Instance, Volume
 from xportal.aws.session import Aws
+from xportal.aws.tagging import set_tags
 from xportal.drive import plan as p
 from xportal.drive.model import Drive, lock_name
 from xportal.drive.observe import observe
@@ -88,7 +89,7 @@ class Lifecycle:
         """Tell the others that the holder of the lock still lives."""
         lock = self.observed.lock
         if lock and self._lock and lock.tags.get(tags.LAUNCH) == self._lock.launch:
-            tags.set_tags(self._aws, lock.id, {tags.HEARTBEAT: self._aws.now().isoformat()})
+            set_tags(self._aws, lock.id, {tags.HEARTBEAT: self._aws.now().isoformat()})
 
     def _count(self, action: p.Action, taken: dict[str, int]) -> None:
         name = type(action).__name__

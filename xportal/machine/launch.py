@@ -13,6 +13,7 @@ from xportal.aws import compute, storage, tags
 from xportal.aws.errors import AwsError
 from xportal.aws.records import Image, Instance, Snapshot
 from xportal.aws.session import Aws
+from xportal.aws.tagging import set_tags
 from xportal.errors import AwsRefused, MachineLost, NoCapacity, Unreachable
 from xportal.machine.access import Claim
 from xportal.machine.offers import Offer
@@ -211,4 +212,4 @@ def _tag_drive(aws: Aws, order: LaunchOrder, instance: Instance) -> None:
         tags.GENERATION: str(order.generation),
         tags.ARCHITECTURE: order.architecture,
     }
-    tags.set_tags(aws, instance.disks[order.device], told)
+    set_tags(aws, instance.disks[order.device], told)
