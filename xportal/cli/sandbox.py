@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import import_module
 from types import ModuleType
 from typing import Annotated
 
 import typer
 
-from xportal.cli.options import Context, with_common_options
+from xportal.cli.options import SANDBOX_PROFILE, Context, with_common_options
 from xportal.errors import NotInstalled
 
 app = typer.Typer(
@@ -65,8 +65,8 @@ def interrupt(
     """Take a portal's spot machine back, as AWS does: notice, two minutes, power off."""
     from xportal.portal.access import get_machine
 
-    machine = get_machine(ctx.aws, portal)
-    _control().interrupt(machine.id, notice_seconds=notice_seconds, notice=not no_notice)
+    machine = get_machine(replace(ctx, profile=SANDBOX_PROFILE).aws, portal)
+    _control().interrupt(machine.id, notice_seconds=0 if no_notice else notice_seconds, notice=not no_notice)
     _answer(ctx, {"machine": machine.id}, f"{machine.id} {'has lost its power' if no_notice else 'got its notice'}")
 
 
