@@ -83,7 +83,7 @@ class HandMadeApi:
         self.ended.append(instance_id)
 
     def serve(self, listener: socket) -> socket:
-        return listener
+        return listener.dup()
 
 
 @dataclass
@@ -95,16 +95,21 @@ class Bench:
     api: HandMadeApi = field(default_factory=HandMadeApi)
 
     def __post_init__(self) -> None:
+        self.make_keys()
+        self.engine = Engine.connect()
+        self.hardware = RealHardware(self.home, self.image, self.engine)
+        self.hardware.connect(self.api)
+
+    def close(self) -> None:
+        """Switch everything off."""
+        self.hardware.close(20.0)
+        self.engine.close()
+
+    def make_keys(self) -> None:
+        """A login key and a host key."""
         for name in ("login", "host"):
             argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(self.home / name)]
             subprocess.run(argv, check=True)
-        self.hardware = self.power_up()
-
-    def power_up(self) -> RealHardware:
-        """The hardware as a daemon finds it at its start."""
-        self.hardware = RealHardware(self.home, self.image, Engine.connect())
-        self.hardware.connect(self.api)
-        return self.hardware
 
     def boot(self, instance_id: str, volumes: tuple[str, ...] = (), gpus: int = 0, bootcmd: str = "") -> Addresses:
         """Switch a machine on; drives from /dev/sdf on."""

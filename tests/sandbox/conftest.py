@@ -14,7 +14,8 @@ from xportal.sandbox.image import ensure_image
 @pytest.fixture(scope="session")
 def machine_image() -> str:
     """The machine's image, built when missing."""
-    return ensure_image(Engine.connect().client, print)
+    with Engine.connect() as engine:
+        return ensure_image(engine.client, print)
 
 
 @pytest.fixture(scope="module")
@@ -24,4 +25,4 @@ def bench(machine_image: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     try:
         yield bench
     finally:
-        bench.hardware.close(20.0)
+        bench.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -18,7 +19,7 @@ from typing import Any
 import xportal
 from xportal.errors import HardwareFailure, NotInstalled, Refused, Unreachable, UsageError
 from xportal.sandbox import admin
-from xportal.sandbox.daemon import SHUTDOWN_S, Lease, Place
+from xportal.sandbox.daemon import LAST_WORDS, SHUTDOWN_S, Lease, Place
 from xportal.sandbox.profile import PROFILE, REGION, remove_profile, write_profile
 
 Say = Callable[[str], None]
@@ -26,6 +27,7 @@ Say = Callable[[str], None]
 DEFAULT_PORT = 5577
 _START_DEADLINE_S = 60.0
 _STOP_DEADLINE_S = SHUTDOWN_S + 60.0
+_KILL_DEADLINE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,9 @@ def start(home: Path | None = None, port: int | None = None, say: Say = quiet) -
 def stop(home: Path | None = None, say: Say = quiet) -> SandboxStatus:
     """Shut the machines down and end the daemon; state and drives stay. Idempotent."""
     place = Place(home or default_home())
-    lease = place.find_lease()
-    if place.is_served() and lease:
+    if place.is_served():
         say("shutting the sandbox down")
-        os.kill(lease.pid, signal.SIGTERM)
-        if not _wait_until(lambda: not place.is_served(), _STOP_DEADLINE_S):
-            os.kill(lease.pid, signal.SIGKILL)
-            _wait_until(lambda: not place.is_served(), 10.0)
+        _end_daemon(place)
     if place.home.exists():
         _clear_up(place)
     return status(place.home)
@@ -97,9 +95,20 @@ def status(home: Path | None = None) -> SandboxStatus:
     """What the sandbox is and holds. Strictly read-only."""
     place = Place(home or default_home())
     lease = place.find_lease()
-    running = place.is_served()
     endpoint_url = _endpoint(lease)
-    told: dict[str, Any] = admin.call(endpoint_url, "GET", "status") if running else {}
+    told: dict[str, Any] | None = None
+    if place.is_served():
+        try:
+            told = admin.call(endpoint_url, "GET", "status")
+        except Unreachable:
+            if place.is_served():  # not in the middle of its end
+                raise
+    return _status(place, endpoint_url, told)
+
+
+def _status(place: Place, endpoint_url: str, told: dict[str, Any] | None) -> SandboxStatus:
+    """The status as the daemon told it; None when none lives."""
+    running, told = told is not None, told or {}
     return SandboxStatus(
         running=running,
         endpoint_url=endpoint_url,
@@ -170,7 +179,8 @@ def _prepare(port: int, say: Say) -> str:
     from xportal.sandbox.image import ensure_image
 
     _check_port(port)
-    return ensure_image(Engine.connect().client, say)
+    with Engine.connect() as engine:
+        return ensure_image(engine.client, say)
 
 
 def _check_port(port: int) -> None:
@@ -221,10 +231,27 @@ def _wait_until_answering(place: Place) -> None:
     # The daemon holds the home's lock from before `_spawn` returned: without it, it has ended.
     _wait_until(lambda: answers() or not place.is_served(), _START_DEADLINE_S)
     if not answers():
-        words = place.log.read_text(errors="replace").strip().splitlines()[-3:] if place.log.exists() else []
+        _end_daemon(place)
         raise HardwareFailure(
-            "the sandbox's daemon did not start: " + " / ".join(words), hint=f"all of it is in {place.log}"
+            f"the sandbox's daemon did not start: {_last_words(place)}", hint=f"the whole story: {place.log}"
         )
+
+
+def _end_daemon(place: Place) -> None:
+    """Ask the daemon to end, wait for it, in the end kill it. Nothing when none lives."""
+    lease = place.find_lease()
+    for number, deadline_s in ((signal.SIGTERM, _STOP_DEADLINE_S), (signal.SIGKILL, _KILL_DEADLINE_S)):
+        if lease and place.is_served():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(lease.pid, number)
+            _wait_until(lambda: not place.is_served(), deadline_s)
+
+
+def _last_words(place: Place) -> str:
+    """Why the daemon ended, as it said itself, or the last line of what it said."""
+    lines = place.log.read_text(errors="replace").strip().splitlines() if place.log.exists() else []
+    reasons = [line.partition(LAST_WORDS)[2] for line in lines if LAST_WORDS in line]
+    return next(iter(reasons), lines[-1] if lines else "it said nothing")
 
 
 def _write_profile_and_tell(place: Place) -> SandboxStatus:
@@ -238,7 +265,8 @@ def _clear_up(place: Place) -> None:
     from xportal.sandbox.engine import Engine
     from xportal.sandbox.machines import RealHardware
 
-    RealHardware(place.home, "", Engine.connect()).close(SHUTDOWN_S)
+    with Engine.connect() as engine:
+        RealHardware(place.home, "", engine).close(SHUTDOWN_S)
 
 
 def _wait_until(condition: Callable[[], bool], deadline_s: float) -> bool:

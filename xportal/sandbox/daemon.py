@@ -22,6 +22,8 @@ from xportal.errors import XportalError
 
 log = logging.getLogger("xportal.sandbox")
 
+LAST_WORDS = "CRITICAL xportal.sandbox: "
+
 SHUTDOWN_S = 60.0
 
 
@@ -98,14 +100,13 @@ def serve(home: Path, port: int, image: str) -> None:
     place = Place(home)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda *_: ended.set())  # also while it starts: then it ends right after
     hardware = RealHardware(home, image, Engine.connect())
     cloud = Cloud(hardware, port=port, state_file=place.state)
     with ExitStack() as undo:
         undo.callback(hardware.close, SHUTDOWN_S)
         undo.callback(cloud.stop)
         cloud.start()
-        place.write_lease(Lease(os.getpid(), cloud.port))
         log.info("serving %s at %s", home, cloud.endpoint_url)
         ended.wait()
         log.info("shutting down")
@@ -132,20 +133,23 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--image", required=True)
     options = parser.parse_args()
-    if not options.home.is_dir() or not _take_lock(Place(options.home)):
+    place = Place(options.home)
+    if not options.home.is_dir() or not _take_lock(place):
         raise SystemExit(f"another daemon serves {options.home}")
-    if os.fork():
+    pid = os.fork()
+    if pid:
+        place.write_lease(Lease(pid, options.port))
         os._exit(0)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     try:
         serve(options.home, options.port, options.image)
     except XportalError as error:
-        log.critical("%s", "\nhint: ".join(part for part in (error.message, error.hint) if part))
+        log.critical("%s", "; ".join(part for part in (error.message, error.hint) if part), exc_info=True)
         raise SystemExit(error.exit_status) from error
-    except Exception:
-        log.critical("the daemon failed", exc_info=True)
-        raise SystemExit(1) from None
+    except Exception as error:
+        log.critical("%s: %s", type(error).__name__, error, exc_info=True)
+        raise SystemExit(1) from error
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from xportal.errors import HardwareFailure, NotInstalled
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _CONSOLE_LINES = 2000
 _TIMEOUT_S = 120
+_API_VERSION = "1.41"  # Docker 20.10; all that a machine needs is in it
 
 
 @dataclass(frozen=True)
@@ -37,17 +39,33 @@ class Engine:
     def connect(cls) -> Engine:
         """The engine of DOCKER_HOST or of the usual socket. NotInstalled when none answers."""
         import docker
+        import requests
         from docker.utils import kwargs_from_env
 
+        client = None
         try:
-            client = docker.APIClient(version="auto", timeout=_TIMEOUT_S, **kwargs_from_env())
+            client = docker.APIClient(version=_API_VERSION, timeout=_TIMEOUT_S, **kwargs_from_env())
             client.ping()
-        except docker.errors.DockerException as error:
+        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+            if client:
+                client.close()
             raise NotInstalled(
                 f"Docker Engine does not answer: {error}",
                 hint="the sandbox's machines are containers; start Docker, or: apt-get install docker.io",
             ) from error
         return cls(client)
+
+    def close(self) -> None:
+        """Let go of the connections to it. Idempotent."""
+        self.client.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def machines(self, home: str | None = None) -> list[Found]:
         """The machines of one sandbox, or of all sandboxes on this computer."""

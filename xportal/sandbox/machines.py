@@ -245,7 +245,11 @@ class RealHardware:
         pid, _ = self._engine.get_process(found.container_id)
         machine = PoweredMachine(found.instance_id, found.container_id, pid, record, drives)
         if self._api:
-            machine.open_services(self._api)
+            try:
+                machine.open_services(self._api)
+            except BaseException:
+                machine.close_services()
+                raise
         self._watch(machine)
 
     def _watch(self, machine: PoweredMachine) -> None:

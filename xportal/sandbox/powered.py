@@ -44,7 +44,8 @@ class PoweredMachine:
         """Answer IMDS and the API inside the machine."""
         imds = Imds(lambda: api.metadata(self.instance_id))
         self._servings.append(ImdsServer(imds, open_listener(self.pid, ADDRESS, 80)))
-        self._servings.append(api.serve(open_listener(self.pid, "127.0.0.1", api.port)))
+        with open_listener(self.pid, "127.0.0.1", api.port) as listener:  # the API keeps a copy
+            self._servings.append(api.serve(listener))
 
     def close_services(self) -> None:
         """Stop answering in the machine. Idempotent."""
