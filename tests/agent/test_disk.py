@@ -165,9 +165,11 @@ def test_nothing_is_mounted_over_files(machine: Machine, make_device: Callable[[
 def test_nobody_enters_the_mount_point_without_the_drive(machine: Machine, make_device: Callable[[int], str]) -> None:
     """With no drive mounted the login user's writes fail, instead of going to the root disk."""
     machine.plug(make_device(8))
+    mount = Path(machine.drive.mount)
+    mount.mkdir(mode=0o755)
     machine.open()
     assert try_unmount(str((machine.paths.root / "dev/sdf").resolve()))
-    assert Path(machine.drive.mount).stat().st_mode & 0o777 == 0
+    assert mount.stat().st_mode & 0o777 == 0
 
 
 def test_a_damaged_filesystem_is_not_mounted(machine: Machine, make_device: Callable[[int], str]) -> None:

@@ -46,4 +46,4 @@ def test_mountinfo_is_read_with_its_escapes_and_propagation():
 
 def test_a_process_s_ancestors_are_never_ended():
     """The agent's own unit and all above it."""
-    assert {os.getpid(), os.getppid(), 1} <= ancestors() | {1}
+    assert {os.getpid(), os.getppid() or os.getpid()} <= ancestors()

@@ -27,7 +27,7 @@ Commands (`status` and `follow` need no root; the others do)
         error       null, or a sentence
         gpu         null, or the name of the first GPU
         docker      null, or the version of its daemon
-        drives      [{name, volume_id, mount, generation, size_bytes, used_bytes}]
+        drives      [{name, volume_id, device, mount, generation, size_bytes, used_bytes}]; sizes null if unmounted
         containers  [{id, name, running, gpu, note}]
 
 Event logs

@@ -1,0 +1,160 @@
+"""The agent's whole work on real machines: open, ready, save, come back elsewhere; and when the drive will not open."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+import pytest
+
+from tests.agent.agent_bench import MAKE_IMAGE, AgentBench, Machine, result, sentences
+from tests.sandbox.bench import Bench
+
+pytestmark = pytest.mark.machine
+
+LOOP = "sh -c 'while :; do sleep 1; done'"
+SUMS = "docker exec train sha256sum /layer /data/file"
+
+
+@pytest.fixture(scope="module")
+def cloud(bench: Bench) -> AgentBench:
+    """Machines with agents."""
+    return AgentBench(bench)
+
+
+def inspect(machine: Machine, form: str, *names: str) -> list[str]:
+    """`docker inspect`, a line for each name."""
+    return machine.run(f"docker inspect -f '{form}' {' '.join(names)}").splitlines()
+
+
+def test_a_portal_s_lives(cloud: AgentBench) -> None:
+    """Blank drive on a CPU; a GPU; a power cut; a CPU: containers, data, home and settings each time as they were."""
+    cloud.bench.hardware.create_volume("vol-0c1", 4, None)
+
+    first = cloud.boot("vol-0c1", blank=True)
+    assert result(first.follow("boot"))["containers"] == []
+    assert first.run("docker info -f '{{.DockerRootDir}} {{.Driver}}'") == "/v1/docker overlay2"
+    first.run(MAKE_IMAGE)
+    options = "--init --label xportal.gpu=auto --restart unless-stopped -v /data -v /v1:/v1"
+    first.run(f"docker run -d --name train {options} tiny {LOOP}")
+    first.run("docker run -d --name stopped --restart always tiny sleep 999; docker stop -t 0 stopped")
+    for file, mib in (("/layer", 20), ("/data/file", 5), ("/v1/file", 1)):
+        first.run(f"docker exec train dd if=/dev/urandom of={file} bs=1M count={mib} status=none")
+    sums = first.run(SUMS)
+    first.run("echo mine > ~/notes; echo changed >> ~/.bashrc")
+    sitting = subprocess.Popen(
+        [*ssh_argv(first), "cd /v1; exec sleep 999"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    first.run("until pgrep -x sleep -u ec2-user; do sleep 0.05; done")
+
+    log = first.save("save-1")
+    saved = result(log)
+    sitting.wait(30)
+    assert saved["clean"]
+    assert saved["committed"] == [{"container": "train", "image": "xportal/train:latest"}]
+    assert "sleep 999 (pid" in sentences(log)
+    assert len(saved["killed"]) == 1
+    assert first.status()["phase"] == "saved"
+    assert result(first.save("save-2"))["already"]
+    assert "denied" in first.fails("ls /v1")
+    assert first.run("systemctl is-enabled docker.service docker.socket || true").split() == ["masked", "masked"]
+    first.off()
+
+    second = cloud.boot("vol-0c1", generation=2, gpus=1)
+    came_back = result(second.follow("boot"))
+    assert "A10G" in came_back["gpu"]
+    assert "A10G" in second.run("docker exec train nvidia-smi -L")
+    assert second.run(SUMS) == sums
+    assert second.run("cat ~/notes; tail -1 ~/.bashrc").split() == ["mine", "changed"]
+    assert inspect(second, "{{.State.Running}} {{.HostConfig.RestartPolicy.Name}}", "train", "stopped") == [
+        "true unless-stopped",
+        "false always",
+    ]
+    cloud.bench.hardware.cut_power(second.instance_id)
+
+    third = cloud.boot("vol-0c1", generation=3)
+    assert result(third.follow("boot"))["gpu"] is None
+    assert third.run(SUMS) == sums
+    assert inspect(third, "{{.State.Running}} {{.HostConfig.RestartPolicy.Name}}", "train", "stopped") == [
+        "true unless-stopped",
+        "false always",
+    ]
+    assert inspect(third, "{{.HostConfig.DeviceRequests}}", "train") == ["[]"]
+    status = third.status()
+    note = {one["name"]: one["note"] for one in status["containers"]}
+    assert note == {"train": "runs without a GPU: this machine has none", "stopped": None}
+    assert [drive["generation"] for drive in status["drives"]] == [3]
+    third.off()
+
+
+def ssh_argv(machine: Machine) -> list[str]:
+    """The system's ssh to a machine."""
+    home = machine.bench.home
+    options = ["-o", f"UserKnownHostsFile={home}/known_hosts", "-o", "IdentitiesOnly=yes", "-F", "none"]
+    return ["ssh", "-i", f"{home}/login", *options, f"ec2-user@{machine.address}"]
+
+
+def test_a_drive_that_does_not_open_keeps_docker_down(cloud: AgentBench) -> None:
+    """Docker does not start, not by its socket either, nothing lands on the root disk, and the log says why."""
+    cloud.bench.hardware.create_volume("vol-0c2", 1, None)
+    machine = cloud.boot("vol-0c2", blank=False)  # nothing is on it, and the launch does not call it new
+    log = machine.follow("boot")
+    assert not log[-1]["ok"]
+    assert "left alone" in log[-1]["error"]
+    status = machine.status()
+    assert (status["phase"], status["error"]) == ("failed", log[-1]["error"])
+    machine.run("sudo systemctl is-system-running --wait || true")
+    machine.fails("timeout 10 sudo docker ps")
+    machine.fails("sudo systemctl start docker.socket docker.service")
+    assert machine.run("pgrep -x dockerd || echo none") == "none"
+    assert machine.run("sudo ls -A /v1 || true") == ""
+    machine.fails("touch /v1/file")
+    saved = result(machine.save("save-1"))  # `down` must go through all the same
+    assert saved["clean"]
+    machine.off()
+
+
+def test_a_saved_machine_never_mounts_its_drive_again(cloud: AgentBench) -> None:
+    """Not when its boot command runs once more, as at a reboot, and by no `systemctl start docker`."""
+    cloud.bench.hardware.create_volume("vol-0c3", 1, None)
+    machine = cloud.boot("vol-0c3", blank=True)
+    assert result(machine.save("save-1"))["clean"]
+    machine.run("sudo rm -rf /run/xportal")  # all that a reboot forgets
+    assert "does not open the drive again" in machine.fails("cd /; sudo /opt/xportal/agent open")
+    assert machine.status()["phase"] == "saved"
+    machine.fails("sudo systemctl start docker")
+    assert machine.run("grep -c /v1 /proc/mounts || true") == "0"
+    machine.off()
+
+
+def test_a_save_right_after_boot_waits_for_nothing(cloud: AgentBench) -> None:
+    """Asked before the machine is ready: the boot is left off, and the next boot starts what this one owed."""
+    cloud.bench.hardware.create_volume("vol-0c4", 4, None)
+    first = cloud.boot("vol-0c4", blank=True)
+    result(first.follow("boot"))
+    first.run(MAKE_IMAGE)
+    first.run(f"docker run -d --init --name train tiny {LOOP}")
+    assert result(first.save("save-1"))["clean"]
+    first.off()
+
+    second = cloud.boot("vol-0c4", generation=2)
+    began = time.monotonic()
+    assert result(second.save("save-2", grace=2))["clean"]
+    assert time.monotonic() - began < 60
+    second.off()
+
+    third = cloud.boot("vol-0c4", generation=3)
+    assert [(one["name"], one["running"]) for one in result(third.follow("boot"))["containers"]] == [("train", True)]
+    third.off()
+
+
+def test_two_drives_are_opened_and_saved_together(cloud: AgentBench) -> None:
+    """The first has Docker and home, the second is data; both are unmounted."""
+    for volume in ("vol-0c5", "vol-0c6"):
+        cloud.bench.hardware.create_volume(volume, 1, None)
+    machine = cloud.boot("vol-0c5", "vol-0c6", blank=True)
+    facts = result(machine.follow("boot"))["drives"]
+    assert [(one["volume_id"], one["mount"]) for one in facts] == [("vol-0c5", "/v1"), ("vol-0c6", "/vg")]
+    machine.run("touch /vg/file")
+    assert result(machine.save("save-1"))["unmounted"] == ["/vg", "/v1"]
+    machine.off()
