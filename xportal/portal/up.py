@@ -10,7 +10,8 @@ from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 from xportal.drive import plan as p
 from xportal.drive.lifecycle import Lifecycle, Story
-from xportal.drive.model import DEVICE, lock_name
+from xportal.drive.model import DEVICE, LockState, lock_name
+from xportal.drive.observe import observe
 from xportal.errors import DriveInUse
 from xportal.machine.access import Claim, find_claim, forget_login_key, new_claim
 from xportal.portal.agent import AgentStatus
@@ -81,11 +82,14 @@ def _launch_locked(aws: Aws, prepared: Preparation, story: Story) -> Instance:
     return machine
 
 
-def _claim(aws: Aws, drive: str) -> Claim:
-    """This computer's unfinished claim on the drive, or a new one."""
-    lock = keys.find_key_pair(aws, lock_name(drive))
-    earlier = find_claim(lock.tags.get(tags.LAUNCH, "")) if lock else None
-    return earlier or new_claim()
+def _claim(aws: Aws, name: str) -> Claim:
+    """The claim of an `up` of this computer that was cut off before it got a machine, or a new one."""
+    drive = observe(aws, name)
+    if drive.lock and drive.lock_state(None) is LockState.STARTING:
+        earlier = find_claim(drive.lock.tags.get(tags.LAUNCH, ""))
+        if earlier:
+            return earlier
+    return new_claim()
 
 
 def _give_up(aws: Aws, drive: str, claim: Claim) -> None:
