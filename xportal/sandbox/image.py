@@ -105,14 +105,15 @@ def find_mirrors(sources: str) -> tuple[str, str]:
     return next(iter(plain), _DEFAULT_MIRROR), next(iter(security), _DEFAULT_SECURITY)
 
 
-def build(client: APIClient, recipe: Path, tag: str, base: str, say: Say) -> None:
-    """`docker build`; says each step."""
+def build(client: APIClient, recipe: Path, tag: str, base: str, say: Say, *, cached: bool = True) -> None:
+    """`docker build`; says each step. Without `cached` nothing of an earlier build is used."""
     from docker.errors import DockerException
 
     try:
         lines = client.build(
             path=str(recipe),
             tag=tag,
+            nocache=not cached,
             rm=True,
             forcerm=True,
             decode=True,
