@@ -291,6 +291,9 @@ def _run_attached(ctx: Context, portal: str, options: RunOptions) -> None:
             for output in following.outputs(sys.stdin.buffer if options.interactive else None):
                 sink.write(output)
             status = following.status()
+        except KeyboardInterrupt:
+            ctx.console.say(f"it runs on: xportal logs -f {portal} {following.started.name}")
+            raise
         finally:
             following.close()
     sink.answer(**asdict(following.started), status=status)

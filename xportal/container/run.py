@@ -126,7 +126,9 @@ def _create(engine: Engine, options: RunOptions, payload: dict[str, Any]) -> Sta
             return None
         except APIError as error:
             if error.status_code == 400:
-                raise UsageError(f"Docker refuses these options: {error.explanation}") from error
+                raise UsageError(
+                    f"Docker refuses these options: {error.explanation}", hint="xportal run --help"
+                ) from error
             raise
         name = engine.client.api.inspect_container(created["Id"])["Name"].lstrip("/")
     return Started(created["Id"], name, options.image)
