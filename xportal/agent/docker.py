@@ -14,6 +14,7 @@ from .files import write_whole
 from .process import AgentError, Done, run
 
 SOCKET = Path("/run/docker.sock")
+ANSWER_SECONDS = 60.0
 
 
 def merge_daemon_json(text: str, data_root: str) -> str:
@@ -60,8 +61,10 @@ def install() -> None:
 
 
 def start() -> None:
-    """Start Docker and wait until it answers."""
-    run(["systemctl", "start", "docker.socket", "docker.service"])
+    """Start Docker and wait until it answers. Raises `AgentError` with Docker's own last words."""
+    if run(["systemctl", "start", "docker.socket", "docker.service"], check=False).status:
+        words = run(["journalctl", "-u", "docker.service", "-t", "dockerd", "-n", "1", "-o", "cat"], check=False).out
+        raise AgentError(f"Docker did not start: {words.strip() or 'see journalctl -u docker'}")
 
 
 def stop() -> None:
@@ -80,7 +83,10 @@ def give_socket(uid: int) -> None:
 
 
 class Docker:
-    """Docker's command line. Its arguments are data; nothing passes through a shell."""
+    """Docker's command line. Its arguments are data; nothing passes through a shell.
+
+    Every call raises `AgentError` if Docker does not answer in time.
+    """
 
     def __init__(self, run_docker: Callable[..., Done] = run) -> None:
         self._run = run_docker
@@ -98,11 +104,11 @@ class Docker:
 
     def layer_bytes(self, container: str) -> int:
         """What the container has written to its own layer. Reads the whole layer's directory."""
-        return int(self._docker("container", "inspect", "-s", "-f", "{{.SizeRw}}", container).out)
+        return int(self._docker("container", "inspect", "-s", "-f", "{{.SizeRw}}", container, timeout=None).out)
 
     def is_changed(self, container: str) -> bool:
         """Whether the container's own layer differs from its image."""
-        return bool(self._docker("diff", container).out.strip())
+        return bool(self._docker("diff", container, timeout=None).out.strip())
 
     def start(self, container: str) -> Optional[str]:
         """Start a container. Returns why it did not, or None."""
@@ -116,11 +122,12 @@ class Docker:
 
     def stop(self, containers: Sequence[str], seconds: int) -> Optional[str]:
         """SIGTERM to all at once, SIGKILL to those that are left after `seconds`. Returns what went wrong, or None."""
-        return self._why("stop", "-t", str(seconds), *containers) if containers else None
+        timeout = seconds + ANSWER_SECONDS
+        return self._why("stop", "-t", str(seconds), *containers, timeout=timeout) if containers else None
 
     def commit(self, container: str, image: str) -> str:
         """Make an image of the container's layer. Returns the image's id."""
-        return self._docker("commit", container, image).out.strip()
+        return self._docker("commit", container, image, timeout=None).out.strip()
 
     def tags(self, image: str) -> Optional[List[str]]:
         """An image's names; None if there is no such image."""
@@ -131,9 +138,9 @@ class Docker:
         """Remove an image. Returns why it could not be (it is in use), or None."""
         return self._why("rmi", image)
 
-    def _docker(self, *argv: str, check: bool = True) -> Done:
-        return self._run(["docker", *argv], check=check)
+    def _docker(self, *argv: str, check: bool = True, timeout: Optional[float] = ANSWER_SECONDS) -> Done:
+        return self._run(["docker", *argv], check=check, timeout=timeout)
 
-    def _why(self, *argv: str) -> Optional[str]:
-        done = self._docker(*argv, check=False)
+    def _why(self, *argv: str, timeout: float = ANSWER_SECONDS) -> Optional[str]:
+        done = self._docker(*argv, check=False, timeout=timeout)
         return None if done.status == 0 else " ".join(done.err.split()) or f"status {done.status}"

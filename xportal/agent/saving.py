@@ -22,7 +22,6 @@ from .state import log_path, one_at_a_time, read_state, update_state
 
 T = TypeVar("T")
 SAVE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-DOCKER_SECONDS = 60.0
 
 
 def request_save(paths: Paths, save: str, grace: int) -> None:

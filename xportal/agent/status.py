@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from .config import Paths
 from .docker import Docker
@@ -48,6 +48,6 @@ def list_containers(notes: Dict[str, str]) -> List[Dict[str, Any]]:
     ]
 
 
-def run_soon(argv: List[str], check: bool = True) -> Done:
+def run_soon(argv: List[str], *, check: bool = True, timeout: Optional[float] = None) -> Done:
     """`run`, for a question that is not worth waiting for."""
-    return run(argv, check=check, timeout=DOCKER_SECONDS)
+    return run(argv, check=check, timeout=min(timeout or DOCKER_SECONDS, DOCKER_SECONDS))

@@ -15,6 +15,10 @@ READY = "xportal-ready.service"
 GUARD = """[Unit]
 AssertPathIsMountPoint={mount}
 """
+# A save has ended the containers before; what hangs then must not hold it up.
+STOP = """[Service]
+TimeoutStopSec=30
+"""
 # A session that began before the login user joined the group docker may use the socket too.
 SOCKET = """[Socket]
 ExecStartPost=-/bin/chown {user} /run/docker.sock
@@ -45,7 +49,7 @@ def plan_units(config: AgentConfig) -> Dict[str, str]:
     """The files below /etc/systemd/system."""
     guard = GUARD.format(mount=config.main.mount)
     return {
-        "docker.service.d/xportal.conf": guard,
+        "docker.service.d/xportal.conf": guard + STOP,
         "docker.socket.d/xportal.conf": guard + SOCKET.format(user=config.login_user),
         READY: READY_UNIT,
         "xportal-save@.service": SAVE_UNIT,

@@ -16,6 +16,7 @@ from xportal.spec import DEFAULT_PORTAL, DEFAULT_SIZE_GIB, MachineSpec, PortalSp
 
 if TYPE_CHECKING:
     from xportal.aws.records import Instance
+    from xportal.portal.agent import AgentStatus
     from xportal.portal.preparing import Preparation
     from xportal.portal.up import UpReport
 
@@ -113,19 +114,23 @@ def down(
 
 
 def status(ctx: Context, portal: OptionalPortal = None) -> None:
-    """Show the portals that are up, their machines and prices."""
+    """Show the portals that are up; of one, also how full its drive is and what runs."""
     from xportal.portal import status as state
 
     rows = state.list_portals(ctx.aws, portal)
+    told = state.machine_status(ctx.aws, portal) if portal and rows and rows[0].state == "running" else None
     if ctx.json:
-        ctx.console.answer_json([asdict(row) for row in rows])
+        detail = {"agent": asdict(told)} if told else {}
+        ctx.console.answer_json([asdict(row) | detail for row in rows])
     elif rows:
         ctx.console.table(
             ("PORTAL", "MACHINE", "STATE", "TYPE", "ZONE", "ADDRESS", "PRICE"),
             [(r.portal, r.machine, r.state, r.type, r.zone, r.address or "", _price(r.price)) for r in rows],
         )
     else:
-        ctx.console.say(f"{f'portal {portal} is' if portal else 'no portal is'} {'not ' if portal else ''}up")
+        ctx.console.say(f"portal {portal} is not up" if portal else "no portal is up")
+    if told:
+        _show_machine(ctx, told)
     _say_billed(ctx)
 
 
@@ -227,14 +232,22 @@ def _show_up(ctx: Context, report: UpReport) -> None:
         gpu = f"with {report.status.gpu}" if report.status.gpu else "without a GPU"
         took = f", {report.seconds['total']:.0f} s" if "total" in report.seconds else ""
         ctx.console.answer(f"{report.portal}: up on {machine.id}, {machine.type} in {machine.zone}, {gpu}{took}")
-        for container in report.status.containers:
-            note = f" ({container['note']})" if container.get("note") else ""
-            ctx.console.answer(f"  {container['name']}: {'running' if container['running'] else 'stopped'}{note}")
-    for drive in report.status.drives:
-        if drive.used_fraction > FULL:
-            ctx.console.warn(f"drive {drive.name} is {drive.used_fraction:.0%} full; --size grows it at the next up")
+    _show_machine(ctx, report.status)
     volume = machine.disks.get(DEVICE, "drive")
     ctx.console.billed([machine_cost(machine), volume_text(volume, report.size_gib)])
+
+
+def _show_machine(ctx: Context, status: AgentStatus) -> None:
+    """What the agent says, as far as `--json` does not."""
+    if not ctx.json:
+        for drive in status.drives:
+            ctx.console.answer(f"  drive {drive.name} at {drive.mount}: {drive.used_fraction:.0%} used")
+        for container in status.containers:
+            note = f" ({container['note']})" if container.get("note") else ""
+            ctx.console.answer(f"  {container['name']}: {'running' if container['running'] else 'stopped'}{note}")
+    for drive in status.drives:
+        if drive.used_fraction > FULL:
+            ctx.console.warn(f"drive {drive.name} is {drive.used_fraction:.0%} full; up --size grows it")
 
 
 def _say_billed(ctx: Context) -> None:

@@ -17,6 +17,7 @@ from xportal.drive.observe import observe
 from xportal.errors import MachineLost, SaveIncomplete
 
 POLL_SECONDS = (0.5, 10.0)  # between two looks: the first, and the longest
+HEARTBEAT_SECONDS = 60.0
 MOST_REPEATS = 3  # of one action that should have changed what is observed
 
 
@@ -54,6 +55,7 @@ class Lifecycle:
         self._story = story
         self._lock = lock
         self._unreachable: frozenset[str] = frozenset()
+        self._beat = time.monotonic()
         self.observed: Drive
 
     def settle(self, goal: p.Goal, *, until: tuple[type, ...] = ()) -> p.Launch | p.Ready | p.Done | p.Wait:
@@ -71,6 +73,7 @@ class Lifecycle:
                 return action  # type: ignore[return-value]
             if isinstance(action, p.Wait):
                 self._story.update(action.text)
+                self._heartbeat()
                 time.sleep(wait)  # AWS can only be asked again
                 wait = min(wait * 1.5, POLL_SECONDS[1])
                 continue
@@ -85,11 +88,13 @@ class Lifecycle:
         self.observed = drive
         return p.plan(goal, drive, portal=self._portal, mine=mine, unreachable=self._unreachable)
 
-    def heartbeat(self) -> None:
-        """Tell the others that the holder of the lock still lives."""
+    def _heartbeat(self) -> None:
+        """While we wait under our lock, tell the others once a minute that its holder lives."""
         lock = self.observed.lock
-        if lock and self._lock and lock.tags.get(tags.LAUNCH) == self._lock.launch:
+        mine = lock and self._lock and lock.tags.get(tags.LAUNCH) == self._lock.launch
+        if lock and mine and time.monotonic() - self._beat > HEARTBEAT_SECONDS:
             set_tags(self._aws, lock.id, {tags.HEARTBEAT: self._aws.now().isoformat()})
+            self._beat = time.monotonic()
 
     def _count(self, action: p.Action, taken: dict[str, int]) -> None:
         name = type(action).__name__

@@ -95,13 +95,15 @@ class _SecurityGroups:
     def get(self, vpc_id: str) -> str:
         """The group's id, open for ssh from this computer."""
         if vpc_id not in self._ids:
-            existed = network.find_security_group(self._aws, vpc_id)
-            group = existed or network.create_security_group(self._aws, vpc_id)
-            if not existed:
-                self._undo.register("security group", lambda: self._delete(group))
+            group = network.find_security_group(self._aws, vpc_id)
+            if group is None:
+                self._undo.register("security group", lambda: self._delete(vpc_id))
+                group = network.create_security_group(self._aws, vpc_id)
             network.allow_ssh(self._aws, group, self._cidr)
             self._ids[vpc_id] = group
         return self._ids[vpc_id]
 
-    def _delete(self, group: str) -> None:
-        network.delete_security_group(self._aws, group)
+    def _delete(self, vpc_id: str) -> None:
+        group = network.find_security_group(self._aws, vpc_id)
+        if group:
+            network.delete_security_group(self._aws, group)

@@ -10,6 +10,8 @@ from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 from xportal.drive.model import LIVE, Drive
 from xportal.drive.observe import list_drive_names, observe
+from xportal.portal.access import open_portal
+from xportal.portal.agent import AgentStatus
 from xportal.portal.money import machine_cost, price_of, volume_text
 from xportal.spec import check_name
 
@@ -59,6 +61,12 @@ def list_portals(aws: Aws, name: str | None = None) -> list[PortalRow]:
     wanted = tags.tag_filter(portal=check_name("portal", name)) if name else tags.tag_filter(ours="1")
     machines = [m for m in compute.list_instances(aws, wanted) if m.state != "terminated"]
     return [_portal_row(m) for m in sorted(machines, key=lambda m: m.tags.get(tags.PORTAL, ""))]
+
+
+def machine_status(aws: Aws, name: str) -> AgentStatus:
+    """What the agent of a running portal says of its drive, GPU and containers. Raises MachineLost, PortalNotUp."""
+    with open_portal(aws, name) as opened:
+        return opened.status
 
 
 def list_drives(aws: Aws) -> list[DriveRow]:
