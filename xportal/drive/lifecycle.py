@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Protocol
 
 from xportal.aws import compute, keys, storage, tags
@@ -57,6 +58,7 @@ class Lifecycle:
         self._unreachable: frozenset[str] = frozenset()
         self._beat = time.monotonic()
         self.observed: Drive
+        self.seconds: dict[str, float] = {}  # by action, waiting included, observing in "Observe"
 
     def settle(self, goal: p.Goal, *, until: tuple[type, ...] = ()) -> p.Launch | p.Ready | p.Done | p.Wait:
         """Act until the plan is Launch, Ready or Done, or an action of a type in `until` would be next.
@@ -66,7 +68,8 @@ class Lifecycle:
         wait = POLL_SECONDS[0]
         taken: dict[str, int] = {}
         while True:
-            action = self.plan(goal)
+            with self._timed("Observe"):
+                action = self.plan(goal)
             if isinstance(action, p.Refuse):
                 raise action.error
             if isinstance(action, (p.Launch, p.Ready, p.Done, *until)):
@@ -74,11 +77,13 @@ class Lifecycle:
             if isinstance(action, p.Wait):
                 self._story.update(action.text)
                 self._heartbeat()
-                time.sleep(wait)  # AWS can only be asked again
+                with self._timed("Wait"):
+                    time.sleep(wait)  # AWS can only be asked again
                 wait = min(wait * 1.5, POLL_SECONDS[1])
                 continue
             self._count(action, taken)
-            self._act(action)
+            with self._timed(type(action).__name__):
+                self._act(action)
             wait = POLL_SECONDS[0]
 
     def plan(self, goal: p.Goal) -> p.Action:
@@ -95,6 +100,14 @@ class Lifecycle:
         if lock and mine and time.monotonic() - self._beat > HEARTBEAT_SECONDS:
             set_tags(self._aws, lock.id, {tags.HEARTBEAT: self._aws.now().isoformat()})
             self._beat = time.monotonic()
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[what] = self.seconds.get(what, 0.0) + time.monotonic() - began
 
     def _count(self, action: p.Action, taken: dict[str, int]) -> None:
         name = type(action).__name__

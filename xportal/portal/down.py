@@ -43,7 +43,7 @@ def down(aws: Aws, name: str, story: Story, *, grace: float | None = None) -> Do
         drive=name,
         found=bool(before.lock or before.volumes or before.live_machine()),
         snapshot=after.newest_snapshot(),
-        seconds={"total": time.monotonic() - began},
+        seconds={**lifecycle.seconds, "total": time.monotonic() - began},
     )
 
 
