@@ -67,7 +67,7 @@ class Disks:
             _run(["umount", str(self.store)])
         held = loops.find(self.store_file)
         if held:
-            loops.detach(held)
+            loops.let_go(held)
 
     def is_open(self) -> bool:
         """Whether the store is mounted."""

@@ -16,6 +16,7 @@ _LOOP_CTL_GET_FREE = 0x4C82
 _LOOP_MAJOR = 7
 _ATTEMPTS = 20  # another program may take the free device between our question and our use of it
 _RELEASE_DEADLINE_S = 60.0
+_PATIENCE_S = 2.0
 
 
 def attach(file: Path) -> Path:
@@ -63,10 +64,13 @@ def detach(device: Path) -> None:
         raise HardwareFailure(
             f"{device} is still mounted somewhere", hint=f"grep {device.name} /proc/*/mountinfo names who"
         )
-    done = subprocess.run(["losetup", "--detach", str(device)], capture_output=True, text=True, check=False)
-    if done.returncode != 0 and "No such device" not in done.stderr:
-        raise HardwareFailure(f"cannot release {device}: {done.stderr.strip()}")
-    _forget_node(device)
+    _detach(device)
+
+
+def let_go(device: Path) -> None:
+    """Release a device; the kernel does it later if a mount namespace made meanwhile (unshare -m) still holds it."""
+    is_unused_within(device, _PATIENCE_S)
+    _detach(device)
 
 
 def refresh_size(device: Path) -> None:
@@ -85,6 +89,13 @@ def ensure_node(device: Path) -> None:
 
 def _attach_argv(device: Path, file: Path) -> list[str]:
     return ["losetup", "--direct-io=on", str(device), str(file)]
+
+
+def _detach(device: Path) -> None:
+    done = subprocess.run(["losetup", "--detach", str(device)], capture_output=True, text=True, check=False)
+    if done.returncode != 0 and "No such device" not in done.stderr:
+        raise HardwareFailure(f"cannot release {device}: {done.stderr.strip()}")
+    _forget_node(device)
 
 
 def _free_device() -> Path:
