@@ -18,7 +18,7 @@ from xportal.portal.agent import AgentStatus, agent_status
 from xportal.remote import Host, Login, connect
 from xportal.spec import check_name
 
-CONNECT_SECONDS = 30.0
+CONNECT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
