@@ -78,6 +78,7 @@ packages() {
     answers || need dockerd docker.io
     # Where / is an overlay itself (in a container), dockerd's usual storage driver cannot run: it then takes this one.
     [ "$(stat --file-system --format=%T /var/lib)" != overlayfs ] || need fuse-overlayfs fuse-overlayfs
+    need "$PYTHON" python3
     need ip iproute2
     need iptables iptables
     need losetup mount
@@ -105,7 +106,7 @@ engine() {
     else
         mount_cgroups
         say "starting dockerd"
-        setsid dockerd >"$state/dockerd.log" 2>&1 9>&- &
+        setsid "$PYTHON" tools/own_root.py dockerd >"$state/dockerd.log" 2>&1 9>&- &
     fi
     touch "$state/started"
     for _ in $(seq 120); do
