@@ -22,7 +22,7 @@ SETTLE_S = 20
 LAST_WORDS = 15
 
 
-class DemoFailed(XportalError):  # noqa: N818  named by the fact, as in xportal.errors
+class DemoFailed(XportalError):
     """A command failed, or something claimed is not so."""
 
 
