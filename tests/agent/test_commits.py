@@ -21,7 +21,7 @@ class FakeDocker:
         self.made = 0
         self.is_full = False
 
-    def __call__(self, argv, check=True):
+    def __call__(self, argv, check=True, timeout=None):
         """Like `process.run`."""
         verb = argv[1]
         if verb == "diff":

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from xportal.agent.containers import bring_back, hold_back, record_running
+from xportal.agent.containers import bring_back, hold_back, record_from_files, record_running
 from xportal.agent.docker import Docker
 from xportal.agent.events import Log
 from xportal.agent.process import Done
@@ -60,7 +60,7 @@ class FakeDocker:
         self.needs = {}
         self.argv = []
 
-    def __call__(self, argv, check=True):
+    def __call__(self, argv, check=True, timeout=None):
         """Like `process.run`."""
         self.argv.append(argv[1:])
         verb, last = argv[1], argv[-1]
@@ -188,6 +188,17 @@ def test_a_save_before_the_start_owes_what_the_boot_owed(drive):
     drive.put("aa", Running=True)
     drive.hold_back()
     record_running(Docker(FakeDocker("aa")), drive.ours, "s-1")
+    assert drive.record("running.json")["running"] == ["aa"]
+
+
+def test_a_docker_that_does_not_answer_is_no_reason_to_forget(drive, tmp_path):
+    """Its files, read before it is stopped, say what runs; what they say after the stop does not count any more."""
+    drive.put("aa", Running=True)
+    drive.hold_back()
+    bring_back(Docker(FakeDocker("aa")), drive.ours, Log(tmp_path / "log"))
+    record_from_files(drive.docker, drive.ours)
+    drive.put("aa", Running=False)
+    drive.hold_back()
     assert drive.record("running.json")["running"] == ["aa"]
 
 

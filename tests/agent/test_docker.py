@@ -57,7 +57,7 @@ def test_policies_as_docker_update_takes_them(policy, words):
     """From hostconfig.json's form to the command line's."""
     asked = []
 
-    def run(argv, check=True):
+    def run(argv, check=True, timeout=None):
         asked.append(argv)
         return Done(0, "", "")
 

@@ -148,6 +148,21 @@ def test_a_save_right_after_boot_waits_for_nothing(cloud: AgentBench) -> None:
     third.off()
 
 
+def test_a_save_that_was_killed_is_made_again(cloud: AgentBench) -> None:
+    """Its follower is not left waiting, and the same save, asked for again, goes through."""
+    cloud.bench.hardware.create_volume("vol-0c7", 4, None)
+    machine = cloud.boot("vol-0c7", blank=True)
+    result(machine.follow("boot"))
+    machine.run(MAKE_IMAGE)
+    machine.run(f"docker run -d --name deaf tiny {LOOP}")  # the shell is PID 1: it ignores SIGTERM
+    machine.run("cd / && sudo /opt/xportal/agent save save-1 --grace 60")
+    machine.run("until grep -q Asking /run/xportal/log/save-1.jsonl; do sleep 0.05; done")
+    machine.run("sudo systemctl kill -s KILL xportal-save@save-1")
+    assert "no end" in machine.fails("/opt/xportal/agent follow save-1")
+    assert result(machine.save("save-1", grace=1))["clean"]
+    machine.off()
+
+
 def test_two_drives_are_opened_and_saved_together(cloud: AgentBench) -> None:
     """The first has Docker and home, the second is data; both are unmounted."""
     for volume in ("vol-0c5", "vol-0c6"):

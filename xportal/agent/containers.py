@@ -114,6 +114,11 @@ def keep(path: Path, new: Dict[str, Any], stored: Sequence[Stored]) -> Dict[str,
     return whole
 
 
+def record_from_files(data_root: Path, drive: Path) -> None:
+    """At a save with a Docker that does not answer: note what runs from its files, before it is stopped."""
+    note_running(list_stored(data_root, {}), drive)
+
+
 def note_running(stored: Sequence[Stored], drive: Path) -> None:
     """Make sure that running.json says what to start, from Docker's own files if no save has."""
     record = read_json(drive / "running.json") or {}

@@ -14,7 +14,7 @@ from .files import write_whole
 from .process import AgentError, Done, run
 
 SOCKET = Path("/run/docker.sock")
-ANSWER_SECONDS = 60.0
+ANSWER_SECONDS = 30.0
 
 
 def merge_daemon_json(text: str, data_root: str) -> str:

@@ -13,10 +13,10 @@ from typing import Any, Callable, Dict, Optional, TypeVar
 from . import docker, units
 from .commits import Commits
 from .config import AgentConfig, Paths
-from .containers import record_running
+from .containers import record_from_files, record_running
 from .events import Log
 from .files import read_json, write_json
-from .mounts import unmount
+from .mounts import find_mount, unmount
 from .process import AgentError, run
 from .state import log_path, one_at_a_time, read_state, update_state
 
@@ -87,6 +87,8 @@ class FinalSave:
         result: Dict[str, Any] = {"save": self._save, "already": False, "committed": [], "deferred": []}
         if docker.is_running():
             result.update(self._quiesce())
+        elif find_mount(self._config.main.mount):
+            self._record_from_files()
         with self._log.step("docker", "Stopping Docker"):
             docker.stop()
         result.update(self._unmount())
@@ -98,7 +100,10 @@ class FinalSave:
     def _quiesce(self) -> Dict[str, Any]:
         client = docker.Docker()
         drive = self._config.main.directory
-        infos = self._try("record", "Noting what runs", lambda: record_running(client, drive, self._save)) or []
+        infos = self._try("record", "Noting what runs", lambda: record_running(client, drive, self._save))
+        if infos is None:
+            self._record_from_files()
+            return {}
         running = [info["Id"] for info in infos if info["State"].get("Running")]
         text = f"Asking {len(running)} containers to end within {self._grace} s" if running else "No container runs"
         why = self._try("stop", text, lambda: client.stop(running, self._grace))
@@ -106,6 +111,11 @@ class FinalSave:
             self._log.say("stop", f"Docker says: {why}")
         commits = Commits(client, drive, self._log)
         return self._try("commit", "Committing what has changed", lambda: commits.commit_changed(infos)) or {}
+
+    def _record_from_files(self) -> None:
+        main = self._config.main
+        root = Path(main.mount, "docker")
+        self._try("record", "Noting what ran, from Docker's files", lambda: record_from_files(root, main.directory))
 
     def _unmount(self) -> Dict[str, Any]:
         with self._log.step("sync", "Writing everything to the drive"):
