@@ -66,5 +66,5 @@ def test_what_ran_runs_what_was_stopped_stays_stopped(user: User, portal: str, p
     running = {c["name"]: c["running"] for c in user.asks("ps", portal, "-a")}
     assert running == {"plain": True, "always": True, "stopped": False}
     assert user.types("exec", portal, "always", "--", "cat", "/data/file").stdout == "kept\n"
-    policy = "docker inspect --format {{.HostConfig.RestartPolicy.Name}} always stopped plain"
-    assert user.types("ssh", portal, "--", policy).stdout.split() == ["always", "unless-stopped", "no"]
+    policy = "docker inspect --format {{.HostConfig.RestartPolicy.Name}} always stopped"
+    assert user.types("ssh", portal, "--", policy).stdout.split() == ["always", "unless-stopped"]
