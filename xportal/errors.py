@@ -57,6 +57,10 @@ class PortalNotUp(Refused):
     """The command needs a running machine and the portal has none."""
 
 
+class LoginRefused(Refused):
+    """The machine answers, but not to our key or not with its own host key. Never a reason to end it."""
+
+
 class NoSuchContainer(Refused):
     """The portal's machine has no container of that name."""
 

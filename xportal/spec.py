@@ -65,6 +65,8 @@ class PortalSpec:
             raise UsageError(f"a drive of {self.size_gib} GiB is not possible", hint="--size takes 1 to 65536 (GiB)")
         if machine.gpu is False and machine.min_gpu_memory_gib is not None:
             raise UsageError("--cpu and --min-gpu-memory exclude each other", hint="drop one of them")
+        if machine.on_demand and machine.max_price is not None:
+            raise UsageError("--on-demand and --max-price exclude each other", hint="drop one of them")
         for option, value in (("--max-price", machine.max_price), ("--min-gpu-memory", machine.min_gpu_memory_gib)):
             if value is not None and value <= 0:
                 raise UsageError(f"{option} {value:g} is not possible", hint=f"{option} takes a number above 0")

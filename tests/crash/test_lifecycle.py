@@ -15,6 +15,8 @@ from xportal.drive.model import DEVICE, lock_name
 from xportal.drive.observe import observe
 from xportal.errors import DriveForked, DriveInUse
 from xportal.machine.access import new_claim
+from xportal.portal.preparing import Preparation, prepare
+from xportal.spec import MachineSpec, PortalSpec
 
 _numbers = itertools.count()
 
@@ -102,12 +104,96 @@ def test_interrupted_down_is_swept(bench: Bench, drive: str) -> None:
     bench.write(machine, "swept")
     action = bench.lifecycle(drive).settle(p.Goal.DOWN, until=(p.Terminate,))
     assert isinstance(action, p.Terminate)
-    assert bench.lifecycle(drive).plan(p.Goal.SWEEP) == p.Done()  # the machine lives: not a sweep's business
-    compute.terminate_instance(bench.aws, machine.id)
     bench.lifecycle(drive).settle(p.Goal.SWEEP)
     left = observe(bench.aws, drive)
     assert (left.volumes, left.lock, len(left.snapshots)) == ((), None, 1)
     assert bench.read(bench.up(drive)) == ["swept"]
+    bench.down(drive)
+
+
+def test_up_after_a_down_that_was_cut_off(bench: Bench, drive: str) -> None:
+    """A machine whose drive is saved for good is never handed out again: what is done there would be lost."""
+    machine = bench.up(drive, size_gib=1)
+    bench.lifecycle(drive).settle(p.Goal.DOWN, until=(p.Terminate,))
+    again = bench.up(drive)
+    assert again.id != machine.id
+    bench.write(again, "work after the cut")
+    bench.down(drive)
+    assert bench.read(bench.up(drive)) == ["work after the cut"]
+    bench.down(drive)
+
+
+def test_down_leaves_a_later_machine_alone(bench: Bench, drive: str) -> None:
+    """While `down` waits, another computer brings the drive up: that machine is not what it was asked to end."""
+    machine = bench.up(drive, size_gib=1)
+    slow = bench.lifecycle(drive)
+    slow.settle(p.Goal.DOWN, until=(p.Wait,))
+    later = bench.up(drive)
+    assert later.id != machine.id
+    slow.settle(p.Goal.DOWN)
+    found = compute.find_instance(bench.aws, later.id)
+    assert found
+    assert found.state == "running"
+    bench.down(drive)
+
+
+def test_backup_of_the_root_disk(bench: Bench, drive: str) -> None:
+    """A backup of the root disk, with its tags copied, is not mistaken for the drive."""
+    machine = bench.up(drive, size_gib=1)
+    bench.write(machine, "data")
+    [root] = [volume for device, volume in machine.disks.items() if device != DEVICE]
+    told = storage.list_volumes(bench.aws, [{"Name": "volume-id", "Values": [root]}])[0].tags
+    assert tags.DRIVE not in told
+    storage.create_snapshot(bench.aws, root, description="backup", tags={**told, tags.DRIVE: drive})
+    assert len(bench.down(drive).snapshots) == 1
+    assert bench.read(bench.up(drive)) == ["data"]
+    bench.down(drive)
+
+
+def test_volume_attached_by_hand_to_a_stranger(bench: Bench, drive: str) -> None:
+    """The newest data on a rescue machine is not skipped for an older snapshot."""
+    bench.up(drive, size_gib=1)
+    bench.down(drive)
+    machine = bench.up(drive)
+    compute.terminate_instance(bench.aws, machine.id)
+    volume = machine.disks[DEVICE]
+    bench.aws.ec2.get_waiter("volume_available").wait(VolumeIds=[volume], WaiterConfig={"Delay": 1})
+    subnet = next(s for s in network.list_default_subnets(bench.aws) if s.zone == machine.zone)
+    rescue = bench.aws.ec2.run_instances(
+        ImageId=machine.image_id, InstanceType=machine.type, MinCount=1, MaxCount=1, SubnetId=subnet.id
+    )["Instances"][0]["InstanceId"]
+    bench.aws.ec2.get_waiter("instance_running").wait(
+        Filters=[{"Name": "instance-id", "Values": [rescue]}], WaiterConfig={"Delay": 1}
+    )
+    bench.aws.ec2.attach_volume(VolumeId=volume, InstanceId=rescue, Device="/dev/sdg")
+    with pytest.raises(DriveInUse, match=rescue):
+        bench.up(drive)
+    compute.terminate_instance(bench.aws, rescue)
+    bench.down(drive)
+
+
+def test_strange_key_pair(bench: Bench, drive: str) -> None:
+    """A key pair of the lock's name that is not ours is neither taken for the lock nor deleted."""
+    name = lock_name(drive)
+    bench.aws.ec2.create_key_pair(KeyName=name)
+    for goal in (bench.down, bench.up):
+        with pytest.raises(DriveInUse, match="key pair"):
+            goal(drive)
+    assert bench.aws.ec2.describe_key_pairs(KeyNames=[name])["KeyPairs"]
+    bench.aws.ec2.delete_key_pair(KeyName=name)
+
+
+def test_architecture_is_remembered(bench: Bench, drive: str) -> None:
+    """An arm64 drive whose machine died in its first life comes back on arm64."""
+    plan = prepare(bench.aws, PortalSpec(drive, MachineSpec(gpu=False, architecture="arm64"), 1))
+    assert isinstance(plan, Preparation)
+    machine = bench.up(drive, size_gib=1)
+    set_tags(bench.aws, machine.disks[DEVICE], {tags.ARCHITECTURE: "arm64"})
+    compute.terminate_instance(bench.aws, machine.id)
+    bench.aws.ec2.get_waiter("volume_available").wait(VolumeIds=[machine.disks[DEVICE]], WaiterConfig={"Delay": 1})
+    again = prepare(bench.aws, PortalSpec(drive, MachineSpec(gpu=False)))
+    assert isinstance(again, Preparation)
+    assert again.architecture == "arm64"
     bench.down(drive)
 
 

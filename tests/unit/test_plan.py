@@ -37,7 +37,7 @@ def volume(name: str = "vol-1", **told: Any) -> Volume:
 
 def machine(state: str = "running", *, portal: str = "demo", launch: str = "L1") -> Instance:
     """A machine of portal demo."""
-    own = {tags.PORTAL: portal, tags.LAUNCH: launch}
+    own = {tags.PORTAL: portal, tags.LAUNCH: launch, tags.DRIVE: "demo"}
     return Instance(id="i-1", state=state, type="t3.medium", zone="a", launched=NOW, image_id="ami-1", tags=own)
 
 
@@ -75,6 +75,9 @@ UP_ROWS = [
     ("a hand-made one takes its volume's generation", [lock(), snapshot(), HAND_MADE], "L1", p.Launch(HAND_MADE, 2)),
     ("a pending newest is waited for", [lock(), snapshot(), PENDING], "L1", p.Wait),
     ("running already", [lock(), machine(), volume(**ON)], None, p.Ready(machine())),
+    ("a down that was cut off: saved, its machine still runs", [lock(), machine(), volume(**ON), snapshot()], None,
+     p.Terminate(machine())),
+    ("stopped by hand", [lock(), machine("stopped"), volume(**ON)], None, p.Terminate(machine("stopped"))),
     ("starting already", [lock(), machine("pending")], None, p.Ready(machine("pending"))),
     ("running, its lock deleted by hand", [machine(), volume(**ON)], None, p.Ready(machine())),
     ("its machine is going away", [lock(), machine("shutting-down"), volume(**ON)], None, p.Wait),
@@ -98,9 +101,16 @@ DOWN_ROWS = [
     ("another volume's final is not ours", [machine(), volume(**ON), snapshot(volume_id="vol-0")], p.SaveOnMachine),
     ("snapshot started", [lock(), machine(), volume(**ON), snapshot(state="pending")], p.Terminate(machine())),
     (
-        "somebody set delete-on-termination",
-        [machine(), volume(**ON, delete_on_termination=True), snapshot()],
+        "somebody set delete-on-termination: before the save",
+        [machine(), volume(**ON, delete_on_termination=True)],
         p.KeepVolume,
+    ),
+    ("a live machine before a lone volume", [machine(), volume("vol-0"), volume(generation=2, **ON)], p.SaveOnMachine),
+    ("broken volume", [volume(state="error")], p.Refuse),
+    (
+        "attached by hand to a stranger",
+        [Instance("i-1", "running", "t3.nano", "a", NOW, "ami-1"), volume(**ON)],
+        p.Refuse,
     ),
     ("going away", [machine("shutting-down"), volume(**ON), snapshot(state="pending")], p.Wait),
     ("gone, still attached", [machine("terminated"), volume(**ON), snapshot(state="pending")], p.Wait),
@@ -179,3 +189,32 @@ def test_rescued_by_hand_after_a_known_life() -> None:
     """A hand-made snapshot of a volume that is gone follows what is older than it."""
     rescued = snapshot("snap-r", volume_id="vol-9", generation=None, kind=None, started=NOW + timedelta(hours=1))
     assert plan(Goal.UP, drive(lock(), snapshot(), rescued), mine="L1") == p.Launch(rescued, 3)
+
+
+def test_sweep_ends_a_machine_whose_drive_is_saved() -> None:
+    """It can never use the drive again, and is billed."""
+    assert plan(Goal.SWEEP, drive(lock(), machine(), volume(**ON), snapshot())) == p.Terminate(machine())
+
+
+def test_down_does_not_end_a_later_up() -> None:
+    """While `down` waited, another computer brought the drive up: that is not what it was asked to end."""
+    state = drive(lock(), machine(), volume(generation=2, **ON))
+    assert plan(Goal.DOWN, state, portal="demo", seen=frozenset({"i-0", "key-0"})) == p.Done()
+    assert isinstance(plan(Goal.DOWN, state, portal="demo", seen=frozenset({"i-1", "key-1"})), p.SaveOnMachine)
+
+
+def test_copies_of_snapshots() -> None:
+    """A copy made with tags is no fork; copies made without are each a new generation, by their time."""
+    hour = timedelta(hours=1)
+    same = snapshot("snap-c", volume_id="snap-c", started=NOW + hour)
+    assert plan(Goal.UP, drive(lock(), snapshot(), same), mine="L1") == p.Launch(same, 2)
+    first = snapshot("snap-c1", volume_id="snap-c1", generation=None, kind=None, started=NOW + hour)
+    later = snapshot("snap-3", volume_id="vol-3", generation=3, started=NOW + 2 * hour)
+    second = snapshot("snap-c2", volume_id="snap-c2", generation=None, kind=None, started=NOW + 3 * hour)
+    assert plan(Goal.UP, drive(lock(), snapshot(), first, later, second), mine="L1") == p.Launch(second, 5)
+
+
+def test_untagged_volume_of_a_deleted_snapshot_is_the_newest() -> None:
+    """Data that cannot be placed is never placed below what is older."""
+    lone = volume("vol-9", generation=None, snapshot_id="snap-gone")
+    assert drive(snapshot(generation=4), lone).generation_of(lone) == 5

@@ -37,6 +37,7 @@ def test_bad_names(name: str) -> None:
         ({"min_gpu_memory_gib": -1}, None),
         ({"gpu": False, "min_gpu_memory_gib": 16}, None),
         ({"architecture": "sparc"}, None),
+        ({"on_demand": True, "max_price": 1.0}, None),
     ],
 )
 def test_nonsense(machine: dict[str, Any], size: int | None) -> None:

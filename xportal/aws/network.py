@@ -48,7 +48,8 @@ def create_security_group(aws: Aws, vpc_id: str) -> str:
 def allow_ssh(aws: Aws, group_id: str, cidr: str) -> None:
     """Let `cidr` reach tcp/22; a rule that is there already is fine."""
     try:
-        aws.call(
+        aws.call_once_known(
+            "InvalidGroup.NotFound",
             aws.ec2.authorize_security_group_ingress,
             GroupId=group_id,
             IpPermissions=[{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": cidr}]}],

@@ -11,7 +11,7 @@ Tags = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One of this account's EBS snapshots; `volume_id` is the volume it was made of."""
+    """One of this account's EBS snapshots; `volume_id` is the volume it was made of, a copy's its own id."""
 
     id: str
     volume_id: str
@@ -20,6 +20,11 @@ class Snapshot:
     size_gib: int
     progress: str = ""  # "42%"
     tags: Tags = field(default_factory=dict)
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it is of no volume, but a copy of another snapshot."""
+        return self.volume_id == self.id
 
 
 @dataclass(frozen=True)

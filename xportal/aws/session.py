@@ -12,7 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from xportal.aws.errors import mapped
+from xportal.aws.errors import AwsError, mapped
 from xportal.errors import Unreachable, UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
+KNOWN_SECONDS = 30.0
 _TIMEOUTS: dict[str, Any] = {"connect_timeout": 10, "read_timeout": 60}
 
 
@@ -65,6 +66,17 @@ class Aws:
             return operation(*args, **params)
         except (ClientError, BotoCoreError) as error:
             raise mapped(error, self.endpoint) from error
+
+    def call_once_known(self, code: str, operation: Callable[P, T], *args: P.args, **params: P.kwargs) -> T:
+        """`call`, again while AWS answers `code`: it may not know for some seconds what it has just made."""
+        deadline = time.monotonic() + KNOWN_SECONDS
+        while True:
+            try:
+                return self.call(operation, *args, **params)
+            except AwsError as error:
+                if error.code != code or time.monotonic() > deadline:
+                    raise
+            time.sleep(1.0)
 
     def pages(self, operation: str, key: str, **params: Any) -> Iterable[Any]:
         """Every item of `key` over all pages of the EC2 call `operation`."""

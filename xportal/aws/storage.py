@@ -63,9 +63,11 @@ def _volume(item: Any) -> Volume:
 
 
 def _snapshot(item: Any) -> Snapshot:
+    volume_id = item["VolumeId"]
     return Snapshot(
         id=item["SnapshotId"],
-        volume_id=item["VolumeId"],
+        # CopySnapshot gives every copy the same volume id, of no volume: a copy is a lineage of its own.
+        volume_id=item["SnapshotId"] if volume_id == "vol-ffffffff" else volume_id,
         state=item["State"],
         started=item["StartTime"],
         size_gib=item["VolumeSize"],

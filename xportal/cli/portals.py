@@ -11,7 +11,7 @@ import typer
 
 from xportal.cli.options import Context, with_common_options
 from xportal.drive.model import DEVICE
-from xportal.errors import SaveIncomplete, UsageError
+from xportal.errors import LoginRefused, MachineLost, SaveIncomplete, UsageError
 from xportal.spec import DEFAULT_PORTAL, DEFAULT_SIZE_GIB, MachineSpec, PortalSpec, check_name
 
 if TYPE_CHECKING:
@@ -118,7 +118,12 @@ def status(ctx: Context, portal: OptionalPortal = None) -> None:
     from xportal.portal import status as state
 
     rows = state.list_portals(ctx.aws, portal)
-    told = state.machine_status(ctx.aws, portal) if portal and rows and rows[0].state == "running" else None
+    told = None
+    if portal and rows and rows[0].state == "running":
+        try:
+            told = state.machine_status(ctx.aws, portal)
+        except (MachineLost, LoginRefused) as error:
+            ctx.console.warn(error.message)
     if ctx.json:
         detail = {"agent": asdict(told)} if told else {}
         ctx.console.answer_json([asdict(row) | detail for row in rows])
@@ -211,7 +216,7 @@ def _show_plan(ctx: Context, portal: str, plan: Instance | Preparation) -> None:
     if not isinstance(plan, Preparation):
         ctx.console.answer(f"{portal}: is up already on {plan.id}; nothing would be done")
         return
-    source = f"restored from {plan.source.id}" if plan.source else "new and blank"
+    source = f"from {plan.source.id}" if plan.source else "new and blank"
     ctx.console.answer(f"{portal}: drive of {plan.size_gib} GiB, {source}, generation {plan.generation}")
     for number, offer in enumerate(plan.offers[:OFFERS_SHOWN], start=1):
         ctx.console.answer(f"  {number}. {offer}")

@@ -1,11 +1,15 @@
-"""Observe, plan, act, observe again: the loop that every command runs. Running it again is recovery."""
+"""Observe, plan, act, observe again: the loop that every command runs. Running it again is recovery.
+
+What one run remembers, which machines did not answer and what was there when it began, only keeps it from doing
+too much; a new run does without.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from xportal.aws import compute, keys, storage, tags
 from xportal.aws.errors import AwsError
@@ -19,6 +23,7 @@ from xportal.errors import MachineLost, SaveIncomplete
 
 POLL_SECONDS = (0.5, 10.0)  # between two looks: the first, and the longest
 HEARTBEAT_SECONDS = 60.0
+SHOWN_SECONDS = 30.0
 MOST_REPEATS = 3  # of one action that should have changed what is observed
 
 
@@ -56,6 +61,7 @@ class Lifecycle:
         self._story = story
         self._lock = lock
         self._unreachable: frozenset[str] = frozenset()
+        self._seen: frozenset[str] | None = None  # what was there when the command began
         self._beat = time.monotonic()
         self.observed: Drive
         self.seconds: dict[str, float] = {}  # by action, waiting included, observing in "Observe"
@@ -90,8 +96,10 @@ class Lifecycle:
         """The next action, from a fresh observation."""
         drive = observe(self._aws, self._drive)
         mine = self._lock.launch if self._lock else None
+        if self._seen is None:
+            self._seen = frozenset(drive.machines) | ({drive.lock.id} if drive.lock else frozenset())
         self.observed = drive
-        return p.plan(goal, drive, portal=self._portal, mine=mine, unreachable=self._unreachable)
+        return p.plan(goal, drive, portal=self._portal, mine=mine, unreachable=self._unreachable, seen=self._seen)
 
     def _heartbeat(self) -> None:
         """While we wait under our lock, tell the others once a minute that its holder lives."""
@@ -148,8 +156,10 @@ class Lifecycle:
             tags.HOLDER: self._lock.holder,
             tags.HEARTBEAT: self._aws.now().isoformat(),
         }
+        name = lock_name(self._drive)
         # A rival that was quicker shows in the next observation.
-        keys.import_key_pair(self._aws, lock_name(self._drive), self._lock.public_key, claim)
+        keys.import_key_pair(self._aws, name, self._lock.public_key, claim)
+        _wait_until_shown(lambda: keys.find_key_pair(self._aws, name) is not None)
 
     def _save_on_machine(self, machine: Instance, volume: Volume) -> None:
         try:
@@ -187,3 +197,12 @@ class Lifecycle:
                 hint=error.hint or "run the same command again",
             ) from error
         self._story.say(f"snapshot {snapshot.id} of {volume.id} started")
+        by_id: list[Any] = [{"Name": "snapshot-id", "Values": [snapshot.id]}]
+        _wait_until_shown(lambda: bool(storage.list_snapshots(self._aws, by_id)))
+
+
+def _wait_until_shown(shown: Callable[[], bool]) -> None:
+    """AWS may list for some seconds without what it has just made: acting on such a list would make it twice."""
+    deadline = time.monotonic() + SHOWN_SECONDS
+    while not shown() and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS[0])

@@ -44,9 +44,18 @@ class Drive:
         machine = self.machines.get(volume.instance_id or "")
         return machine if machine and machine.state != "terminated" else None
 
+    def is_foreign(self, machine: Instance) -> bool:
+        """Whether somebody attached the drive to a machine that is not the drive's."""
+        return machine.tags.get(tags.DRIVE) != self.name
+
+    def is_saved(self, machine: Instance) -> bool:
+        """Whether the drive's final save on this machine has begun: it can never be used there again."""
+        finals = [self.final_of(v) for v in self.volumes if v.instance_id == machine.id]
+        return any(final is not None and final.state != "error" for final in finals)
+
     def live_machine(self) -> Instance | None:
         """The machine that the drive is awake on, or is being brought up on."""
-        live = [m for m in self.machines.values() if m.state in LIVE]
+        live = [m for m in self.machines.values() if m.state in LIVE and not self.is_foreign(m)]
         return max(live, key=lambda m: m.launched, default=None)
 
     def generation_of(self, item: Volume | Snapshot) -> int:
@@ -55,8 +64,12 @@ class Drive:
         """
         if isinstance(item, Snapshot):
             return self._placed()[item.id]
+        told = _told(item)
+        if told or item.snapshot_id is None:
+            return told or 1
         source = next((s for s in self.snapshots if s.id == item.snapshot_id), None)
-        return _told(item) or (self.generation_of(source) + 1 if source else 1)
+        before = self._placed()
+        return (before[source.id] if source else max(before.values(), default=0)) + 1
 
     def newest_snapshot(self) -> Snapshot | None:
         """The newest, in whatever state."""
@@ -68,10 +81,17 @@ class Drive:
         return max(finals, key=lambda s: (s.state != "error", s.started), default=None)
 
     def forks(self) -> tuple[str, ...]:
-        """The ids of volumes that share the newest generation; empty unless there are two or more."""
+        """The ids of volumes that share the newest generation; empty unless there are two or more.
+
+        A copy of a snapshot, made with its tags, is the same data once more and no fork.
+        """
         items: list[Volume | Snapshot] = [*self.volumes, *self.snapshots]
         newest = max((self.generation_of(i) for i in items), default=0)
-        origins = {i.id if isinstance(i, Volume) else i.volume_id for i in items if self.generation_of(i) == newest}
+        origins = {
+            i.id if isinstance(i, Volume) else i.volume_id
+            for i in items
+            if self.generation_of(i) == newest and not (isinstance(i, Snapshot) and i.is_copy)
+        }
         return tuple(sorted(origins)) if len(origins) > 1 else ()
 
     def lock_state(self, mine: str | None) -> LockState:
@@ -79,7 +99,7 @@ class Drive:
         if self.lock is None:
             return LockState.FREE
         launch = self.lock.tags.get(tags.LAUNCH)
-        if launch == mine:
+        if mine is not None and launch == mine:
             return LockState.MINE
         machines = [m for m in self.machines.values() if m.tags.get(tags.LAUNCH) == launch]
         if machines:

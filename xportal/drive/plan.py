@@ -126,25 +126,28 @@ def plan(
     portal: str | None = None,
     mine: str | None = None,
     unreachable: frozenset[str] = frozenset(),
+    seen: frozenset[str] | None = None,
 ) -> Action:
     """The next action.
 
     `portal` is the portal that asks (None: any), `mine` the launch id of the lock that the caller holds,
-    `unreachable` the ids of machines on which a save was tried and which do not answer.
+    `unreachable` the ids of machines on which a save was tried and which do not answer, `seen` the ids of the
+    machines and the lock that were there when the command began (None: all): `down` does not end a later `up`.
     """
     if goal is Goal.UP:
         return _plan_up(drive, portal, mine)
-    return _plan_end(goal, drive, portal, mine, unreachable)
+    return _plan_end(goal, drive, portal, mine, unreachable, seen)
 
 
 def _plan_up(drive: Drive, portal: str | None, mine: str | None) -> Action:
     machine = drive.live_machine()
-    if machine:
-        same = machine.tags.get(tags.PORTAL) == portal
-        return Ready(machine) if same else Refuse(_in_use(drive, machine))
+    if machine and machine.tags.get(tags.PORTAL) != portal:
+        return Refuse(_in_use(drive, machine))
+    if machine and not drive.is_saved(machine):
+        return Ready(machine)
     state = drive.lock_state(mine)
-    if state is LockState.HELD:
-        return Wait(f"the machine of drive {drive.name} is going away")
+    if machine or state is LockState.HELD:  # it is saved, stopped or on its way out: end it
+        return _settle_volumes(drive, frozenset()) or _settle_machines(drive) or Wait("the machine is going away")
     if state is LockState.STARTING:
         return Refuse(_in_use(drive, None))
     if drive.lock and state is LockState.STALE:
@@ -172,14 +175,23 @@ def _restore(drive: Drive) -> Action:
     return Launch(newest, drive.generation_of(newest) + 1)
 
 
-def _plan_end(goal: Goal, drive: Drive, portal: str | None, mine: str | None, unreachable: frozenset[str]) -> Action:
+def _plan_end(
+    goal: Goal,
+    drive: Drive,
+    portal: str | None,
+    mine: str | None,
+    unreachable: frozenset[str],
+    seen: frozenset[str] | None,
+) -> Action:
     state = drive.lock_state(mine)
     machine = drive.live_machine()
-    if goal is Goal.SWEEP and (machine or state is LockState.STARTING):
+    if seen is not None and _is_later(drive, machine, seen):
+        return Done()  # what we came for is saved, and somebody brought it up again
+    if goal is Goal.SWEEP and ((machine and not drive.is_saved(machine)) or state is LockState.STARTING):
         return Done()  # somebody works on it
     if machine and portal is not None and machine.tags.get(tags.PORTAL) != portal:
         return Refuse(_in_use(drive, machine))
-    if state is LockState.STARTING:
+    if state is LockState.STARTING and not drive.machines:
         return Refuse(_in_use(drive, None))
     action = _settle_volumes(drive, unreachable) or _settle_machines(drive)
     if action:
@@ -189,8 +201,18 @@ def _plan_end(goal: Goal, drive: Drive, portal: str | None, mine: str | None, un
     return Done()
 
 
+def _is_later(drive: Drive, machine: Instance | None, seen: frozenset[str]) -> bool:
+    return (machine is not None and machine.id not in seen) or (drive.lock is not None and drive.lock.id not in seen)
+
+
 def _settle_volumes(drive: Drive, unreachable: frozenset[str]) -> Action | None:
-    for volume in sorted(drive.volumes, key=drive.generation_of):
+    """Those on live machines first: they cost most, and can be taken away."""
+
+    def order(volume: Volume) -> tuple[bool, int]:
+        machine = drive.machine_of(volume)
+        return (machine is None or machine.state not in LIVE, drive.generation_of(volume))
+
+    for volume in sorted(drive.volumes, key=order):
         action = _settle(drive, volume, unreachable)
         if action:
             return action
@@ -200,14 +222,22 @@ def _settle_volumes(drive: Drive, unreachable: frozenset[str]) -> Action | None:
 def _settle(drive: Drive, volume: Volume, unreachable: frozenset[str]) -> Action | None:
     """I2: save, end the machine, wait for the snapshot, delete; each seen before the next."""
     machine = drive.machine_of(volume)
+    if machine and drive.is_foreign(machine):
+        return Refuse(_attached_elsewhere(drive, volume, machine))
     final = drive.final_of(volume)
     saved = final is not None and final.state != "error"
-    if machine and machine.state in LIVE and not saved and machine.id not in unreachable:
-        return SaveOnMachine(machine, volume)
     if machine and machine.state not in ENDING:
-        return KeepVolume(machine, volume) if volume.delete_on_termination else Terminate(machine)
+        if volume.delete_on_termination:
+            return KeepVolume(machine, volume)
+        if machine.state == "pending":
+            return Wait(f"{machine.id} is pending")
+        if machine.state in LIVE and not saved and machine.id not in unreachable:
+            return SaveOnMachine(machine, volume)
+        return Terminate(machine)
     if machine:
         return Wait(f"{machine.id} is {machine.state}")
+    if volume.state == "error":
+        return Refuse(_broken(drive, volume))
     if volume.state != "available":
         return Wait(f"{volume.id} is {volume.state}")
     if final is None or not saved:
@@ -220,6 +250,8 @@ def _settle(drive: Drive, volume: Volume, unreachable: frozenset[str]) -> Action
 def _settle_machines(drive: Drive) -> Action | None:
     """Machines that lost their volume, and those that are still going away."""
     for machine in drive.machines.values():
+        if drive.is_foreign(machine):
+            continue
         if machine.state in ENDING:
             return Wait(f"{machine.id} is {machine.state}")
         if machine.state != "terminated":
@@ -249,4 +281,18 @@ def _forked(drive: Drive) -> DriveForked:
     return DriveForked(
         f'drive "{drive.name}" has two newest copies: {", ".join(drive.forks())}',
         hint=f"xportal drives {drive.name} shows both; nothing is deleted before you chose",
+    )
+
+
+def _attached_elsewhere(drive: Drive, volume: Volume, machine: Instance) -> DriveInUse:
+    return DriveInUse(
+        f'{volume.id} of drive "{drive.name}" is attached to {machine.id}, which is not xportal\'s',
+        hint=f"detach it: aws ec2 detach-volume --volume-id {volume.id}",
+    )
+
+
+def _broken(drive: Drive, volume: Volume) -> DriveInUse:
+    return DriveInUse(
+        f'{volume.id} of drive "{drive.name}" is in state {volume.state}',
+        hint="AWS lost it or could not make it; if its data is in a snapshot, delete it in the AWS console",
     )

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
-from xportal.errors import MachineLost
+from xportal.errors import Unreachable
 from xportal.machine.userdata import HostKey, new_host_key
 
 CHECK_ADDRESS_URL = "https://checkip.amazonaws.com"
@@ -124,7 +124,7 @@ def caller_cidr(endpoint: str) -> str:
     """The address from which the cloud at `endpoint` sees this computer, as a /32.
 
     It is this computer's own address on the way there, unless that is a private one: then a router
-    translates it, and AWS's own service is asked. Raises MachineLost if that does not answer.
+    translates it, and AWS's own service is asked. Raises Unreachable if that does not answer.
     """
     parts = urlsplit(endpoint)
     try:
@@ -136,6 +136,6 @@ def caller_cidr(endpoint: str) -> str:
         with urllib.request.urlopen(CHECK_ADDRESS_URL, timeout=10) as answer:
             return f"{ipaddress.IPv4Address(answer.read().decode().strip())}/32"
     except (OSError, ValueError, urllib.error.URLError) as error:
-        raise MachineLost(
+        raise Unreachable(
             f"this computer's public address is unknown: {error}", hint=f"{CHECK_ADDRESS_URL} must be reachable"
         ) from error

@@ -11,10 +11,10 @@ from typing import Any
 
 from xportal.aws import compute, storage, tags
 from xportal.aws.errors import AwsError
-from xportal.aws.records import Image, Instance, Snapshot
+from xportal.aws.records import Image, Instance, Snapshot, Volume
 from xportal.aws.session import Aws
-from xportal.aws.tagging import set_tags
-from xportal.errors import AwsRefused, MachineLost, NoCapacity, Unreachable
+from xportal.aws.tagging import delete_tag, set_tags
+from xportal.errors import AwsRefused, MachineLost, NoCapacity, Unreachable, XportalError
 from xportal.machine.access import Claim
 from xportal.machine.offers import Offer
 
@@ -31,8 +31,10 @@ NEXT_OFFER = {
     "Unsupported",
     "IdempotentInstanceTerminated",  # an interrupted `up` of ours got it, and it is gone
 }
-# The answer was lost or AWS is busy; the ClientToken makes the same call again harmless.
-AGAIN = {"RequestLimitExceeded", "Throttling", "ServiceUnavailable", "Unavailable", "InternalError", "InternalFailure"}
+# AWS is busy or does not know yet what it has just made; the ClientToken makes the same call again harmless.
+MAY_HAVE_LAUNCHED = {"ServiceUnavailable", "Unavailable", "InternalError", "InternalFailure"}
+NOT_YET = {"InvalidGroup.NotFound", "InvalidKeyPair.NotFound"}
+AGAIN = {"RequestLimitExceeded", "Throttling"} | MAY_HAVE_LAUNCHED | NOT_YET
 ATTEMPTS = 5
 # State reasons of an accepted launch that never ran: those that the next offer may not have, and the others.
 NEXT_OFFER_REASONS = {"Server.InsufficientInstanceCapacity"}
@@ -118,6 +120,8 @@ def run_request(order: LaunchOrder, offer: Offer, group_id: str) -> dict[str, An
     if order.source:
         disk["SnapshotId"] = order.source.id
     ours = {tags.OURS: "1", tags.PORTAL: order.portal, tags.DRIVE: order.drive, tags.LAUNCH: order.launch}
+    drive = {**ours, tags.ARCHITECTURE: order.architecture}
+    root: dict[str, Any] = {"DeleteOnTermination": True}  # whatever the image says
     machine = {
         **ours,
         tags.NAME: order.portal,
@@ -132,7 +136,10 @@ def run_request(order: LaunchOrder, offer: Offer, group_id: str) -> dict[str, An
         "KeyName": order.lock_name,
         "UserData": order.user_data,
         "ClientToken": client_token(order.lock_id, offer),
-        "BlockDeviceMappings": [{"DeviceName": order.device, "Ebs": disk}],
+        "BlockDeviceMappings": [
+            {"DeviceName": order.image.root_device, "Ebs": root},
+            {"DeviceName": order.device, "Ebs": disk},
+        ],
         "NetworkInterfaces": [
             {
                 "DeviceIndex": 0,
@@ -145,7 +152,7 @@ def run_request(order: LaunchOrder, offer: Offer, group_id: str) -> dict[str, An
         "InstanceInitiatedShutdownBehavior": "terminate",
         "TagSpecifications": [
             {"ResourceType": "instance", "Tags": tags.to_aws(machine)},
-            {"ResourceType": "volume", "Tags": tags.to_aws(ours)},
+            {"ResourceType": "volume", "Tags": tags.to_aws(drive)},
         ],
     }
     if offer.price is not None:
@@ -167,10 +174,20 @@ def client_token(lock_id: str, offer: Offer) -> str:
 def discard(aws: Aws, instance: Instance, order: LaunchOrder) -> None:
     """End a machine on which nobody worked, and delete its copy of the drive: `source` is still there."""
     compute.terminate_instance(aws, instance.id)
-    volume_id = instance.disks.get(order.device)
-    gone = _wait_state(aws, instance, ("terminated",))
-    if volume_id and gone.state == "terminated":
-        storage.delete_volume(aws, volume_id)
+    _wait_state(aws, instance, ("terminated",))
+    deadline = time.monotonic() + START_SECONDS
+    while (copies := _copies(aws, order)) and time.monotonic() < deadline:
+        for volume in copies:
+            if volume.state == "available":
+                storage.delete_volume(aws, volume.id)
+        time.sleep(POLL_SECONDS)
+
+
+def _copies(aws: Aws, order: LaunchOrder) -> list[Volume]:
+    """The volumes that this launch made of its source, root disks aside."""
+    source = order.source.id if order.source else None
+    made = storage.list_volumes(aws, tags.tag_filter(launch=order.launch))
+    return [v for v in made if v.snapshot_id == source and v.state != "deleting"]
 
 
 def _run(aws: Aws, request: dict[str, Any], claim: Claim) -> Instance:
@@ -178,12 +195,29 @@ def _run(aws: Aws, request: dict[str, Any], claim: Claim) -> Instance:
     for attempt in range(ATTEMPTS):
         try:
             return compute.run_instance(aws, request)
-        except (AwsError, Unreachable) as error:
-            claim.in_doubt = not isinstance(error, AwsError)
-            if attempt == ATTEMPTS - 1 or (isinstance(error, AwsError) and error.code not in AGAIN):
+        except AwsError as error:
+            if (
+                error.code == "IdempotentParameterMismatch"
+            ):  # an `up` of ours that was cut off asked a little differently
+                return _granted_before(aws, request["ClientToken"], error)
+            claim.in_doubt = error.code in MAY_HAVE_LAUNCHED
+            if attempt == ATTEMPTS - 1 or error.code not in AGAIN:
                 raise
+        except Unreachable:
+            if attempt == ATTEMPTS - 1:
+                raise
+        except XportalError:
+            claim.in_doubt = False
+            raise
         time.sleep(POLL_SECONDS * 2**attempt * (0.5 + random.random()))
     raise AssertionError("unreachable")
+
+
+def _granted_before(aws: Aws, token: str, error: AwsError) -> Instance:
+    found = compute.list_instances(aws, [{"Name": "client-token", "Values": [token]}])
+    if not found:
+        raise error
+    return found[0]
 
 
 def _wait_running(aws: Aws, instance: Instance) -> Instance:
@@ -206,10 +240,11 @@ def _wait_state(aws: Aws, instance: Instance, states: tuple[str, ...]) -> Instan
 
 
 def _tag_drive(aws: Aws, order: LaunchOrder, instance: Instance) -> None:
-    """What RunInstances cannot put on the drive alone (I5). Lost, it is derived from the snapshot."""
-    told = {
-        tags.NAME: order.drive,
-        tags.GENERATION: str(order.generation),
-        tags.ARCHITECTURE: order.architecture,
-    }
+    """What RunInstances cannot put on the drive alone (I5); lost, it is derived from the snapshot. The root disk is
+    no drive: without the tag, backups that copy tags are none either.
+    """
+    told = {tags.NAME: order.drive, tags.GENERATION: str(order.generation)}
     set_tags(aws, instance.disks[order.device], told)
+    for device, volume_id in instance.disks.items():
+        if device != order.device:
+            delete_tag(aws, volume_id, tags.DRIVE)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from xportal.aws import compute, keys, tags
+from xportal.aws import compute, keys, network, tags
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 from xportal.drive.model import LIVE
 from xportal.errors import MachineLost, PortalNotUp
-from xportal.machine.access import key_file, public_key_of, write_login_key
+from xportal.machine.access import caller_cidr, key_file, public_key_of, write_login_key
 from xportal.machine.images import LOGIN_USER
 from xportal.portal.agent import AgentStatus, agent_status
 from xportal.remote import Host, Login, connect
@@ -49,7 +49,7 @@ def open_portal(aws: Aws, name: str) -> Iterator[OpenPortal]:
 def find_machine(aws: Aws, name: str) -> Instance | None:
     """The live machine of portal `name`."""
     found = compute.list_instances(aws, tags.tag_filter(portal=check_name("portal", name)))
-    return next((m for m in found if m.state in LIVE), None)
+    return max((m for m in found if m.state in LIVE), key=lambda m: m.launched, default=None)
 
 
 def get_machine(aws: Aws, name: str) -> Instance:
@@ -61,7 +61,13 @@ def get_machine(aws: Aws, name: str) -> Instance:
 
 
 def login_for(aws: Aws, machine: Instance) -> Login:
-    """How to log in. A key that this computer does not have is replaced through EC2 Instance Connect."""
+    """How to log in, once ssh is open to the address that this computer has now.
+
+    A key that this computer does not have is replaced through EC2 Instance Connect.
+    """
+    group = network.find_security_group(aws, machine.vpc_id or "")
+    if group:
+        network.allow_ssh(aws, group, caller_cidr(aws.endpoint))
     if machine.public_address is None:
         raise MachineLost(f"{machine.id} has no public address", hint="its subnet must give public addresses")
     host_key = machine.tags.get(tags.HOST_KEY)
@@ -75,13 +81,17 @@ def login_for(aws: Aws, machine: Instance) -> Login:
 
 
 def _replace_login_key(aws: Aws, machine: Instance, launch: str, login: Login) -> None:
-    """A new key, let in for a minute by Instance Connect, which then writes itself where it stays."""
-    path = write_login_key(launch)
+    """A new key, let in for a minute by Instance Connect, which then writes itself where it stays.
+
+    Only then does it get its name: half a login is none, and the next command tries again.
+    """
+    path = write_login_key(f"{launch}.new")
     try:
         public = public_key_of(path).decode()
         keys.send_login_key(aws, machine.id, LOGIN_USER, public)
-        with closing(connect(login, deadline=time.monotonic() + CONNECT_SECONDS)) as host:
+        once = replace(login, key_file=path)
+        with closing(connect(once, deadline=time.monotonic() + CONNECT_SECONDS)) as host:
             host.run(["tee", "-a", f"/home/{LOGIN_USER}/.ssh/authorized_keys"], input=f"{public}\n".encode())
-    except BaseException:
-        path.unlink(missing_ok=True)  # half a login is none: the next command tries again
-        raise
+        path.rename(login.key_file)
+    finally:
+        path.unlink(missing_ok=True)

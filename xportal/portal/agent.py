@@ -57,14 +57,14 @@ def agent_status(host: Host) -> AgentStatus:
         raise MachineLost(f"the agent does not answer: {error}", hint="xportal down saves what was written") from error
 
 
-def follow(host: Host, log: str, say: Callable[[str], None], *, first: int = 0) -> Iterator[dict[str, Any]]:
-    """Tell an agent's log from line `first` on, as it grows; yields each event, the end line last.
+def follow(host: Host, log: str, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """Tell an agent's log as it grows; yields each event, the end line last.
 
     Raises MachineLost if it breaks off.
     """
     try:
         # Without sudo: its process would sit in the home directory, on the drive, and end with the unmount.
-        for line in host.lines([AGENT, "follow", log, "--from", str(first)]):
+        for line in host.lines([AGENT, "follow", log]):
             event: dict[str, Any] = json.loads(line)
             if not event.get("end"):
                 say(event["text"])
@@ -92,20 +92,24 @@ def final_save(
     """
     save_id = f"save-{secrets.token_hex(4)}"
     argv = ["sudo", AGENT, "save", save_id, "--kind", "final"]
-    told = 0
+    told: set[str] = set()
+
+    def say_once(text: str) -> None:
+        if text not in told:
+            told.add(text)
+            say(text)
+
     for attempt in range(FOLLOW_ATTEMPTS):
-        with closing(connect()) as host:
-            try:
+        try:
+            with closing(connect()) as host:
                 # Asked again, a save that is at work or went well is left alone.
                 host.run([*argv, "--grace", f"{grace:.0f}"] if grace is not None else argv, timeout=60.0)
-                for event in follow(host, save_id, say, first=told):
-                    told += 1
-                    if event.get("end"):
-                        return _saved(event)
-            except (RemoteFailed, MachineLost) as error:
-                if attempt == FOLLOW_ATTEMPTS - 1:
-                    raise MachineLost(f"the agent does not save: {error}") from error
-                say(f"{error}; asking again")
+                *_, end = follow(host, save_id, say_once)
+                return _saved(end)
+        except (RemoteFailed, MachineLost) as error:
+            if attempt == FOLLOW_ATTEMPTS - 1:
+                raise MachineLost(f"the agent does not save: {error}") from error
+            say(f"{error}; asking again")
     raise AssertionError("unreachable")
 
 

@@ -26,7 +26,7 @@ def launch(
 ) -> tuple[Instance, Offer]:
     """The first machine that AWS grants, still under our lock. Raises NoCapacity, AwsError, DriveInUse.
 
-    If it raises, nothing of the launch is left.
+    If it raises for want of capacity or of the lock, nothing of the launch is left.
     """
     order = _order(aws, plan, action, lock, claim)
     story.update(f"launching {plan.offers[0]}")

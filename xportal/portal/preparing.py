@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from xportal.aws import catalogue, network, tags
-from xportal.aws.records import Image, Instance, Snapshot
+from xportal.aws.records import Image, Instance, Snapshot, Volume
 from xportal.aws.session import Aws
 from xportal.drive import plan as p
 from xportal.drive.model import Drive
@@ -18,30 +18,34 @@ from xportal.spec import DEFAULT_ARCHITECTURE, DEFAULT_SIZE_GIB, PortalSpec
 
 @dataclass(frozen=True)
 class Preparation:
-    """What a launch needs besides the lock: `architecture` is the drive's, else the one asked for."""
+    """What a launch needs besides the lock: `architecture` is the drive's, else the one asked for.
+
+    `source` is the newest data: a volume that an earlier machine left is saved before the launch.
+    """
 
     spec: PortalSpec
     offers: tuple[Offer, ...]
     image: Image
-    source: Snapshot | None
+    source: Snapshot | Volume | None
     size_gib: int
     generation: int
     architecture: str
 
 
-def prepare(aws: Aws, spec: PortalSpec) -> Instance | Preparation:
-    """The machine on which the portal is up already, or what a launch would take.
+def prepare(aws: Aws, spec: PortalSpec, *, mine: str | None = None) -> Instance | Preparation:
+    """The machine on which the portal is up already, or what a launch would take. `mine`: see drive.plan.
 
     Raises what stands in the way: DriveInUse, DriveForked, Refused, UsageError, AwsRefused.
     """
     drive = observe(aws, spec.drive)
-    action = p.plan(p.Goal.UP, drive, portal=spec.name)
+    action = p.plan(p.Goal.UP, drive, portal=spec.name, mine=mine)
     if isinstance(action, p.Refuse):
         raise action.error
     if isinstance(action, p.Ready):
         return action.machine
-    source = drive.newest_snapshot()
-    architecture = _architecture(spec, source)
+    volume = max(drive.volumes, key=drive.generation_of, default=None)
+    source = volume or drive.newest_snapshot()
+    architecture = _architecture(spec, drive)
     spec = replace(spec, machine=replace(spec.machine, architecture=architecture))
     offers, image = _find_offers(aws, spec)
     return Preparation(
@@ -49,7 +53,7 @@ def prepare(aws: Aws, spec: PortalSpec) -> Instance | Preparation:
     )
 
 
-def drive_size(spec: PortalSpec, source: Snapshot | None) -> int:
+def drive_size(spec: PortalSpec, source: Snapshot | Volume | None) -> int:
     """The size of the volume to be, in GiB. Raises UsageError if it would have to shrink."""
     if source is None:
         return spec.size_gib or DEFAULT_SIZE_GIB
@@ -66,9 +70,11 @@ def _next_generation(drive: Drive) -> int:
     return max(known, default=0) + 1
 
 
-def _architecture(spec: PortalSpec, source: Snapshot | None) -> str:
-    """I8: the drive remembers its CPU architecture, and offers must match it."""
-    told = source.tags.get(tags.ARCHITECTURE) if source else None
+def _architecture(spec: PortalSpec, drive: Drive) -> str:
+    """I8: the drive remembers its CPU architecture, and offers must match it. The newest tag that there is counts."""
+    items = [(drive.generation_of(v), v.tags) for v in drive.volumes]
+    items += [(drive.generation_of(s), s.tags) for s in drive.snapshots]
+    told = max(((g, t[tags.ARCHITECTURE]) for g, t in items if tags.ARCHITECTURE in t), default=(0, None))[1]
     asked = spec.machine.architecture
     if told and asked and told != asked:
         raise Refused(

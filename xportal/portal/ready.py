@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from contextlib import closing
 
-from xportal.aws import catalogue, compute, network, tags
+from xportal.aws import catalogue, compute, storage, tags
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 from xportal.drive.lifecycle import Story
+from xportal.drive.model import DEVICE
 from xportal.errors import MachineLost, Refused
-from xportal.machine.access import caller_cidr
 from xportal.portal.access import login_for
 from xportal.portal.agent import AgentStatus, agent_status, boot_end
-from xportal.portal.money import machine_cost
+from xportal.portal.money import machine_cost, price_of
 from xportal.remote import connect
 from xportal.spec import PortalSpec
 
@@ -33,8 +33,8 @@ def wait_ready(aws: Aws, machine: Instance, story: Story) -> tuple[AgentStatus, 
             connected = time.monotonic()
             end = boot_end(host, story.say)
             status = agent_status(host)
-        if not end["ok"]:
-            raise MachineLost(f"{machine.id} could not open its drive: {end.get('error')}")
+        if not end["ok"] or status.phase != "ready":
+            raise MachineLost(f"{machine.id} is not usable: {end.get('error') or status.error or status.phase}")
     except MachineLost as error:
         portal = machine.tags.get(tags.PORTAL, "")
         error.hint = error.hint or f"xportal ssh {portal} to look; xportal down {portal} saves and ends it"
@@ -50,19 +50,34 @@ def adopt(aws: Aws, spec: PortalSpec, machine: Instance, story: Story) -> Instan
         story.update(f"{machine.id} is {machine.state}")
         time.sleep(POLL_SECONDS)  # AWS can only be asked again
         machine = compute.find_instance(aws, machine.id) or machine
-    _check_kind(aws, spec, machine)
-    group = network.find_security_group(aws, machine.vpc_id or "")
-    if group:  # the caller's address may have changed since the launch
-        network.allow_ssh(aws, group, caller_cidr(aws.endpoint))
-    return machine
-
-
-def _check_kind(aws: Aws, spec: PortalSpec, machine: Instance) -> None:
-    has_gpu = bool(catalogue.list_instance_types(aws, [machine.type])[0].gpus)
-    wrong_kind = (spec.machine.wants_gpu() and not has_gpu) or (spec.machine.gpu is False and has_gpu)
-    if wrong_kind or (spec.machine.types and machine.type not in spec.machine.types):
+    misfits = _misfits(aws, spec, machine)
+    if misfits:
         raise Refused(
-            f'portal "{spec.name}" is up on {machine.type}, {"with" if has_gpu else "without"} a GPU',
+            f'portal "{spec.name}" is up on {machine.id}, {machine.type}: {", ".join(misfits)}',
             hint=f"xportal down {spec.name} first: everything comes back on the other machine",
             billed=(machine_cost(machine),),
         )
+    return machine
+
+
+def _misfits(aws: Aws, spec: PortalSpec, machine: Instance) -> list[str]:
+    """How a running machine differs from what is asked for."""
+    wanted = spec.machine
+    known = catalogue.list_instance_types(aws, [machine.type])[0]
+    memory = known.gpu_memory_mib / 1024
+    price = price_of(machine)
+    volume_id = machine.disks.get(DEVICE)
+    volumes = storage.list_volumes(aws, [{"Name": "volume-id", "Values": [volume_id]}]) if volume_id else []
+    size = volumes[0].size_gib if volumes else 0
+    checks = {
+        "it has no GPU": wanted.wants_gpu() and not known.gpus,
+        "it has a GPU": wanted.gpu is False and known.gpus > 0,
+        f"it is not {' or '.join(wanted.types)}": wanted.types and machine.type not in wanted.types,
+        f"a GPU of it has {memory:g} GiB": wanted.min_gpu_memory_gib and memory < wanted.min_gpu_memory_gib,
+        f"it costs ${price}/h": wanted.max_price is not None and price is not None and price > wanted.max_price,
+        "it is a spot machine": wanted.on_demand and machine.spot,
+        f"it boots {machine.image_id}": wanted.image_id and machine.image_id != wanted.image_id,
+        f"it is {machine.architecture}": wanted.architecture and machine.architecture != wanted.architecture,
+        f"its drive has {size} GiB": spec.size_gib and size and spec.size_gib != size,
+    }
+    return [text for text, differs in checks.items() if differs]

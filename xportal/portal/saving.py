@@ -7,7 +7,6 @@ import time
 from xportal.aws.records import Instance, Volume
 from xportal.aws.session import Aws
 from xportal.drive.lifecycle import Saver, Story
-from xportal.errors import MachineLost
 from xportal.portal.access import login_for
 from xportal.portal.agent import final_save
 from xportal.remote import Host, connect
@@ -19,8 +18,6 @@ def saver(aws: Aws, story: Story, *, grace: float | None = None) -> Saver:
     """A final save through ssh: stop, commit, unmount. `grace` in seconds is what containers get after SIGTERM."""
 
     def save(machine: Instance, volume: Volume) -> None:
-        if machine.state != "running":
-            raise MachineLost(f"{machine.id} is still {machine.state}")
         story.update(f"saving {volume.id} on {machine.id}")
 
         def log_in() -> Host:

@@ -16,7 +16,7 @@ from xportal.errors import DriveInUse
 from xportal.machine.access import Claim, find_claim, forget_login_key, new_claim
 from xportal.portal.agent import AgentStatus
 from xportal.portal.launching import launch
-from xportal.portal.money import price_of
+from xportal.portal.money import machine_cost, price_of
 from xportal.portal.preparing import Preparation, prepare
 from xportal.portal.ready import adopt, wait_ready
 from xportal.portal.saving import saver
@@ -44,9 +44,15 @@ def up(aws: Aws, spec: PortalSpec, story: Story) -> UpReport:
     with it, `down` saves and ends it.
     """
     began = time.monotonic()
-    prepared = prepare(aws, spec)
+    earlier = _earlier_claim(aws, spec.drive)
+    try:
+        prepared = prepare(aws, spec, mine=earlier.launch if earlier else None)
+    except BaseException:
+        if earlier:
+            earlier.release()
+        raise
     if isinstance(prepared, Preparation):
-        machine = _launch_locked(aws, prepared, story)
+        machine = _launch_locked(aws, prepared, earlier or new_claim(), story)
     else:
         machine = adopt(aws, spec, prepared, story)
     launched = time.monotonic()
@@ -62,11 +68,10 @@ def up(aws: Aws, spec: PortalSpec, story: Story) -> UpReport:
     )
 
 
-def _launch_locked(aws: Aws, prepared: Preparation, story: Story) -> Instance:
+def _launch_locked(aws: Aws, prepared: Preparation, claim: Claim, story: Story) -> Instance:
     spec = prepared.spec
     with Undo(story.warn) as undo:
-        claim = _claim(aws, spec.drive)
-        undo.register("login key", lambda: _give_up(aws, spec.drive, claim))
+        undo.register("lock", lambda: _give_up(aws, spec.drive, claim, story))
         lifecycle = Lifecycle(aws, spec.drive, portal=spec.name, saver=saver(aws, story), story=story, lock=claim)
         action = lifecycle.settle(p.Goal.UP)
         lock = lifecycle.observed.lock
@@ -82,26 +87,25 @@ def _launch_locked(aws: Aws, prepared: Preparation, story: Story) -> Instance:
     return machine
 
 
-def _claim(aws: Aws, name: str) -> Claim:
-    """The claim of an `up` of this computer that was cut off before it got a machine, or a new one."""
+def _earlier_claim(aws: Aws, name: str) -> Claim | None:
+    """The claim of an `up` of this computer that was cut off before it got a machine."""
     drive = observe(aws, name)
-    if drive.lock and drive.lock_state(None) is LockState.STARTING:
-        earlier = find_claim(drive.lock.tags.get(tags.LAUNCH, ""))
-        if earlier:
-            return earlier
-    return new_claim()
+    if drive.lock is None or drive.lock_state(None) is not LockState.STARTING:
+        return None
+    return find_claim(drive.lock.tags.get(tags.LAUNCH, ""))
 
 
-def _give_up(aws: Aws, drive: str, claim: Claim) -> None:
+def _give_up(aws: Aws, drive: str, claim: Claim, story: Story) -> None:
     """I6: after a failure neither lock nor key stays behind, unless a machine of this launch may live."""
-    machines = compute.list_instances(aws, tags.tag_filter(launch=claim.launch))
-    if claim.in_doubt or any(m.state != "terminated" for m in machines):
-        claim.release()  # the lock stays: with its machine, or until its heartbeat is old
-        return
+    claim.release()
+    live = [m for m in compute.list_instances(aws, tags.tag_filter(launch=claim.launch)) if m.state != "terminated"]
+    for machine in live:
+        story.warn(f"{machine_cost(machine)} is there and billed: xportal up goes on with it, xportal down ends it")
+    if claim.in_doubt or live:
+        return  # the lock stays: with its machine, or until its heartbeat is old
     lock = keys.find_key_pair(aws, lock_name(drive))
     if lock and lock.tags.get(tags.LAUNCH) == claim.launch:
         keys.delete_key_pair(aws, lock.id)
-    claim.release()
     forget_login_key(claim.launch)
 
 

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from xportal.errors import MachineLost
+from xportal.errors import LoginRefused, MachineLost, XportalError
 from xportal.remote.fabric_host import FabricHost, open_connection
 from xportal.remote.host import Login
 
@@ -22,8 +22,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 2.0
 def connect(login: Login, *, deadline: float) -> FabricHost:
     """Log in, trying again while the machine boots, until `deadline` (time.monotonic()).
 
-    Raises MachineLost: at once if it answers with another host key, after a minute if it
-    refuses our key, at the deadline if it does not answer. Tries at least once.
+    Raises LoginRefused at once if it answers with another host key, after a minute if it
+    refuses our key; MachineLost at the deadline if it does not answer. Tries at least once.
     """
     logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # it logs a traceback for every refused try
     pause = FIRST_PAUSE_S
@@ -62,16 +62,16 @@ def _is_refusal(error: Exception) -> bool:
     return isinstance(error, AuthenticationException)
 
 
-def _other_key(login: Login) -> MachineLost:
-    return MachineLost(
+def _other_key(login: Login) -> LoginRefused:
+    return LoginRefused(
         f"the machine at {login.address} answered with another host key than its own; nothing was sent to it",
         hint="the address may belong to somebody else's machine by now: xportal status",
     )
 
 
-def _lost(login: Login, last: Exception) -> MachineLost:
+def _lost(login: Login, last: Exception) -> XportalError:
     if _is_refusal(last):
-        return MachineLost(
+        return LoginRefused(
             f"the machine at {login.address} refuses the key {login.key_file} for {login.user}",
             hint="the key of another launch? xportal status says which machine is the portal's",
         )
