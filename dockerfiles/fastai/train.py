@@ -8,7 +8,6 @@ usage: python train.py [--epochs N] [--rows N] [--checkpoint FILE]
 exit status: 0 all epochs done; 143 stopped by SIGTERM, checkpoint written
 """
 
-# ruff: noqa: T201  (its stdout is its answer)
 from __future__ import annotations
 
 import argparse
