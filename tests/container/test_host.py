@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.container import sshd
-from xportal.errors import MachineLost, RemoteFailed
+from xportal.errors import LoginRefused, MachineLost, RemoteFailed
 from xportal.remote import FabricHost, Login, connect, ssh_argv
 
 NASTY = ["a b", "$(touch /tmp/never)", "'", '"', "`id`", "\n", "-x", "*", "ü", ""]
@@ -138,7 +138,7 @@ def test_other_host_key_is_refused_at_once(login: Login, tmp_path: Path) -> None
     subprocess.run(["ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", str(ecdsa)], check=True)
     for key in (other, " ".join(ecdsa.with_suffix(".pub").read_text().split()[:2])):
         began = time.monotonic()
-        with pytest.raises(MachineLost, match="another host key"):
+        with pytest.raises(LoginRefused, match="another host key"):
             connect(replace(login, host_key=key), deadline=soon(30))
         assert time.monotonic() - began < 5
 
@@ -181,7 +181,7 @@ def test_connect_gives_up_at_the_deadline(tmp_path: Path) -> None:
 def test_refused_key_names_the_key(login: Login, tmp_path: Path) -> None:
     """A key that stays unauthorized until the deadline is an error about the key."""
     stranger = sshd.make_home(tmp_path).key_file
-    with pytest.raises(MachineLost, match="refuses the key"):
+    with pytest.raises(LoginRefused, match="refuses the key"):
         connect(replace(login, key_file=stranger), deadline=soon(1))
 
 

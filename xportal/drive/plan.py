@@ -222,25 +222,28 @@ def _settle_volumes(drive: Drive, unreachable: frozenset[str]) -> Action | None:
 def _settle(drive: Drive, volume: Volume, unreachable: frozenset[str]) -> Action | None:
     """I2: save, end the machine, wait for the snapshot, delete; each seen before the next."""
     machine = drive.machine_of(volume)
-    if machine and drive.is_foreign(machine):
+    if machine is None:
+        return _settle_detached(drive, volume)
+    if drive.is_foreign(machine):
         return Refuse(_attached_elsewhere(drive, volume, machine))
-    final = drive.final_of(volume)
-    saved = final is not None and final.state != "error"
-    if machine and machine.state not in ENDING:
-        if volume.delete_on_termination:
-            return KeepVolume(machine, volume)
-        if machine.state == "pending":
-            return Wait(f"{machine.id} is pending")
-        if machine.state in LIVE and not saved and machine.id not in unreachable:
-            return SaveOnMachine(machine, volume)
-        return Terminate(machine)
-    if machine:
+    if machine.state in ENDING:
         return Wait(f"{machine.id} is {machine.state}")
+    if volume.delete_on_termination:
+        return KeepVolume(machine, volume)
+    if machine.state == "pending":
+        return Wait(f"{machine.id} is pending")
+    if machine.state == "running" and not drive.is_saved(machine) and machine.id not in unreachable:
+        return SaveOnMachine(machine, volume)
+    return Terminate(machine)
+
+
+def _settle_detached(drive: Drive, volume: Volume) -> Action | None:
+    final = drive.final_of(volume)
     if volume.state == "error":
         return Refuse(_broken(drive, volume))
     if volume.state != "available":
         return Wait(f"{volume.id} is {volume.state}")
-    if final is None or not saved:
+    if final is None or final.state == "error":
         return SnapshotVolume(volume)
     if final.state != "completed":
         return Wait(_pending_text(final))
