@@ -48,7 +48,7 @@ class Console:
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
         """A spinner on a terminal, one plain line elsewhere; `update` changes its text."""
-        if not self._story.is_terminal:
+        if not sys.stderr.isatty():  # rich also takes FORCE_COLOR, which Jupyter sets, for a terminal
             self.update(text)
             yield
             return

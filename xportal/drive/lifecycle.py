@@ -44,8 +44,8 @@ class Lock(Protocol):
 
 
 Saver = Callable[[Instance, Volume], None]
-"""Have the agent on a machine unmount a drive for good. Raises MachineLost if it does not answer, SaveIncomplete if
-it answers that it could not."""
+"""Have the agent on a machine unmount a drive for good. Raises MachineLost if it does not answer, SaveIncomplete if it
+says that it could not."""
 
 
 class Lifecycle:
@@ -164,8 +164,9 @@ class Lifecycle:
     def _save_on_machine(self, machine: Instance, volume: Volume) -> None:
         try:
             self._saver(machine, volume)
-        except MachineLost as error:
-            self._story.warn(f"{error.message}; it is shut down and its drive saved afterwards")
+        except (MachineLost, SaveIncomplete) as error:
+            # Its OS flushes and unmounts as it shuts down; a snapshot of the detached volume is always right.
+            self._story.warn(f"{error.message}; the machine is shut down and its drive saved afterwards")
             self._unreachable |= {machine.id}
             return
         self._snapshot(volume)
