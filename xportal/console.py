@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
@@ -13,7 +12,6 @@ from typing import Any
 from rich.console import Console as RichConsole
 from rich.markup import escape
 from rich.status import Status
-from rich.table import Table
 from rich.text import Text
 
 from xportal.errors import XportalError
@@ -36,14 +34,6 @@ class Console:
     def warn(self, text: str) -> None:
         """One line that the user should not miss."""
         self._story.print(f"[yellow]warning:[/] {escape(text)}")
-
-    @contextmanager
-    def step(self, text: str) -> Iterator[None]:
-        """Say what begins and, when it ends well, how long it took (seconds)."""
-        began = time.monotonic()
-        with self.waiting(text):
-            yield
-        self._story.print(f"[green]✓[/] {escape(text)} [dim]({time.monotonic() - began:.1f} s)[/]")
 
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
@@ -95,17 +85,16 @@ class Console:
         sys.stdout.write("\n")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table on stdout; tab-separated lines where stdout is no terminal, for cut and awk."""
+        """A table on stdout, columns without a value left out; tab-separated, and whole, where it is no terminal."""
         if not sys.stdout.isatty():
             for row in [columns, *rows]:
                 self.answer("\t".join(row))
             return
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in columns:
-            table.add_column(column)
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
-        RichConsole().print(table)
+        used = [n for n in range(len(columns)) if n == 0 or any(row[n] for row in rows)]
+        lines = [[row[n] for n in used] for row in [columns, *rows]]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            self.answer("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def _one_line(text: str) -> str:

@@ -33,7 +33,7 @@ def get_image(aws: Aws, image_id: str) -> Image:
 
 
 def list_instance_types(aws: Aws, names: Iterable[str]) -> list[InstanceType]:
-    """The types of these names. Raises UsageError naming those that the region does not have."""
+    """The types of these names, in that order. Raises UsageError naming those that the region does not have."""
     wanted = list(dict.fromkeys(names))
     try:
         items = list(aws.pages("describe_instance_types", "InstanceTypes", InstanceTypes=wanted))
@@ -46,7 +46,7 @@ def list_instance_types(aws: Aws, names: Iterable[str]) -> list[InstanceType]:
     missing = set(wanted) - {item["InstanceType"] for item in items}
     if missing:
         raise UsageError(f"no instance type {', '.join(sorted(missing))} in {aws.region}")
-    return [_instance_type(item) for item in items]
+    return sorted((_instance_type(item) for item in items), key=lambda t: wanted.index(t.name))
 
 
 def list_offered(aws: Aws, names: Iterable[str]) -> set[tuple[str, str]]:

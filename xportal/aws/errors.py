@@ -40,10 +40,12 @@ def mapped(error: botocore.ClientError | botocore.BotoCoreError, endpoint: str) 
     ):
         return NoCredentials(f"no AWS credentials: {error}", hint=f"aws configure, or: {SANDBOX_HINT}")
     if isinstance(error, botocore.ProfileNotFound):
-        return UsageError(str(error), hint=f"aws configure --profile NAME; {SANDBOX_HINT}")
+        return UsageError(
+            str(error), hint="xportal sandbox start makes the profile xportal-sandbox; aws configure makes others"
+        )
     if isinstance(error, botocore.HTTPClientError | botocore.ConnectionError):
         local = "127.0.0.1" in endpoint or "localhost" in endpoint
-        hint = "is it running? xportal sandbox status" if local else "check the network and the region's name"
+        hint = "the sandbox? xportal sandbox start" if local else "check the network and the region's name"
         return Unreachable(f"{endpoint} does not answer ({type(error).__name__})", hint=hint)
     if isinstance(error, botocore.ParamValidationError):
         return UsageError(" ".join(str(error).split()))

@@ -12,7 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from xportal.aws.errors import AwsError, mapped
+from xportal.aws.errors import SANDBOX_HINT, AwsError, mapped
 from xportal.errors import Unreachable, UsageError
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def connect(*, profile: str | None = None, region: str | None = None) -> Aws:
         session = boto3.Session(profile_name=profile, region_name=region)
         known = {r for p in session.get_available_partitions() for r in session.get_available_regions("ec2", p)}
         if not session.region_name:
-            raise UsageError("no AWS region is set", hint="--region NAME, AWS_DEFAULT_REGION, or aws configure")
+            raise UsageError("no AWS region is set", hint=f"--region NAME, or aws configure; {SANDBOX_HINT}")
         if session.region_name not in known:
             raise UsageError(f"unknown AWS region {session.region_name!r}", hint="for example us-east-1 or eu-west-1")
         return Aws(session, session.region_name)

@@ -38,11 +38,13 @@ def create_snapshot(aws: Aws, volume_id: str, *, description: str, tags: Mapping
 
 
 def delete_volume(aws: Aws, volume_id: str) -> None:
-    """Delete a volume; one that is gone already is fine."""
+    """Delete a volume; one that is gone or going already is fine."""
     try:
         aws.call(aws.ec2.delete_volume, VolumeId=volume_id)
     except AwsError as error:
-        if error.code != "InvalidVolume.NotFound":
+        if error.code != "InvalidVolume.NotFound" and not (
+            error.code == "IncorrectState" and "deleting" in error.message
+        ):
             raise
 
 

@@ -20,6 +20,8 @@ EXIT_STATUSES = (
     "5 no capacity; 6 save incomplete, nothing lost; 130 interrupted; 1 anything else."
 )
 
+GO_ON = {"up", "down", "sweep", "push", "build"}  # commands that go on where an interruption left them
+
 app = typer.Typer(
     name="xportal",
     help="Cheap GPU machines that never lose your work.",
@@ -36,7 +38,8 @@ app.add_typer(sandbox.app, name="sandbox")
 
 def main() -> None:
     """Run the program; every ending has its exit status (see EXIT_STATUSES)."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     console = Console()
     try:
         status = app(standalone_mode=False)
@@ -50,7 +53,7 @@ def main() -> None:
         status = 1
     except Exception as error:
         status = _ended(error, console)
-    if status == 130:
+    if status == 130 and _command_words().strip() in GO_ON:
         console.say("interrupted; xportal status shows what there is, the same command again goes on")
     sys.exit(status if isinstance(status, int) else 0)
 
@@ -59,7 +62,8 @@ def _ended(error: Exception, console: Console) -> int:
     if isinstance(error, typer.Abort):
         return 130
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # the command line was not understood
-        console.error(UsageError(error.format_message(), hint=f"xportal {_command_words()}--help"))
+        if error.format_message():  # without words, help was shown
+            console.error(UsageError(error.format_message(), hint=f"xportal {_command_words()}--help"))
         return int(error.exit_code)
     if os.environ.get("XPORTAL_DEBUG"):
         traceback.print_exc()
@@ -73,7 +77,9 @@ def _ended(error: Exception, console: Console) -> int:
 def _command_words() -> str:
     words = [word for word in sys.argv[1:] if word.replace("-", "").isalpha() and not word.startswith("-")]
     names = {c.name or (c.callback and c.callback.__name__) for c in app.registered_commands} | {"sandbox"}
-    return f"{words[0]} " if words and words[0] in names else ""
+    if not words or words[0] not in names:
+        return ""
+    return f"{' '.join(words[: 2 if words[0] == 'sandbox' else 1])} "
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

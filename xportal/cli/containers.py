@@ -186,7 +186,7 @@ def ps(
     if ctx.json:
         ctx.console.answer_json([{**asdict(c), "gpu": gpu if c.gpu else None} for c in shown])
         return
-    rows = [(c.name, c.image, c.status, ", ".join(c.ports), gpu if c.gpu else "") for c in shown]
+    rows = [(c.name, c.image, c.status, ", ".join(c.ports), gpu if c.gpu and c.running else "") for c in shown]
     ctx.console.table(("NAME", "IMAGE", "STATUS", "PORTS", "GPU"), rows)
     if hidden := len(containers) - len(shown):
         ctx.console.say(f"{hidden} stopped: xportal ps {portal} -a")
@@ -271,10 +271,14 @@ def build(
 
 
 def _run_detached(ctx: Context, portal: str, options: RunOptions) -> None:
+    from xportal.container import find_early_end
     from xportal.container import run as run_container
 
     with _opened(ctx, portal) as (_, engine):
         started = run_container(engine, options, ctx.console.update)
+        status = None if options.remove else find_early_end(engine, started, seconds=1)
+    if status is not None:
+        ctx.console.warn(f"{started.name} ended at once, with status {status}: xportal logs {portal} {started.name}")
     if ctx.json:
         ctx.console.answer_json(asdict(started))
     else:
@@ -323,13 +327,23 @@ def _each(ctx: Context, portal: str, names: list[str], done: str, act: Callable[
 
 @contextmanager
 def _opened(ctx: Context, portal: str) -> Iterator[tuple[OpenPortal, Engine]]:
-    """The portal's machine and its Docker. Raises PortalNotUp, MachineLost, DockerFailed."""
-    from xportal.container import Engine
+    """The portal's machine and its Docker. Raises PortalNotUp, Refused, MachineLost, DockerFailed."""
     from xportal.portal.access import open_portal
+    from xportal.portal.ready import check_ready
 
-    with open_portal(ctx.aws, portal) as opened, opened.host.docker() as client:
+    with open_portal(ctx.aws, portal) as opened:
+        check_ready(opened.machine, opened.status)
+        with _docker_of(opened, portal) as engine:
+            yield opened, engine
+
+
+@contextmanager
+def _docker_of(opened: OpenPortal, portal: str) -> Iterator[Engine]:
+    from xportal.container import Engine
+
+    with opened.host.docker() as client:
         durable = (*(drive.mount for drive in opened.status.drives), f"/home/{opened.login.user}")
-        yield opened, Engine(client, portal, gpu=opened.gpu, durable=durable)
+        yield Engine(client, portal, gpu=opened.gpu, durable=durable)
 
 
 def _check_terminal() -> None:

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -73,8 +74,17 @@ def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        Console().answer(f"xportal {version('xportal')}")
+        raise typer.Exit
+
+
 def common_callback(
     typer_context: typer.Context,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
     json: Json = False,
     profile: Profile = None,
     region: Region = None,

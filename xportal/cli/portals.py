@@ -134,8 +134,8 @@ def status(ctx: Context, portal: OptionalPortal = None) -> None:
         )
     else:
         ctx.console.say(f"portal {portal} is not up" if portal else "no portal is up")
-    if told:
-        _show_machine(ctx, told)
+    if told and portal:
+        _show_machine(ctx, portal, told)
     _say_billed(ctx)
 
 
@@ -166,16 +166,16 @@ def drives(
 
     if drive is None:
         rows = state.list_drives(ctx.aws)
-        table = [
+        table: list[tuple[str, ...]] = [
             (r.drive, r.state, r.where, f"{r.size_gib} GiB", str(r.generation), str(r.snapshots), _time(r.saved))
             for r in rows
         ]
-        columns = ("DRIVE", "STATE", "WHERE", "SIZE", "GENERATION", "SNAPSHOTS", "SAVED")
+        columns: tuple[str, ...] = ("DRIVE", "STATE", "WHERE", "SIZE", "GENERATION", "SNAPSHOTS", "SAVED")
         answer = [asdict(row) for row in rows]
     else:
         copies = state.list_copies(ctx.aws, drive)
-        table = [(c.id, c.kind, c.state, str(c.generation), f"{c.size_gib} GiB", "", _time(c.made)) for c in copies]
-        columns = ("COPY", "KIND", "STATE", "GENERATION", "SIZE", "", "MADE")
+        table = [(c.id, c.kind, c.state, str(c.generation), f"{c.size_gib} GiB", _time(c.made)) for c in copies]
+        columns = ("COPY", "KIND", "STATE", "GENERATION", "SIZE", "MADE")
         answer = [asdict(copy) for copy in copies]
     if ctx.json:
         ctx.console.answer_json(answer)
@@ -196,7 +196,8 @@ def sweep(ctx: Context) -> None:
         ctx.console.answer_json([asdict(report) for report in swept])
     else:
         for report in swept:
-            ctx.console.answer(f"{report.drive}: saved as {report.snapshot.id}" if report.snapshot else report.drive)
+            saved = f"swept; its newest data is {report.snapshot.id}" if report.snapshot else "swept; it has no data"
+            ctx.console.answer(f"{report.drive}: {saved}")
         if not swept and not errors:
             ctx.console.answer("nothing to sweep")
     for error in errors:
@@ -237,18 +238,21 @@ def _show_up(ctx: Context, report: UpReport) -> None:
         gpu = f"with {report.status.gpu}" if report.status.gpu else "without a GPU"
         took = f", {report.seconds['total']:.0f} s" if "total" in report.seconds else ""
         ctx.console.answer(f"{report.portal}: up on {machine.id}, {machine.type} in {machine.zone}, {gpu}{took}")
-    _show_machine(ctx, report.status)
+    _show_machine(ctx, report.portal, report.status)
     volume = machine.disks.get(DEVICE, "drive")
     ctx.console.billed([machine_cost(machine), volume_text(volume, report.size_gib)])
 
 
-def _show_machine(ctx: Context, status: AgentStatus) -> None:
+def _show_machine(ctx: Context, portal: str, status: AgentStatus) -> None:
     """What the agent says, as far as `--json` does not."""
+    if status.phase != "ready":
+        ctx.console.warn(f"the machine is not ready: {status.error or status.phase}")
+        return
     if not ctx.json:
         for drive in status.drives:
             ctx.console.answer(f"  drive {drive.name} at {drive.mount}: {drive.used_fraction:.0%} used")
         for container in status.containers:
-            note = f" ({container['note']})" if container.get("note") else ""
+            note = f" ({container['note']})" if container.get("note") and container["running"] else ""
             ctx.console.answer(f"  {container['name']}: {'running' if container['running'] else 'stopped'}{note}")
     for drive in status.drives:
         if drive.used_fraction > FULL:

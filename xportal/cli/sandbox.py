@@ -21,7 +21,7 @@ def start(
     ctx: Context,
     port: Annotated[
         int | None,
-        typer.Option("--port", min=1, max=65535, help="Of the API, on 127.0.0.1. [default: the last one, or 5577]"),
+        typer.Option("--port", min=1024, max=65535, help="Of the API, on 127.0.0.1. [default: the last one, or 5577]"),
     ] = None,
 ) -> None:
     """Start it, building its machine image the first time. Idempotent."""
@@ -47,7 +47,21 @@ def status(ctx: Context) -> None:
     if ctx.json:
         ctx.console.answer_json(asdict(told))
         return
-    ctx.console.table(("NAME", "VALUE"), [(name, str(value)) for name, value in asdict(told).items()])
+    machines = [f"{m['id']} {m['state']}" for m in told.machines if m["state"] != "terminated"]
+    drives = [f"{d['drive']}: {d['id']} {d['state']} {d['gib']} GiB" for d in told.drives]
+    if not told.running:
+        machines = drives = ["kept, and shown when it runs"]
+    facts = {
+        "state": "running" if told.running else "stopped: xportal sandbox start",
+        "endpoint": told.endpoint_url,
+        "region": told.region,
+        "profile": told.profile,
+        "home": told.home,
+        "machines": "; ".join(machines) or "none",
+        "drives": "; ".join(drives) or "none",
+    }
+    for name, value in facts.items():
+        ctx.console.answer(f"{name:<9} {value}")
 
 
 def reset(ctx: Context) -> None:

@@ -6,7 +6,7 @@ from xportal.container.execute import execute, get_running, interactive_argv
 from xportal.container.listing import Container, list_containers, read_logs, remove, stop
 from xportal.container.options import RunOptions
 from xportal.container.push import Progress, Pushed, push
-from xportal.container.run import Following, Started, create, run, run_attached
+from xportal.container.run import Following, Started, create, find_early_end, run, run_attached
 from xportal.container.streams import STDERR, STDOUT, Line, Output, output_lines
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "build",
     "create",
     "execute",
+    "find_early_end",
     "get_container",
     "get_running",
     "interactive_argv",

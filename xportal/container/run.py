@@ -91,6 +91,22 @@ def run(engine: Engine, options: RunOptions, say: Callable[[str], None]) -> Star
     return container
 
 
+def find_early_end(engine: Engine, container: Started, *, seconds: int) -> int | None:
+    """The exit status of a container that ends within so many seconds; None if it runs on.
+
+    With an init process, Docker does not notice that the program in a container is missing: it ends at once.
+    """
+    from requests import ReadTimeout
+    from requests.exceptions import ConnectionError as Unanswered
+
+    with docker_errors(f'container "{container.name}"'):
+        try:
+            status: int = engine.client.api.wait(container.id, timeout=seconds)["StatusCode"]
+        except (ReadTimeout, Unanswered):  # requests tells a time-out while it waits in either way
+            return None
+    return status
+
+
 def run_attached(engine: Engine, options: RunOptions, say: Callable[[str], None]) -> Following:
     """Create and start a container whose output is read from its first byte, even if it is gone the next moment."""
     container = create(engine, options, say)

@@ -104,11 +104,15 @@ class Drive:
         machines = [m for m in self.machines.values() if m.tags.get(tags.LAUNCH) == launch]
         if machines:
             return LockState.HELD if any(m.state != "terminated" for m in machines) else LockState.STALE
-        return LockState.STARTING if self.now - self._heartbeat(self.lock) < HEARTBEAT_LIMIT else LockState.STALE
+        return LockState.STARTING if self.heartbeat_age() < HEARTBEAT_LIMIT.seconds else LockState.STALE
 
-    def _heartbeat(self, lock: KeyPair) -> datetime:
-        told = lock.tags.get(tags.HEARTBEAT)
-        return datetime.fromisoformat(told) if told else lock.created
+    def heartbeat_age(self) -> float:
+        """Seconds since the lock's holder was last seen, by AWS's clock."""
+        if self.lock is None:
+            return 0.0
+        told = self.lock.tags.get(tags.HEARTBEAT)
+        seen = datetime.fromisoformat(told) if told else self.lock.created
+        return (self.now - seen).total_seconds()
 
     def _placed(self) -> dict[str, int]:
         """Each snapshot's generation. Those of a volume that nobody tagged are one generation."""

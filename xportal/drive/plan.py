@@ -11,7 +11,7 @@ from enum import Enum
 
 from xportal.aws import tags
 from xportal.aws.records import Instance, KeyPair, Snapshot, Volume
-from xportal.drive.model import ENDING, LIVE, Drive, LockState
+from xportal.drive.model import ENDING, HEARTBEAT_LIMIT, LIVE, Drive, LockState
 from xportal.errors import DriveForked, DriveInUse, SnapshotFailed, XportalError
 
 
@@ -275,8 +275,8 @@ def _in_use(drive: Drive, machine: Instance | None) -> DriveInUse:
         )
     holder = drive.lock.tags.get(tags.HOLDER, "somebody") if drive.lock else "somebody"
     return DriveInUse(
-        f'drive "{drive.name}" is being brought up by {holder}',
-        hint="wait for it; an `up` that was cut off is taken over after ten minutes",
+        f'drive "{drive.name}" is being brought up by {holder}, seen {drive.heartbeat_age():.0f} s ago',
+        hint=f"wait for it; if it was cut off, it is taken over {HEARTBEAT_LIMIT.seconds} s after it was last seen",
     )
 
 

@@ -115,9 +115,9 @@ def public_key_of(path: Path) -> bytes:
 
 
 def forget_login_key(launch: str) -> None:
-    """Remove a launch's keys; missing is fine."""
-    key_file(launch).unlink(missing_ok=True)
-    key_file(launch).with_suffix(".host").unlink(missing_ok=True)
+    """Remove a launch's keys and what ssh knows of its machine; missing is fine."""
+    for path in state_dir().glob(f"{launch}.*") if launch else ():
+        path.unlink(missing_ok=True)
 
 
 def caller_cidr(endpoint: str) -> str:

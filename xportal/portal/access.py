@@ -39,7 +39,7 @@ class OpenPortal:
 
 @contextmanager
 def open_portal(aws: Aws, name: str) -> Iterator[OpenPortal]:
-    """A connection to the machine of portal `name`. Raises PortalNotUp, MachineLost."""
+    """A connection to the machine of portal `name`, in whatever phase. Raises PortalNotUp, MachineLost."""
     machine = get_machine(aws, name)
     login = login_for(aws, machine)
     with closing(connect(login, deadline=time.monotonic() + CONNECT_SECONDS)) as host:

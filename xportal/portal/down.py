@@ -14,6 +14,7 @@ from xportal.drive.model import Drive
 from xportal.drive.observe import list_drive_names, observe
 from xportal.errors import XportalError
 from xportal.machine.access import forget_login_key
+from xportal.portal.claiming import earlier_claim
 from xportal.portal.saving import saver
 from xportal.spec import check_name
 
@@ -34,7 +35,7 @@ def down(aws: Aws, name: str, story: Story, *, grace: float | None = None) -> Do
     check_name("portal", name)
     began = time.monotonic()
     before = observe(aws, name)
-    lifecycle = Lifecycle(aws, name, portal=name, saver=saver(aws, story, grace=grace), story=story)
+    lifecycle = _lifecycle(aws, before, name, story, grace)
     lifecycle.settle(p.Goal.DOWN)
     _tidy(aws, before)
     after = observe(aws, name)
@@ -55,18 +56,24 @@ def sweep(aws: Aws, story: Story) -> tuple[list[DownReport], list[XportalError]]
     reports: list[DownReport] = []
     errors: list[XportalError] = []
     for name in list_drive_names(aws):
-        before = observe(aws, name)
         try:
-            lifecycle = Lifecycle(aws, name, portal=None, saver=saver(aws, story), story=story)
-            lifecycle.settle(p.Goal.SWEEP)
+            before = observe(aws, name)
+            _lifecycle(aws, before, None, story).settle(p.Goal.SWEEP)
+            after = observe(aws, name)
         except XportalError as error:
             errors.append(error)
             continue
-        if before.live_machine() is None:
+        done = (before.lock, before.volumes) != (after.lock, after.volumes)
+        if done:
             _tidy(aws, before)
-        found = bool((before.lock or before.volumes) and not before.live_machine())
-        reports.append(DownReport(name, name, found, observe(aws, name).newest_snapshot()))
+        reports.append(DownReport(name, name, done, after.newest_snapshot()))
     return reports, errors
+
+
+def _lifecycle(aws: Aws, drive: Drive, portal: str | None, story: Story, grace: float | None = None) -> Lifecycle:
+    """The loop, with the lock that an interrupted `up` of this computer left, if it did."""
+    lock = earlier_claim(drive)
+    return Lifecycle(aws, drive.name, portal=portal, saver=saver(aws, story, grace=grace), story=story, lock=lock)
 
 
 def _tidy(aws: Aws, before: Drive) -> None:

@@ -19,28 +19,44 @@ from xportal.spec import PortalSpec
 
 CONNECT_SECONDS = 300.0  # a GPU image's root disk loads lazily
 POLL_SECONDS = 1.0
+BEFORE_READY = ("opening", "open")
 
 
-def wait_ready(aws: Aws, machine: Instance, story: Story) -> tuple[AgentStatus, dict[str, float]]:
+def wait_ready(aws: Aws, machine: Instance, story: Story, *, new: bool) -> tuple[AgentStatus, dict[str, float]]:
     """Log in, and follow the agent until the drive is open and the containers are back; what took how long (s).
 
-    Raises MachineLost, with the machine still running and billed.
+    Of a machine that is not new and is ready already, the boot is not told again.
+    Raises MachineLost or Refused, with the machine still running and billed.
     """
     began = time.monotonic()
     story.update(f"waiting for ssh on {machine.public_address}")
     try:
         with closing(connect(login_for(aws, machine), deadline=began + CONNECT_SECONDS)) as host:
             connected = time.monotonic()
-            end = boot_end(host, story.say)
             status = agent_status(host)
-        if not end["ok"] or status.phase != "ready":
-            raise MachineLost(f"{machine.id} is not usable: {end.get('error') or status.error or status.phase}")
+            if new or status.phase in BEFORE_READY:
+                boot_end(host, story.say)
+                status = agent_status(host)
+        check_ready(machine, status)
     except MachineLost as error:
         portal = machine.tags.get(tags.PORTAL, "")
         error.hint = error.hint or f"xportal ssh {portal} to look; xportal down {portal} saves and ends it"
         error.billed = (machine_cost(machine),)
         raise
     return status, {"ssh": connected - began, "ready": time.monotonic() - connected}
+
+
+def check_ready(machine: Instance, status: AgentStatus) -> None:
+    """Raises Refused on a machine that is being brought down, MachineLost on one that could not open its drive."""
+    portal = machine.tags.get(tags.PORTAL, "")
+    if status.phase in ("saving", "saved"):
+        raise Refused(
+            f'portal "{portal}" is being brought down: its drive has left {machine.id}, or is leaving it',
+            hint=f"xportal down {portal} finishes it; then xportal up {portal}",
+            billed=(machine_cost(machine),),
+        )
+    if status.phase != "ready":
+        raise MachineLost(f"{machine.id} is not usable: {status.error or status.phase}")
 
 
 def adopt(aws: Aws, spec: PortalSpec, machine: Instance, story: Story) -> Instance:

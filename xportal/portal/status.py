@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from xportal.aws import compute, tags
+from xportal.aws import compute, storage, tags
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 from xportal.drive.model import LIVE, Drive
@@ -87,9 +87,8 @@ def list_copies(aws: Aws, name: str) -> list[CopyRow]:
 def billed(aws: Aws) -> list[str]:
     """What runs and costs money now, in words."""
     machines = [m for m in compute.list_instances(aws, tags.tag_filter(ours="1")) if m.state in LIVE]
-    drives = [observe(aws, name) for name in list_drive_names(aws)]
-    lone = [v for d in drives for v in d.volumes if d.machine_of(v) is None]
-    return [machine_cost(m) for m in machines] + [volume_text(v.id, v.size_gib) for v in lone]
+    volumes = [v for v in storage.list_volumes(aws, tags.tag_filter(ours="1")) if tags.DRIVE in v.tags]
+    return [machine_cost(m) for m in machines] + [volume_text(v.id, v.size_gib) for v in volumes]
 
 
 def _portal_row(machine: Instance) -> PortalRow:

@@ -10,11 +10,12 @@ from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 from xportal.drive import plan as p
 from xportal.drive.lifecycle import Lifecycle, Story
-from xportal.drive.model import DEVICE, LockState, lock_name
+from xportal.drive.model import DEVICE, lock_name
 from xportal.drive.observe import observe
 from xportal.errors import DriveInUse
-from xportal.machine.access import Claim, find_claim, forget_login_key, new_claim
+from xportal.machine.access import Claim, forget_login_key, new_claim
 from xportal.portal.agent import AgentStatus
+from xportal.portal.claiming import earlier_claim
 from xportal.portal.launching import launch
 from xportal.portal.money import machine_cost, price_of
 from xportal.portal.preparing import Preparation, prepare
@@ -44,7 +45,7 @@ def up(aws: Aws, spec: PortalSpec, story: Story) -> UpReport:
     with it, `down` saves and ends it.
     """
     began = time.monotonic()
-    earlier = _earlier_claim(aws, spec.drive)
+    earlier = earlier_claim(observe(aws, spec.drive))
     try:
         prepared = prepare(aws, spec, mine=earlier.launch if earlier else None)
     except BaseException:
@@ -56,7 +57,7 @@ def up(aws: Aws, spec: PortalSpec, story: Story) -> UpReport:
     else:
         machine = adopt(aws, spec, prepared, story)
     launched = time.monotonic()
-    status, seconds = wait_ready(aws, machine, story)
+    status, seconds = wait_ready(aws, machine, story, new=isinstance(prepared, Preparation))
     return UpReport(
         portal=spec.name,
         machine=machine,
@@ -85,14 +86,6 @@ def _launch_locked(aws: Aws, prepared: Preparation, claim: Claim, story: Story) 
     claim.release()
     story.say(f"machine {machine.id}: {offer}")
     return machine
-
-
-def _earlier_claim(aws: Aws, name: str) -> Claim | None:
-    """The claim of an `up` of this computer that was cut off before it got a machine."""
-    drive = observe(aws, name)
-    if drive.lock is None or drive.lock_state(None) is not LockState.STARTING:
-        return None
-    return find_claim(drive.lock.tags.get(tags.LAUNCH, ""))
 
 
 def _give_up(aws: Aws, drive: str, claim: Claim, story: Story) -> None:
