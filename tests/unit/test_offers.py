@@ -9,13 +9,13 @@ from xportal.errors import UsageError
 from xportal.machine.offers import rank_offers
 from xportal.spec import MachineSpec
 
-SMALL = InstanceType("t3.medium", ("x86_64",), 2, 4096)
-TINY = InstanceType("t3.nano", ("x86_64",), 2, 512)
-ARM = InstanceType("t4g.medium", ("arm64",), 2, 4096)
-T4 = InstanceType("g4dn.xlarge", ("x86_64",), 4, 16384, gpus=1, gpu_name="NVIDIA T4", gpu_memory_mib=16384)
-A10 = InstanceType("g5.xlarge", ("x86_64",), 4, 16384, gpus=1, gpu_name="NVIDIA A10G", gpu_memory_mib=24576)
+SMALL = InstanceType("t3.medium", ("x86_64",), 4096)
+TINY = InstanceType("t3.nano", ("x86_64",), 512)
+ARM = InstanceType("t4g.medium", ("arm64",), 4096)
+T4 = InstanceType("g4dn.xlarge", ("x86_64",), 16384, gpus=1, gpu_memory_mib=16384)
+A10 = InstanceType("g5.xlarge", ("x86_64",), 16384, gpus=1, gpu_memory_mib=24576)
 TYPES = [SMALL, TINY, ARM, T4, A10]
-SUBNETS = [Subnet(f"subnet-{zone}", zone, "vpc-1", True) for zone in ("a", "b")]
+SUBNETS = [Subnet(f"subnet-{zone}", zone, "vpc-1") for zone in ("a", "b")]
 OFFERED = {(t.name, zone) for t in TYPES for zone in ("a", "b", "c")} - {("g4dn.xlarge", "a")}
 PRICES = {(t.name, zone): 0.1 * n + (0.05 if zone == "a" else 0) for n, t in enumerate(TYPES) for zone in "abc"}
 

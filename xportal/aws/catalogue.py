@@ -27,9 +27,7 @@ def get_image(aws: Aws, image_id: str) -> Image:
     if not images:
         raise UsageError(f"no machine image {image_id} in {aws.region}", hint="AMI ids differ from region to region")
     item = images[0]
-    root = item["RootDeviceName"]
-    sizes = {d["DeviceName"]: d["Ebs"]["VolumeSize"] for d in item["BlockDeviceMappings"] if "Ebs" in d}
-    return Image(item["ImageId"], item.get("Name", ""), item["Architecture"], root, sizes[root])
+    return Image(item["ImageId"], item.get("Name", ""), item["Architecture"], item["RootDeviceName"])
 
 
 def list_instance_types(aws: Aws, names: Iterable[str]) -> list[InstanceType]:
@@ -82,10 +80,8 @@ def _instance_type(item: Any) -> InstanceType:
     return InstanceType(
         name=item["InstanceType"],
         architectures=tuple(item["ProcessorInfo"]["SupportedArchitectures"]),
-        vcpus=item["VCpuInfo"]["DefaultVCpus"],
         memory_mib=item["MemoryInfo"]["SizeInMiB"],
         gpus=sum(gpu.get("Count", 0) for gpu in gpus),
-        gpu_name=" ".join(gpus[0].get(key, "") for key in ("Manufacturer", "Name")).strip() if gpus else "",
         gpu_memory_mib=gpus[0].get("MemoryInfo", {}).get("SizeInMiB", 0) if gpus else 0,
         spot="spot" in item.get("SupportedUsageClasses", []),
     )

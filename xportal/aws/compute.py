@@ -47,7 +47,6 @@ def _instance(item: Any) -> Instance:
         spot=item.get("InstanceLifecycle") == "spot",
         architecture=item.get("Architecture", "x86_64"),
         public_address=item.get("PublicIpAddress") or None,
-        key_name=item.get("KeyName"),
         vpc_id=item.get("VpcId"),
         state_reason=item.get("StateReason", {}).get("Code", ""),
         disks={d["DeviceName"]: d["Ebs"]["VolumeId"] for d in item.get("BlockDeviceMappings", []) if "Ebs" in d},

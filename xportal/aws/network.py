@@ -15,9 +15,7 @@ GROUP_NAME = "xportal"
 def list_default_subnets(aws: Aws) -> list[Subnet]:
     """The default subnet of each zone; empty in an account without a default VPC."""
     items = aws.pages("describe_subnets", "Subnets", Filters=[{"Name": "default-for-az", "Values": ["true"]}])
-    return [
-        Subnet(item["SubnetId"], item["AvailabilityZone"], item["VpcId"], item["MapPublicIpOnLaunch"]) for item in items
-    ]
+    return [Subnet(item["SubnetId"], item["AvailabilityZone"], item["VpcId"]) for item in items]
 
 
 def find_security_group(aws: Aws, vpc_id: str) -> str | None:

@@ -56,7 +56,6 @@ class Instance:
     spot: bool = False
     architecture: str = "x86_64"
     public_address: str | None = None
-    key_name: str | None = None
     vpc_id: str | None = None
     state_reason: str = ""  # "Server.InsufficientInstanceCapacity"
     disks: Tags = field(default_factory=dict)  # device: volume id
@@ -81,7 +80,6 @@ class Image:
     name: str
     architecture: str
     root_device: str
-    root_size_gib: int
 
 
 @dataclass(frozen=True)
@@ -90,10 +88,8 @@ class InstanceType:
 
     name: str
     architectures: tuple[str, ...]
-    vcpus: int
     memory_mib: int
     gpus: int = 0
-    gpu_name: str = ""
     gpu_memory_mib: int = 0
     spot: bool = True
 
@@ -105,4 +101,3 @@ class Subnet:
     id: str
     zone: str
     vpc_id: str
-    public_addresses: bool

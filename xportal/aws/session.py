@@ -45,11 +45,6 @@ class Aws:
         """The URL of the EC2 API that the clients use."""
         return self.ec2.meta.endpoint_url
 
-    @property
-    def profile(self) -> str:
-        """The AWS profile's name."""
-        return self._session.profile_name
-
     def ssm(self) -> SSMClient:
         """A client of Systems Manager, for its public parameters."""
         client: SSMClient = self._client("ssm", Config(**_TIMEOUTS))

@@ -12,7 +12,6 @@ LAUNCH = "xportal:launch"
 GENERATION = "xportal:generation"
 ARCHITECTURE = "xportal:architecture"
 KIND = "xportal:kind"  # on snapshots: FINAL or CHECKPOINT
-SAVE = "xportal:save"
 PRICE = "xportal:price"  # on instances: US dollars an hour at launch, "" on demand
 HOST_KEY = "xportal:host-key"
 HOLDER = "xportal:holder"
