@@ -71,13 +71,13 @@ def test_nested_containers_run_and_pause(bench: Bench, gpu_machine: Addresses) -
         gpu_machine.public_ip,
         """set -e
         sudo docker run -d --stop-timeout 1 --name clock tiny \
-            bash -c 'while sleep 0.02; do date +%s%N > /t; done' > /dev/null
+            bash -c 'while sleep 0.02; do date +%s%N >> /t; done' > /dev/null
         until sudo docker exec clock cat /t; do sleep 0.05; done > /dev/null 2>&1
         sudo docker pause clock > /dev/null
         file=$(sudo docker inspect --format '{{.GraphDriver.Data.MergedDir}}' clock)/t
-        sudo cat $file; sleep 0.3; sudo cat $file
+        sudo tail -n 1 $file; sleep 0.3; sudo tail -n 1 $file
         sudo docker unpause clock > /dev/null
-        sleep 0.3; sudo cat $file""",
+        sleep 0.3; sudo tail -n 1 $file""",
     )
     paused, still, later = told.split()
     assert paused == still < later
