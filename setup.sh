@@ -106,7 +106,7 @@ engine() {
     else
         mount_cgroups
         say "starting dockerd"
-        setsid "$PYTHON" tools/own_root.py dockerd >"$state/dockerd.log" 2>&1 9>&- &
+        setsid "$PYTHON" .ci/own_root.py dockerd >"$state/dockerd.log" 2>&1 9>&- &
     fi
     touch "$state/started"
     for _ in $(seq 120); do
