@@ -148,6 +148,11 @@ REFUSALS = [
     (Goal.DOWN, [lock(), machine(portal="other"), volume(**ON)], DriveInUse),
     (Goal.UP, [lock()], DriveInUse),  # somebody else is bringing it up
     (Goal.DOWN, [lock()], DriveInUse),
+    (
+        Goal.DOWN,
+        [lock(), Instance("i-0", "terminated", "t3.medium", "a", NOW, "ami-1", tags={tags.LAUNCH: "L0"})],
+        DriveInUse,
+    ),  # with the record of an earlier life
     (Goal.UP, [snapshot(volume_id="vol-1"), snapshot("snap-2", volume_id="vol-2")], DriveForked),
     (Goal.UP, [volume(), volume("vol-2")], DriveForked),
     (Goal.UP, [lock("L2"), snapshot(state="error")], SnapshotFailed),

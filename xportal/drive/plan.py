@@ -191,7 +191,7 @@ def _plan_end(
         return Done()  # somebody works on it
     if machine and portal is not None and machine.tags.get(tags.PORTAL) != portal:
         return Refuse(_in_use(drive, machine))
-    if state is LockState.STARTING and not drive.machines:
+    if state is LockState.STARTING:
         return Refuse(_in_use(drive, None))
     action = _settle_volumes(drive, unreachable) or _settle_machines(drive)
     if action:
