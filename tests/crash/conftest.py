@@ -23,6 +23,7 @@ from xportal.machine.launch import LaunchOrder, launch_first
 from xportal.portal.launching import _SecurityGroups
 from xportal.portal.preparing import Preparation, prepare
 from xportal.portal.undo import Undo
+from xportal.portal.up import _give_up
 from xportal.sandbox.api.engine import Settings
 from xportal.sandbox.api.server import Cloud
 from xportal.sandbox.hardware import FileHardware
@@ -70,7 +71,12 @@ class Bench:
             return plan
         claim = new_claim()
         self.claims.append(claim)
-        action = self.lifecycle(drive, claim).settle(p.Goal.UP)
+        try:
+            action = self.lifecycle(drive, claim).settle(p.Goal.UP)
+        except BaseException:
+            _give_up(self.aws, drive, claim, self.story)
+            self.claims.remove(claim)
+            raise
         assert isinstance(action, p.Launch)
         lock = observe(self.aws, drive).lock
         assert lock is not None
