@@ -59,6 +59,8 @@ def test_a_portal_s_lives(cloud: AgentBench) -> None:
     assert "denied" in first.fails("ls /v1")
     assert first.run("systemctl is-enabled docker.service docker.socket || true").split() == ["masked", "masked"]
     first.off()
+    assert "train" in read_from_outside(cloud, "vol-0c1", "cat /docker/image/overlay2/repositories.json")
+    assert read_from_outside(cloud, "vol-0c1", "ls -p /docker/containers").count("/") > 2 * 7  # beside . and ..
 
     second = cloud.boot("vol-0c1", generation=2, gpus=1)
     came_back = result(second.follow("boot"))
@@ -85,6 +87,12 @@ def test_a_portal_s_lives(cloud: AgentBench) -> None:
     assert note == {"train": "runs without a GPU: this machine has none", "stopped": None}
     assert [drive["generation"] for drive in status["drives"]] == [3]
     third.off()
+
+
+def read_from_outside(cloud: AgentBench, volume: str, request: str) -> str:
+    """What the volume's own filesystem holds, read on this computer from its file, with no machine and no mount."""
+    file = cloud.bench.home / "store" / "volumes" / volume
+    return subprocess.run(["debugfs", "-R", request, str(file)], capture_output=True, text=True, check=True).stdout
 
 
 def ssh_argv(machine: Machine) -> list[str]:
