@@ -61,6 +61,10 @@ class LoginRefused(Refused):
     """The machine answers, but not to our key or not with its own host key. Never a reason to end it."""
 
 
+class NoSuchCopy(Refused):
+    """The drive has no such snapshot or volume to go on from."""
+
+
 class NoSuchContainer(Refused):
     """The portal's machine has no container of that name."""
 

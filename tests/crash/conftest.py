@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,10 +22,10 @@ from xportal.drive.observe import observe
 from xportal.errors import MachineLost
 from xportal.machine.access import Claim, new_claim
 from xportal.machine.launch import LaunchOrder, launch_first
+from xportal.portal.claiming import give_up
 from xportal.portal.launching import _SecurityGroups
 from xportal.portal.preparing import Preparation, prepare
 from xportal.portal.undo import Undo
-from xportal.portal.up import _give_up
 from xportal.sandbox.api.engine import Settings
 from xportal.sandbox.api.server import Cloud
 from xportal.sandbox.hardware import FileHardware
@@ -45,24 +47,39 @@ class Quiet:
     warn = update = say
 
 
+@dataclass(frozen=True)
+class FileAgent:
+    """A FAKE of the agent on a machine: files need neither unmounting nor freezing."""
+
+    bench: Bench
+
+    def save(self, machine: Instance, volume: Volume) -> None:
+        """Unmounted, if the machine answers."""
+        if not self.bench.reachable:
+            raise MachineLost(f"{machine.id} does not answer")
+
+    @contextmanager
+    def frozen(self, machine: Instance, volume: Volume) -> Iterator[None]:
+        """Frozen, if the machine answers."""
+        self.save(machine, volume)
+        yield
+
+
 @dataclass
 class Bench:
     """A cloud with drives that are files: brought up and down through the real protocol, all but ssh."""
 
     aws: Aws
     hardware: FileHardware
+    cloud: Cloud
     story: Quiet = field(default_factory=Quiet)
     claims: list[Claim] = field(default_factory=list)
     reachable: bool = True
+    saves: Iterator[int] = field(default_factory=itertools.count)
 
     def lifecycle(self, drive: str = "demo", lock: Claim | None = None) -> Lifecycle:
         """The loop for one drive; the agent on the machine is a fake that has always unmounted."""
-        return Lifecycle(self.aws, drive, portal=drive, saver=self.unmount, story=self.story, lock=lock)
-
-    def unmount(self, machine: Instance, volume: Volume) -> None:
-        """A FAKE of the save on the machine: files need no unmounting."""
-        if not self.reachable:
-            raise MachineLost(f"{machine.id} does not answer")
+        return Lifecycle(self.aws, drive, portal=drive, agent=FileAgent(self), story=self.story, lock=lock)
 
     def up(self, drive: str = "demo", **spec: object) -> Instance:
         """Lock, settle, launch: what `up` does until ssh."""
@@ -74,7 +91,7 @@ class Bench:
         try:
             action = self.lifecycle(drive, claim).settle(p.Goal.UP)
         except BaseException:
-            _give_up(self.aws, drive, claim, self.story)
+            give_up(self.aws, drive, claim, self.story)
             self.claims.remove(claim)
             raise
         assert isinstance(action, p.Launch)
@@ -107,17 +124,30 @@ class Bench:
         self.lifecycle(drive).settle(p.Goal.DOWN)
         return observe(self.aws, drive)
 
+    def save(self, drive: str = "demo") -> None:
+        """A checkpoint, complete."""
+        self.lifecycle(drive).settle(p.Goal.SAVE, choice=f"save-{next(self.saves)}")
+
     def write(self, machine: Instance, record: str) -> None:
-        """Append an acknowledged record to the drive's bytes."""
-        with self.hardware.volume_path(machine.disks[DEVICE]).open("r+b") as disk:
-            count = len(self.read(machine))
+        """Append an acknowledged record to the bytes of a machine's drive."""
+        self.append(machine.disks[DEVICE], record)
+
+    def append(self, volume_id: str, record: str) -> None:
+        """Append an acknowledged record to a volume's bytes."""
+        count = len(self.bytes_of(volume_id))
+        with self.hardware.volume_path(volume_id).open("r+b") as disk:
             disk.seek(count * RECORD)
             disk.write(record.encode().ljust(RECORD, b"\0"))
 
     def read(self, machine: Instance) -> list[str]:
-        """The records on the drive, in order."""
+        """The records on a machine's drive, in order."""
+        return self.bytes_of(machine.disks[DEVICE])
+
+    def bytes_of(self, copy_id: str) -> list[str]:
+        """The records in a volume or snapshot, in order."""
+        of = self.hardware.snapshot_path if copy_id.startswith("snap-") else self.hardware.volume_path
         records = []
-        with self.hardware.volume_path(machine.disks[DEVICE]).open("rb") as disk:
+        with of(copy_id).open("rb") as disk:
             while block := disk.read(RECORD).rstrip(b"\0"):
                 records.append(block.decode())
         return records
@@ -143,7 +173,7 @@ def bench(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     session = boto3.Session("test", "test", region_name="us-east-1")
     hardware = cloud.hardware
     assert isinstance(hardware, FileHardware)
-    bench = Bench(Aws(session, "us-east-1"), hardware)
+    bench = Bench(Aws(session, "us-east-1"), hardware, cloud)
     yield bench
     for claim in bench.claims:
         claim.release()

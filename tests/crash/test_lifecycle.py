@@ -13,9 +13,10 @@ from xportal.aws.tagging import set_tags
 from xportal.drive import plan as p
 from xportal.drive.model import DEVICE, lock_name
 from xportal.drive.observe import observe
-from xportal.errors import DriveForked, DriveInUse
+from xportal.errors import DriveForked, DriveInUse, NoSuchCopy, SaveIncomplete
 from xportal.machine.access import new_claim
 from xportal.portal.preparing import Preparation, prepare
+from xportal.portal.restoring import restore
 from xportal.spec import MachineSpec, PortalSpec
 
 _numbers = itertools.count()
@@ -203,8 +204,8 @@ def test_lost_answer_of_create_snapshot(bench: Bench, drive: str) -> None:
     volume = observe(bench.aws, drive).volumes[0]
     lifecycle = bench.lifecycle(drive)
     lifecycle.plan(p.Goal.DOWN)
-    lifecycle._act(p.SaveOnMachine(machine, volume))
-    lifecycle._act(p.SaveOnMachine(machine, volume))
+    lifecycle._act(p.SaveOnMachine(machine, volume), "")
+    lifecycle._act(p.SaveOnMachine(machine, volume), "")
     assert len(bench.down(drive).snapshots) == 1
 
 
@@ -266,3 +267,108 @@ def test_one_security_group(bench: Bench, drive: str) -> None:
         (22, 22, ["127.0.0.1/32"])
     ]
     bench.down(drive)
+
+
+def test_checkpoint(bench: Bench, drive: str) -> None:
+    """It holds what was there, permits no deletion, and the work goes on; the next life has what came after it."""
+    machine = bench.up(drive, size_gib=1)
+    bench.write(machine, "before")
+    bench.save(drive)
+    bench.write(machine, "after")
+    [checkpoint] = observe(bench.aws, drive).snapshots
+    assert (checkpoint.state, checkpoint.tags[tags.KIND]) == ("completed", tags.CHECKPOINT)
+    assert bench.bytes_of(checkpoint.id) == ["before"]
+    bench.down(drive)
+    assert bench.read(bench.up(drive)) == ["before", "after"]
+    bench.down(drive)
+
+
+def test_restore(bench: Bench, drive: str) -> None:
+    """An older copy becomes a generation of its own; what was newest stays in the history, and can be chosen again."""
+    machine = bench.up(drive, size_gib=1)
+    bench.write(machine, "old")
+    bench.down(drive)
+    bench.write(bench.up(drive), "new")
+    bench.down(drive)
+    old, new = sorted(observe(bench.aws, drive).snapshots, key=lambda s: s.started)
+    restore(bench.aws, drive, old.id, bench.story)
+    assert observe(bench.aws, drive).lock is None
+    assert bench.read(bench.up(drive)) == ["old"]
+    with pytest.raises(DriveInUse):
+        restore(bench.aws, drive, new.id, bench.story)
+    bench.down(drive)
+    restore(bench.aws, drive, new.id, bench.story)
+    assert bench.read(bench.up(drive)) == ["old", "new"]
+    bench.down(drive)
+
+
+def test_restore_at_a_fork(bench: Bench, drive: str) -> None:
+    """Two volumes of one generation: the one that the user chooses is gone on from, and both are saved."""
+    machine = bench.up(drive, size_gib=1)
+    bench.write(machine, "common")
+    [first] = bench.down(drive).snapshots
+    copies = [
+        bench.aws.ec2.create_volume(
+            SnapshotId=first.id,
+            AvailabilityZone=machine.zone,
+            TagSpecifications=[{"ResourceType": "volume", "Tags": tags.to_aws({tags.DRIVE: drive, tags.OURS: "1"})}],
+        )["VolumeId"]
+        for _ in range(2)
+    ]
+    bench.aws.ec2.get_waiter("volume_available").wait(VolumeIds=copies, WaiterConfig={"Delay": 1})
+    bench.append(copies[1], "chosen")
+    with pytest.raises(DriveForked):
+        bench.up(drive)
+    restore(bench.aws, drive, copies[1], bench.story)
+    assert bench.read(bench.up(drive)) == ["common", "chosen"]
+    bench.down(drive)
+
+
+def test_restore_of_nothing(bench: Bench, drive: str) -> None:
+    """An id that is no copy of the drive changes nothing, and leaves no lock."""
+    bench.up(drive, size_gib=1)
+    before = bench.down(drive)
+    with pytest.raises(NoSuchCopy):
+        restore(bench.aws, drive, "snap-0", bench.story)
+    after = observe(bench.aws, drive)
+    assert (after.snapshots, after.lock) == (before.snapshots, None)
+
+
+def test_discard(bench: Bench, drive: str) -> None:
+    """What was written since the drive came up goes, and what was saved before stays."""
+    bench.write(bench.up(drive, size_gib=1), "kept")
+    bench.down(drive)
+    bench.write(bench.up(drive), "thrown away")
+    bench.lifecycle(drive).settle(p.Goal.DISCARD)
+    left = observe(bench.aws, drive)
+    assert (left.volumes, left.lock, len(left.snapshots)) == ((), None, 1)
+    assert bench.read(bench.up(drive)) == ["kept"]
+    bench.down(drive)
+
+
+def test_down_without_waiting(bench: Bench, drive: str) -> None:
+    """The machine is told to end and the snapshot is on its way; the volume stays until a sweep saw it complete."""
+    machine = bench.up(drive, size_gib=1)
+    bench.write(machine, "swept later")
+    bench.lifecycle(drive).settle(p.Goal.DOWN, wait=False)
+    left = observe(bench.aws, drive)
+    assert [s.tags[tags.KIND] for s in left.snapshots] == [tags.FINAL]
+    assert left.volumes
+    assert left.live_machine() is None
+    bench.lifecycle(drive).settle(p.Goal.SWEEP)
+    swept = observe(bench.aws, drive)
+    assert (swept.volumes, swept.lock) == ((), None)
+    assert bench.read(bench.up(drive)) == ["swept later"]
+    bench.down(drive)
+
+
+def test_a_wait_without_end(bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A snapshot that does not move is not waited for for ever: exit 6, with what there is and how to go on."""
+    machine = bench.up(drive, size_gib=1)
+    monkeypatch.setattr("xportal.drive.lifecycle.PATIENCE_SECONDS", 0.3)
+    bench.cloud.settings.snapshot_seconds = 3600
+    with pytest.raises(SaveIncomplete, match="pending") as caught:
+        bench.down(drive)
+    bench.cloud.settings.snapshot_seconds = 0.3
+    assert caught.value.billed == (f"{machine.disks[DEVICE]} 1 GiB",)
+    assert caught.value.hint.startswith(f"xportal down {drive}")

@@ -12,7 +12,7 @@ from xportal.aws.records import Instance, KeyPair, Snapshot, Volume
 from xportal.drive import plan as p
 from xportal.drive.model import Drive
 from xportal.drive.plan import Goal, plan
-from xportal.errors import DriveForked, DriveInUse, SnapshotFailed
+from xportal.errors import DriveForked, DriveInUse, NoSuchCopy, PortalNotUp, Refused, SnapshotFailed
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 
@@ -72,6 +72,8 @@ UP_ROWS = [
     ("our lock, a snapshot", [lock(), snapshot()], "L1", p.Launch(snapshot(), 2)),
     ("the newest generation wins", [lock(), NEXT, snapshot()], "L1", p.Launch(NEXT, 3)),
     ("the generation outranks the time", [lock(), snapshot(started=NOW + OLD), PENDING], "L1", p.Wait),
+    ("a final save comes after a checkpoint of the same second", [lock(), snapshot("snap-c", kind=tags.CHECKPOINT),
+     snapshot()], "L1", p.Launch(snapshot(), 2)),
     ("a hand-made one takes its volume's generation", [lock(), snapshot(), HAND_MADE], "L1", p.Launch(HAND_MADE, 2)),
     ("a pending newest is waited for", [lock(), snapshot(), PENDING], "L1", p.Wait),
     ("running already", [lock(), machine(), volume(**ON)], None, p.Ready(machine())),
@@ -90,7 +92,7 @@ UP_ROWS = [
         "L2",
         p.SnapshotVolume(volume()),
     ),
-    ("a lone volume, saved", [lock("L2"), volume(), snapshot()], "L2", p.DeleteVolume(volume(), snapshot())),
+    ("a lone volume, saved", [lock("L2"), volume(), snapshot()], "L2", p.DeleteVolume(volume(), "snap-1 is complete")),
 ]  # fmt: skip
 
 DOWN_ROWS = [
@@ -117,7 +119,7 @@ DOWN_ROWS = [
     ("detached, snapshot pending", [volume(), snapshot(state="pending")], p.Wait),
     ("detached, snapshot failed", [volume(), snapshot(state="error")], p.SnapshotVolume(volume())),
     ("detached, never saved", [volume()], p.SnapshotVolume(volume())),
-    ("detached, saved", [volume(), snapshot()], p.DeleteVolume(volume(), snapshot())),
+    ("detached, saved", [volume(), snapshot()], p.DeleteVolume(volume(), "snap-1 is complete")),
     ("volume deleted by hand", [lock(), machine()], p.Terminate(machine())),
     ("machine gone, lock left", [lock(), machine("terminated"), snapshot()], p.ReleaseLock(lock(), "all is saved")),
 ]
@@ -223,3 +225,96 @@ def test_untagged_volume_of_a_deleted_snapshot_is_the_newest() -> None:
     """Data that cannot be placed is never placed below what is older."""
     lone = volume("vol-9", generation=None, snapshot_id="snap-gone")
     assert drive(snapshot(generation=4), lone).generation_of(lone) == 5
+
+
+def checkpoint(save: str, **told: Any) -> Snapshot:
+    """The checkpoint of a save."""
+    own = {tags.GENERATION: "1", tags.KIND: tags.CHECKPOINT, tags.SAVE: save}
+    return snapshot("snap-c", tags=own, **told)
+
+
+SAVE_ROWS: list[tuple[str, list[Any], Any]] = [
+    ("running", [lock(), machine(), volume(**ON)], p.Checkpoint(machine(), volume(**ON))),
+    ("the checkpoint of another save", [machine(), volume(**ON), checkpoint("save-0")], p.Checkpoint),
+    ("taken, its answer lost", [machine(), volume(**ON), checkpoint("save-1", state="pending")], p.Wait),
+    ("taken and complete", [machine(), volume(**ON), checkpoint("save-1")], p.Done()),
+    ("complete, and its machine is gone", [volume(), checkpoint("save-1")], p.Done()),
+    ("failed", [machine(), volume(**ON), checkpoint("save-1", state="error")], SnapshotFailed),
+    ("starting", [lock(), machine("pending")], p.Wait),
+    ("not up", [snapshot()], PortalNotUp),
+    ("a lone volume", [volume()], PortalNotUp),
+    ("another portal's", [lock(), machine(portal="other"), volume(**ON)], DriveInUse),
+    ("its final save has begun", [machine(), volume(**ON), snapshot(state="pending")], Refused),
+]
+
+RESTORE_ROWS: list[tuple[str, list[Any], Any]] = [
+    ("no lock yet", [snapshot(), NEXT], p.TakeLock()),
+    ("our lock", [lock("L2"), snapshot(), NEXT], p.Choose(snapshot(), 3)),
+    ("chosen, the lock still there", [lock("L2"), snapshot(generation=3), NEXT], p.ReleaseLock),
+    ("chosen", [snapshot(generation=3), NEXT], p.Done()),
+    ("the newest already", [snapshot()], p.Done()),
+    ("its volume is still there", [volume(), snapshot()], p.TakeLock()),
+    ("at a fork of snapshots", [lock("L2"), snapshot(), snapshot("snap-2", volume_id="vol-2")],
+     p.Choose(snapshot(), 2)),
+    ("a stale lock", [lock(age=OLD), snapshot(), NEXT], p.ReleaseLock(lock(age=OLD), "its holder is gone")),
+    ("somebody brings it up", [lock(), snapshot(), NEXT], DriveInUse),
+    ("awake", [lock(), machine(), volume(**ON), snapshot()], DriveInUse),
+    ("stopped by hand", [machine("stopped"), volume(**ON), snapshot()], DriveInUse),
+    ("its machine is going away", [machine("shutting-down"), snapshot(), NEXT], p.Wait),
+    ("no such copy", [NEXT], NoSuchCopy),
+    ("a failed copy", [snapshot(state="error"), NEXT], NoSuchCopy),
+]  # fmt: skip
+
+DISCARD_ROWS: list[tuple[str, list[Any], Any]] = [
+    ("running", [lock(), machine(), volume(**ON)], p.Terminate(machine())),
+    ("going away", [lock(), machine("shutting-down"), volume(**ON)], p.Wait),
+    ("detached", [lock(), machine("terminated"), volume()], p.DeleteVolume(volume(), "discarded")),
+    ("all gone", [lock(), machine("terminated"), snapshot()], p.ReleaseLock(lock(), "all that was to go is gone")),
+    ("nothing", [snapshot()], p.Done()),
+    ("forked", [volume(), volume("vol-2")], DriveForked),
+    ("attached by hand to a stranger", [Instance("i-1", "running", "t3.nano", "a", NOW, "ami-1"), volume(**ON)],
+     DriveInUse),
+    ("another portal's", [lock(), machine(portal="other"), volume(**ON)], DriveInUse),
+    ("somebody brings it up", [lock(), volume()], DriveInUse),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("goal", "items", "expected"),
+    [
+        pytest.param(goal, items, expected, id=f"{goal.value}: {name}")
+        for goal, rows in ((Goal.SAVE, SAVE_ROWS), (Goal.RESTORE, RESTORE_ROWS), (Goal.DISCARD, DISCARD_ROWS))
+        for name, items, expected in rows
+    ],
+)
+def test_the_other_goals(goal: Goal, items: list[Any], expected: Any) -> None:
+    """What `save`, `restore` and `down --discard` do next in each state; an error class stands for its refusal."""
+    choice = {Goal.SAVE: "save-1", Goal.RESTORE: "snap-1"}.get(goal, "")
+    got = plan(goal, drive(*items), portal="demo", mine="L2", choice=choice)
+    if isinstance(got, p.Refuse):
+        assert got.error.hint
+        got = got.error
+    assert isinstance(got, expected) if isinstance(expected, type) else got == expected
+
+
+def test_discard_takes_only_what_was_there() -> None:
+    """A volume that came after the user said so is not deleted."""
+    assert plan(Goal.DISCARD, drive(volume()), seen=frozenset()) == p.Done()
+    assert isinstance(plan(Goal.DISCARD, drive(volume()), seen=frozenset({"vol-1"})), p.DeleteVolume)
+
+
+def test_down_without_waiting() -> None:
+    """Done once everything goes on by itself; a machine that still starts is waited for, it may hold data."""
+    ending = [lock(), machine("shutting-down"), volume(**ON)]
+    pending = snapshot(state="pending")
+    assert plan(Goal.DOWN, drive(*ending, pending), wait=False) == p.Done()
+    assert isinstance(plan(Goal.DOWN, drive(*ending), wait=False), p.Wait)
+    assert plan(Goal.DOWN, drive(volume(), pending), wait=False) == p.Done()
+    assert isinstance(plan(Goal.DOWN, drive(volume(), snapshot()), wait=False), p.DeleteVolume)
+    assert isinstance(plan(Goal.DOWN, drive(machine("pending"), volume(**ON)), wait=False), p.Wait)
+
+
+def test_restored_copies_do_not_move_their_volume() -> None:
+    """A hand-made snapshot of the volume of a copy that was restored stays where it was."""
+    restored = snapshot(tags={tags.GENERATION: "5", tags.RESTORED: "1"})
+    assert drive(restored, HAND_MADE).generation_of(HAND_MADE) == 1

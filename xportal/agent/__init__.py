@@ -18,6 +18,8 @@ Commands (`status` and `follow` need no root; the others do)
     agent ready                 the unit xportal-ready.service: all that needs users and Docker
     agent save ID --kind final [--grace SECONDS]
                                 starts xportal-save@ID.service and returns at once
+    agent freeze ID             starts xportal-freeze@ID.service: the drives hold still until `agent thaw`, 30 s at most
+    agent thaw                  the freeze at work is over
     agent follow boot|ID [--from N]
                                 prints the log's lines from the N-th on (the first is 0) as they
                                 come; exits 0 after the end line, 1 if the writer died without one
@@ -36,6 +38,7 @@ Event logs
     The first line has one more key, "clock", the machine's monotonic clock.
     Result of `boot`: {drives, gpu, docker, containers, seconds: {step: s}}.
     Result of a final save: {clean, already, unmounted, committed, deferred, killed, seconds}.
+    A freeze says step "frozen" when nothing is written any more; its result is {in_time, seconds}.
     `ok` of a save means that a snapshot taken now holds everything and that this
     machine will write to the drive no more. `clean` is false if it could not be
     unmounted and was frozen instead. A second save of a saved machine ends at

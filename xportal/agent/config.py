@@ -89,6 +89,11 @@ class Paths:
         return self.root / "run/xportal/save"
 
     @property
+    def thaw(self) -> Path:
+        """Says that a freeze is over."""
+        return self.root / "run/xportal/thaw"
+
+    @property
     def by_id(self) -> Path:
         """udev's stable names of disks."""
         return self.root / "dev/disk/by-id"

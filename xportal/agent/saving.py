@@ -16,6 +16,7 @@ from .config import AgentConfig, Paths
 from .containers import record_from_files, record_running
 from .events import Log
 from .files import read_json, write_json
+from .freezing import thaw
 from .mounts import find_mount, unmount
 from .process import AgentError, run
 from .state import log_path, one_at_a_time, read_state, update_state
@@ -53,6 +54,7 @@ def run_save(paths: Paths, save: str) -> bool:
     if units.is_pending(units.READY):
         log.say("boot", "The machine is not ready yet: leaving off its start")
         run(["systemctl", "stop", units.READY], check=False)
+    thaw(paths)  # no checkpoint holds a final save up
     with one_at_a_time(paths):
         try:
             grace = int((read_json(paths.requests / f"{save}.json") or {}).get("grace", 30))

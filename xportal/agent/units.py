@@ -43,6 +43,16 @@ ExecStart={COMMAND} run-save %i
 KillMode=process
 TimeoutStopSec=120
 """
+# However the freeze ends, the drives thaw.
+FREEZE_UNIT = f"""[Unit]
+Description=xportal: freeze %i
+
+[Service]
+Type=oneshot
+ExecStart={COMMAND} run-freeze %i
+ExecStopPost={COMMAND} thaw-all
+TimeoutStartSec=90
+"""
 
 
 def plan_units(config: AgentConfig) -> Dict[str, str]:
@@ -53,6 +63,7 @@ def plan_units(config: AgentConfig) -> Dict[str, str]:
         "docker.socket.d/xportal.conf": guard + SOCKET.format(user=config.login_user),
         READY: READY_UNIT,
         "xportal-save@.service": SAVE_UNIT,
+        "xportal-freeze@.service": FREEZE_UNIT,
     }
 
 
@@ -78,3 +89,8 @@ def is_pending(unit: str) -> bool:
 def save_unit(save: str) -> str:
     """The unit of one save."""
     return f"xportal-save@{save}.service"
+
+
+def freeze_unit(freeze: str) -> str:
+    """The unit of one freeze."""
+    return f"xportal-freeze@{freeze}.service"

@@ -23,7 +23,7 @@ def find_instance(aws: Aws, instance_id: str) -> Instance | None:
 
 def run_instance(aws: Aws, request: dict[str, Any]) -> Instance:
     """One RunInstances call for one instance, never retried by the SDK. Raises AwsError with AWS's code."""
-    answer = aws.call(aws.launcher.run_instances, **request)
+    answer = aws.call(aws.once.run_instances, **request)
     return _instance(answer["Instances"][0])
 
 

@@ -31,6 +31,23 @@ class AwsError(AwsRefused):
         self.operation = operation
 
 
+_TRANSIENT_CODES = {
+    "ConcurrentSnapshotLimitExceeded",
+    "InternalError",
+    "InternalFailure",
+    "RequestLimitExceeded",
+    "ServiceUnavailable",
+    "SnapshotCreationPerVolumeRateExceeded",
+    "Throttling",
+    "Unavailable",
+}
+
+
+def is_transient(error: XportalError) -> bool:
+    """Whether the same call may go well later. It may also have gone well already, with its answer lost."""
+    return isinstance(error, Unreachable) or (isinstance(error, AwsError) and error.code in _TRANSIENT_CODES)
+
+
 def mapped(error: botocore.ClientError | botocore.BotoCoreError, endpoint: str) -> XportalError:
     """The error of ours that says what `error` says."""
     if isinstance(error, botocore.ClientError):

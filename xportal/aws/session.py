@@ -37,8 +37,9 @@ class Aws:
         self.ec2: EC2Client = self._client(
             "ec2", Config(retries={"mode": "standard", "total_max_attempts": 5}, **_TIMEOUTS)
         )
-        # AWS reports missing capacity as HTTP 500, which the SDK would retry in the same empty zone.
-        self.launcher: EC2Client = self._client("ec2", Config(retries={"total_max_attempts": 1}, **_TIMEOUTS))
+        # Without retries: AWS reports missing capacity as HTTP 500, which the SDK would retry in the same empty zone,
+        # and CreateSnapshot made again after a lost answer is a second snapshot.
+        self.once: EC2Client = self._client("ec2", Config(retries={"total_max_attempts": 1}, **_TIMEOUTS))
 
     @property
     def endpoint(self) -> str:

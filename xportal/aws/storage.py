@@ -26,10 +26,10 @@ def list_snapshots(aws: Aws, filters: list[Any]) -> list[Snapshot]:
 def create_snapshot(aws: Aws, volume_id: str, *, description: str, tags: Mapping[str, str]) -> Snapshot:
     """Start a snapshot; its point in time is fixed when this returns, its state is `pending`.
 
-    CreateSnapshot takes no ClientToken: whoever calls this has looked for the save first.
+    CreateSnapshot takes no ClientToken: whoever calls this has looked for the save first, and the SDK asks once.
     """
     answer = aws.call(
-        aws.ec2.create_snapshot,
+        aws.once.create_snapshot,
         VolumeId=volume_id,
         Description=description,
         TagSpecifications=[{"ResourceType": "snapshot", "Tags": to_aws(tags)}],

@@ -10,7 +10,7 @@ from types import FrameType
 
 import typer
 
-from xportal.cli import containers, portals, sandbox
+from xportal.cli import containers, drives, portals, sandbox
 from xportal.cli.options import common_callback
 from xportal.console import Console
 from xportal.errors import UsageError, XportalError
@@ -20,6 +20,7 @@ EXIT_STATUSES = (
     "5 no capacity; 6 save incomplete, nothing lost; 130 interrupted; 1 anything else."
 )
 
+GROUPS = {"drives", "sandbox"}
 GO_ON = {"up", "down", "sweep", "push", "build"}  # commands that go on where an interruption left them
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.callback()(common_callback)
 portals.add_to(app)
 containers.add_to(app)
+app.add_typer(drives.app, name="drives", rich_help_panel="Drives")
 app.add_typer(sandbox.app, name="sandbox")
 
 
@@ -76,10 +78,10 @@ def _ended(error: Exception, console: Console) -> int:
 
 def _command_words() -> str:
     words = [word for word in sys.argv[1:] if word.replace("-", "").isalpha() and not word.startswith("-")]
-    names = {c.name or (c.callback and c.callback.__name__) for c in app.registered_commands} | {"sandbox"}
+    names = {c.name or (c.callback and c.callback.__name__) for c in app.registered_commands} | GROUPS
     if not words or words[0] not in names:
         return ""
-    return f"{' '.join(words[: 2 if words[0] == 'sandbox' else 1])} "
+    return f"{' '.join(words[: 2 if words[0] in GROUPS else 1])} "
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

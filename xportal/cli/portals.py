@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from xportal.cli.drives import time_text
 from xportal.cli.options import Context, with_common_options
 from xportal.drive.model import DEVICE
 from xportal.errors import LoginRefused, MachineLost, SaveIncomplete, UsageError
@@ -23,14 +24,18 @@ if TYPE_CHECKING:
 Portal = Annotated[str, typer.Argument(metavar="PORTAL", help="The portal's name, which is its drive's too.")]
 OptionalPortal = Annotated[str | None, typer.Argument(metavar="[PORTAL]", help="One portal; all if left out.")]
 
+NoWait = Annotated[
+    bool, typer.Option("--no-wait", help="Return once AWS has started the snapshot; the rest is a sweep's.")
+]
+
 FULL = 0.8  # a drive above this is said
 OFFERS_SHOWN = 8
 
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands of this module."""
-    for command in (up, down, status, ssh, drives, sweep):
-        panel = "Portals" if command in (up, down, status, ssh) else "Drives"
+    for command in (up, save, down, status, ssh, sweep):
+        panel = "Drives" if command is sweep else "Portals"
         context = {"ignore_unknown_options": True} if command is ssh else None
         app.command(rich_help_panel=panel, context_settings=context)(with_common_options(command))
 
@@ -94,15 +99,29 @@ def down(
     grace: Annotated[
         float | None, typer.Option("--grace", metavar="SECONDS", help="What containers get after SIGTERM.", min=0)
     ] = None,
+    no_wait: NoWait = False,
+    discard: Annotated[
+        bool, typer.Option("--discard", help="Save nothing: delete what was written since the drive came up.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --discard: do not ask.")] = False,
 ) -> None:
     """Save everything, end the machine, delete the volume once its snapshot is complete."""
     from xportal.portal import down as bring_down
 
     check_name("portal", portal)
+    if discard and (no_wait or grace is not None):
+        raise UsageError("--discard saves nothing: it goes with neither --no-wait nor --grace", hint="drop one of them")
+    if discard and not yes:
+        _confirm_discard(ctx, portal)
     with ctx.console.waiting(f"bringing down {portal}"):
-        report = bring_down.down(ctx.aws, portal, ctx.console, grace=grace)
+        report = bring_down.down(ctx.aws, portal, ctx.console, grace=grace, wait=not no_wait, discard=discard)
     if ctx.json:
         ctx.console.answer_json(asdict(report))
+    elif report.found and discard:
+        left = f"it goes on from {report.snapshot.id}" if report.snapshot else "nothing is left of its drive"
+        ctx.console.answer(f"{portal}: nothing was saved; {left}")
+    elif report.found and report.snapshot and report.snapshot.state == "pending":
+        ctx.console.answer(f"{portal}: {report.snapshot.id} is on its way; xportal sweep does the rest")
     elif report.found and report.snapshot:
         ctx.console.answer(
             f"{portal}: saved as {report.snapshot.id} ({report.snapshot.size_gib} GiB), nothing runs, "
@@ -110,6 +129,20 @@ def down(
         )
     else:
         ctx.console.answer(f"{portal}: was not up")
+    _say_billed(ctx)
+
+
+def save(ctx: Context, portal: Portal = DEFAULT_PORTAL, no_wait: NoWait = False) -> None:
+    """Take a checkpoint of the drive as it is at this moment, while the work on it goes on."""
+    from xportal.portal import checkpointing
+
+    with ctx.console.waiting(f"saving {portal}"):
+        report = checkpointing.save(ctx.aws, portal, ctx.console, wait=not no_wait)
+    if ctx.json:
+        ctx.console.answer_json(asdict(report))
+    else:
+        done = "is on its way" if report.snapshot.state == "pending" else "is complete"
+        ctx.console.answer(f"{portal}: checkpoint {report.snapshot.id} {done}; the work goes on")
     _say_billed(ctx)
 
 
@@ -157,34 +190,6 @@ def ssh(
     os.execvp(argv[0], argv)
 
 
-def drives(
-    ctx: Context,
-    drive: Annotated[str | None, typer.Argument(metavar="[DRIVE]", help="Show each copy of this one.")] = None,
-) -> None:
-    """List the drives and where their newest data is; with a name, that drive's volumes and snapshots."""
-    from xportal.portal import status as state
-
-    if drive is None:
-        rows = state.list_drives(ctx.aws)
-        table: list[tuple[str, ...]] = [
-            (r.drive, r.state, r.where, f"{r.size_gib} GiB", str(r.generation), str(r.snapshots), _time(r.saved))
-            for r in rows
-        ]
-        columns: tuple[str, ...] = ("DRIVE", "STATE", "WHERE", "SIZE", "GENERATION", "SNAPSHOTS", "SAVED")
-        answer = [asdict(row) for row in rows]
-    else:
-        copies = state.list_copies(ctx.aws, drive)
-        table = [(c.id, c.kind, c.state, str(c.generation), f"{c.size_gib} GiB", _time(c.made)) for c in copies]
-        columns = ("COPY", "KIND", "STATE", "GENERATION", "SIZE", "MADE")
-        answer = [asdict(copy) for copy in copies]
-    if ctx.json:
-        ctx.console.answer_json(answer)
-    elif table:
-        ctx.console.table(columns, table)
-    else:
-        ctx.console.say("no drives" if drive is None else f"no drive {drive}")
-
-
 def sweep(ctx: Context) -> None:
     """Finish what interrupted commands left: save lone volumes, delete those that are saved, free stale locks."""
     from xportal.portal import down as bring_down
@@ -205,6 +210,24 @@ def sweep(ctx: Context) -> None:
     if errors:
         raise SaveIncomplete(f"{len(errors)} of {len(errors) + len(reports)} drives could not be swept")
     _say_billed(ctx)
+
+
+def _confirm_discard(ctx: Context, portal: str) -> None:
+    """Ask on a terminal. Raises UsageError where nobody can answer, typer.Abort on a no."""
+    from xportal.portal import status as state
+
+    copies = state.list_copies(ctx.aws, portal)
+    volumes = [copy.id for copy in copies if copy.kind == "volume"]
+    if not volumes:
+        return
+    kept = next((copy for copy in copies if copy.kind != "volume"), None)
+    back = (
+        f"{kept.kind} {kept.id} of {time_text(kept.made)} is what is left" if kept else "nothing is left of the drive"
+    )
+    ctx.console.say(f"{', '.join(volumes)} is deleted without being saved; {back}")
+    if not sys.stdin.isatty():
+        raise UsageError("--discard asks before it deletes, and nobody can answer here", hint="--yes says it at once")
+    typer.confirm("Delete it?", abort=True, err=True)
 
 
 def _show_plan(ctx: Context, portal: str, plan: Instance | Preparation) -> None:
@@ -267,7 +290,3 @@ def _say_billed(ctx: Context) -> None:
 
 def _price(price: float | None) -> str:
     return "on demand" if price is None else f"spot ${price:.4g}/h"
-
-
-def _time(moment: object) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S}" if moment else ""

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 from xportal.aws import compute, keys, storage, tags
-from xportal.aws.errors import AwsError
-from xportal.aws.records import Instance, Volume
+from xportal.aws.errors import AwsError, is_transient
+from xportal.aws.records import Instance, Snapshot, Volume
 from xportal.aws.session import Aws
 from xportal.aws.tagging import set_tags
 from xportal.drive import plan as p
 from xportal.drive.model import Drive, lock_name
 from xportal.drive.observe import observe
-from xportal.errors import MachineLost, SaveIncomplete
+from xportal.errors import MachineLost, SaveIncomplete, Unreachable, XportalError
 
 POLL_SECONDS = (0.5, 10.0)  # between two looks: the first, and the longest
 HEARTBEAT_SECONDS = 60.0
 SHOWN_SECONDS = 30.0
+PATIENCE_SECONDS = 1800.0  # with a wait whose text, progress included, does not change
+SNAPSHOT_RATE_SECONDS = 15.0  # AWS wants so much between two snapshots of a volume
 MOST_REPEATS = 3  # of one action that should have changed what is observed
 
 
@@ -43,63 +45,101 @@ class Lock(Protocol):
     holder: str
 
 
-Saver = Callable[[Instance, Volume], None]
-"""Have the agent on a machine unmount a drive for good. Raises MachineLost if it does not answer, SaveIncomplete if it
-says that it could not."""
+class Agent(Protocol):
+    """The program on a drive's machine. Both raise MachineLost if it does not answer."""
+
+    def save(self, machine: Instance, volume: Volume) -> None:
+        """Stop everything and unmount the machine's drives for good. Raises SaveIncomplete if it could not."""
+
+    def frozen(self, machine: Instance, volume: Volume) -> AbstractContextManager[None]:
+        """A block during which nothing is written to the machine's drives; it thaws by itself in any case."""
 
 
 class Lifecycle:
     """The loop for one drive on behalf of one portal."""
 
     def __init__(
-        self, aws: Aws, drive: str, *, portal: str | None, saver: Saver, story: Story, lock: Lock | None = None
+        self, aws: Aws, drive: str, *, portal: str | None, agent: Agent, story: Story, lock: Lock | None = None
     ) -> None:
         self._aws = aws
         self._drive = drive
         self._portal = portal
-        self._saver = saver
+        self._agent = agent
         self._story = story
         self._lock = lock
         self._unreachable: frozenset[str] = frozenset()
         self._seen: frozenset[str] | None = None  # what was there when the command began
         self._beat = time.monotonic()
+        self._waiting = ("", 0.0)  # for what, since when
         self.observed: Drive
         self.seconds: dict[str, float] = {}  # by action, waiting included, observing in "Observe"
 
-    def settle(self, goal: p.Goal, *, until: tuple[type, ...] = ()) -> p.Launch | p.Ready | p.Done | p.Wait:
+    def settle(
+        self, goal: p.Goal, *, choice: str = "", wait: bool = True, until: tuple[type, ...] = ()
+    ) -> p.Launch | p.Ready | p.Done | p.Wait:
         """Act until the plan is Launch, Ready or Done, or an action of a type in `until` would be next.
 
-        Raises what Refuse carries, and SaveIncomplete when an action has no effect however often it is taken.
+        `choice` and `wait`: see drive.plan. Raises what Refuse carries, and SaveIncomplete when an action has no
+        effect however often it is taken, or when nothing changes for PATIENCE_SECONDS.
         """
-        wait = POLL_SECONDS[0]
+        pause = POLL_SECONDS[0]
         taken: dict[str, int] = {}
         while True:
             with self._timed("Observe"):
-                action = self.plan(goal)
+                action = self.plan(goal, choice=choice, wait=wait)
             if isinstance(action, p.Refuse):
                 raise action.error
             if isinstance(action, (p.Launch, p.Ready, p.Done, *until)):
                 return action  # type: ignore[return-value]
             if isinstance(action, p.Wait):
+                self._check_patience(action)
                 self._story.update(action.text)
                 self._heartbeat()
                 with self._timed("Wait"):
-                    time.sleep(wait)  # AWS can only be asked again
-                wait = min(wait * 1.5, POLL_SECONDS[1])
+                    time.sleep(pause)  # AWS can only be asked again
+                pause = min(pause * 1.5, POLL_SECONDS[1])
                 continue
             self._count(action, taken)
             with self._timed(type(action).__name__):
-                self._act(action)
-            wait = POLL_SECONDS[0]
+                self._act(action, choice)
+            pause = POLL_SECONDS[0]
 
-    def plan(self, goal: p.Goal) -> p.Action:
+    def plan(self, goal: p.Goal, *, choice: str = "", wait: bool = True) -> p.Action:
         """The next action, from a fresh observation."""
         drive = observe(self._aws, self._drive)
         mine = self._lock.launch if self._lock else None
         if self._seen is None:
-            self._seen = frozenset(drive.machines) | ({drive.lock.id} if drive.lock else frozenset())
+            lock = {drive.lock.id} if drive.lock else set()
+            self._seen = frozenset({*drive.machines, *(v.id for v in drive.volumes), *lock})
         self.observed = drive
-        return p.plan(goal, drive, portal=self._portal, mine=mine, unreachable=self._unreachable, seen=self._seen)
+        return p.plan(
+            goal,
+            drive,
+            portal=self._portal,
+            mine=mine,
+            unreachable=self._unreachable,
+            seen=self._seen,
+            choice=choice,
+            wait=wait,
+        )
+
+    def _check_patience(self, action: p.Wait) -> None:
+        if action.text != self._waiting[0]:
+            self._waiting = (action.text, time.monotonic())
+        elif time.monotonic() - self._waiting[1] > PATIENCE_SECONDS:
+            raise SaveIncomplete(
+                f'drive "{self._drive}": {action.text}, for {PATIENCE_SECONDS / 60:.0f} minutes without a change',
+                hint=f"{self._again()}        goes on waiting; AWS works on it meanwhile",
+                billed=self._billed(),
+            )
+
+    def _again(self) -> str:
+        """The command that finishes what this one did not."""
+        return f"xportal down {self._portal}" if self._portal else "xportal sweep"
+
+    def _billed(self) -> tuple[str, ...]:
+        machines = [f"{m.id} {m.type}" for m in self.observed.machines.values() if m.state != "terminated"]
+        return (*machines, *(f"{v.id} {v.size_gib} GiB" for v in self.observed.volumes))
 
     def _heartbeat(self) -> None:
         """While we wait under our lock, tell the others once a minute that its holder lives."""
@@ -123,10 +163,11 @@ class Lifecycle:
         if taken[name] > MOST_REPEATS + len(self.observed.volumes):
             raise SaveIncomplete(
                 f'drive "{self._drive}": {name} was done {taken[name] - 1} times and changed nothing',
-                hint="nothing was deleted; look at the drive in the AWS console, then run the command again",
+                hint=f"nothing was deleted; {self._again()}        tries again",
+                billed=self._billed(),
             )
 
-    def _act(self, action: p.Action) -> None:
+    def _act(self, action: p.Action, choice: str) -> None:
         match action:
             case p.TakeLock():
                 self._take_lock()
@@ -135,6 +176,10 @@ class Lifecycle:
                 keys.delete_key_pair(self._aws, lock.id)
             case p.SaveOnMachine(machine, volume):
                 self._save_on_machine(machine, volume)
+            case p.Checkpoint(machine, volume):
+                self._checkpoint(machine, volume, choice)
+            case p.Choose(copy, generation):
+                self._choose(copy, generation)
             case p.KeepVolume(machine, volume):
                 compute.keep_volume(self._aws, machine.id, volume.device or "")
             case p.Terminate(machine):
@@ -142,8 +187,8 @@ class Lifecycle:
                 compute.terminate_instance(self._aws, machine.id)
             case p.SnapshotVolume(volume):
                 self._snapshot(volume)
-            case p.DeleteVolume(volume, successor):
-                self._story.say(f"deleting {volume.id}: {successor.id} is complete")
+            case p.DeleteVolume(volume, why):
+                self._story.say(f"deleting {volume.id}: {why}")
                 storage.delete_volume(self._aws, volume.id)
 
     def _take_lock(self) -> None:
@@ -163,7 +208,7 @@ class Lifecycle:
 
     def _save_on_machine(self, machine: Instance, volume: Volume) -> None:
         try:
-            self._saver(machine, volume)
+            self._agent.save(machine, volume)
         except (MachineLost, SaveIncomplete) as error:
             # Its OS flushes and unmounts as it shuts down; a snapshot of the detached volume is always right.
             self._story.warn(f"{error.message}; the machine is shut down and its drive saved afterwards")
@@ -171,35 +216,66 @@ class Lifecycle:
             return
         self._snapshot(volume)
 
+    def _choose(self, copy: Volume | Snapshot, generation: int) -> None:
+        before = self.observed.generation_of(copy)
+        self._story.say(
+            f'drive "{self._drive}" goes on from {copy.id} (generation {before}), as generation {generation}'
+        )
+        set_tags(self._aws, copy.id, {tags.GENERATION: str(generation), tags.RESTORED: str(before)})
+
     def _snapshot(self, volume: Volume) -> None:
         """A final save. CreateSnapshot has no ClientToken: one whose answer was lost is looked for first (I5)."""
         drive: Drive = observe(self._aws, self._drive)
-        final = drive.final_of(volume)
-        if final and final.state != "error":
+        if drive.is_final_started(volume):
             return
-        generation = drive.generation_of(volume)
         try:
-            snapshot = storage.create_snapshot(
-                self._aws,
-                volume.id,
-                description=f"xportal drive {self._drive}, generation {generation}",
-                tags={
-                    tags.NAME: self._drive,
-                    tags.OURS: "1",
-                    tags.DRIVE: self._drive,
-                    tags.GENERATION: str(generation),
-                    tags.KIND: tags.FINAL,
-                    **{key: volume.tags[key] for key in (tags.LAUNCH, tags.ARCHITECTURE) if key in volume.tags},
-                },
-            )
-        except AwsError as error:
+            self._show(self._create_snapshot(drive, volume, {tags.KIND: tags.FINAL}))
+        except (AwsError, Unreachable) as error:
+            if is_transient(error):  # or its answer was lost: the next look tells
+                self._pause(error)
+                return
             raise SaveIncomplete(
                 f'drive "{self._drive}": {error.message}; {volume.id} keeps everything',
-                hint=error.hint or "run the same command again",
+                hint=f"{self._again()}        tries again" + (f"; {error.hint}" if error.hint else ""),
+                billed=self._billed(),
             ) from error
-        self._story.say(f"snapshot {snapshot.id} of {volume.id} started")
+
+    def _checkpoint(self, machine: Instance, volume: Volume, save: str) -> None:
+        try:
+            with self._agent.frozen(machine, volume):
+                kind = {tags.KIND: tags.CHECKPOINT, tags.SAVE: save}
+                snapshot = self._create_snapshot(self.observed, volume, kind)
+            self._show(snapshot)
+        except (AwsError, Unreachable) as error:
+            if not is_transient(error):
+                raise
+            self._pause(error)
+
+    def _create_snapshot(self, drive: Drive, volume: Volume, kind: Mapping[str, str]) -> Snapshot:
+        generation = drive.generation_of(volume)
+        return storage.create_snapshot(
+            self._aws,
+            volume.id,
+            description=f"xportal drive {self._drive}, generation {generation}",
+            tags={
+                tags.NAME: self._drive,
+                tags.OURS: "1",
+                tags.DRIVE: self._drive,
+                tags.GENERATION: str(generation),
+                **kind,
+                **{key: volume.tags[key] for key in (tags.LAUNCH, tags.ARCHITECTURE) if key in volume.tags},
+            },
+        )
+
+    def _show(self, snapshot: Snapshot) -> None:
+        self._story.say(f"snapshot {snapshot.id} of {snapshot.volume_id} started")
         by_id: list[Any] = [{"Name": "snapshot-id", "Values": [snapshot.id]}]
         _wait_until_shown(lambda: bool(storage.list_snapshots(self._aws, by_id)))
+
+    def _pause(self, error: XportalError) -> None:
+        self._story.update(f"{error.message}; looking again")
+        rate = isinstance(error, AwsError) and error.code == "SnapshotCreationPerVolumeRateExceeded"
+        time.sleep(SNAPSHOT_RATE_SECONDS if rate else POLL_SECONDS[0])
 
 
 def _wait_until_shown(shown: Callable[[], bool]) -> None:

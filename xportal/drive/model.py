@@ -39,6 +39,11 @@ class Drive:
     snapshots: tuple[Snapshot, ...] = ()
     machines: Mapping[str, Instance] = field(default_factory=dict)
 
+    @property
+    def copies(self) -> list[Volume | Snapshot]:
+        """Everything that holds data of the drive."""
+        return [*self.volumes, *self.snapshots]
+
     def machine_of(self, volume: Volume) -> Instance | None:
         """The machine that a volume is attached to, unless it is terminated."""
         machine = self.machines.get(volume.instance_id or "")
@@ -50,8 +55,7 @@ class Drive:
 
     def is_saved(self, machine: Instance) -> bool:
         """Whether the drive's final save on this machine has begun: it can never be used there again."""
-        finals = [self.final_of(v) for v in self.volumes if v.instance_id == machine.id]
-        return any(final is not None and final.state != "error" for final in finals)
+        return any(self.is_final_started(v) for v in self.volumes if v.instance_id == machine.id)
 
     def live_machine(self) -> Instance | None:
         """The machine that the drive is awake on, or is being brought up on."""
@@ -71,25 +75,51 @@ class Drive:
         before = self._placed()
         return (before[source.id] if source else max(before.values(), default=0)) + 1
 
+    def newest(self) -> Volume | Snapshot | None:
+        """The newest copy of the drive: generation, then volume before snapshot, then StartTime (I1)."""
+
+        return max(self.copies, key=self._order, default=None)
+
+    def _order(self, item: Volume | Snapshot) -> tuple[int, bool, datetime, bool]:
+        made = item.created if isinstance(item, Volume) else item.started
+        # StartTimes may be told to the second: a final save comes after every checkpoint.
+        return self.generation_of(item), isinstance(item, Volume), made, item.tags.get(tags.KIND) == tags.FINAL
+
+    def next_generation(self) -> int:
+        """One more than any that there is."""
+        return max(map(self.generation_of, self.copies), default=0) + 1
+
+    def find_copy(self, id_: str) -> Volume | Snapshot | None:
+        """The volume or snapshot of that id."""
+        return next((item for item in self.copies if item.id == id_), None)
+
     def newest_snapshot(self) -> Snapshot | None:
         """The newest, in whatever state."""
-        return max(self.snapshots, key=lambda s: (self.generation_of(s), s.started), default=None)
+        return max(self.snapshots, key=self._order, default=None)
 
     def final_of(self, volume: Volume) -> Snapshot | None:
         """The newest snapshot of this very volume made after its last unmount; a failed one if there is no other."""
         finals = [s for s in self.snapshots if s.volume_id == volume.id and s.tags.get(tags.KIND) == tags.FINAL]
         return max(finals, key=lambda s: (s.state != "error", s.started), default=None)
 
+    def is_final_started(self, volume: Volume) -> bool:
+        """Whether a final snapshot of the volume is there, or on its way."""
+        final = self.final_of(volume)
+        return final is not None and final.state != "error"
+
+    def checkpoint_of(self, save: str) -> Snapshot | None:
+        """The snapshot that the save of this id took."""
+        return next((s for s in self.snapshots if s.tags.get(tags.SAVE) == save), None)
+
     def forks(self) -> tuple[str, ...]:
         """The ids of volumes that share the newest generation; empty unless there are two or more.
 
         A copy of a snapshot, made with its tags, is the same data once more and no fork.
         """
-        items: list[Volume | Snapshot] = [*self.volumes, *self.snapshots]
-        newest = max((self.generation_of(i) for i in items), default=0)
+        newest = self.next_generation() - 1
         origins = {
             i.id if isinstance(i, Volume) else i.volume_id
-            for i in items
+            for i in self.copies
             if self.generation_of(i) == newest and not (isinstance(i, Snapshot) and i.is_copy)
         }
         return tuple(sorted(origins)) if len(origins) > 1 else ()
@@ -115,8 +145,10 @@ class Drive:
         return (self.now - seen).total_seconds()
 
     def _placed(self) -> dict[str, int]:
-        """Each snapshot's generation. Those of a volume that nobody tagged are one generation."""
-        volumes = {s.volume_id: told for s in self.snapshots if (told := _told(s))}
+        """Each snapshot's generation. Those of a volume that nobody tagged are one generation, and what a restored
+        snapshot was before tells that of its volume.
+        """
+        volumes = {s.volume_id: told for s in self.snapshots if (told := _told(s, tags.RESTORED) or _told(s))}
         volumes |= {v.id: told for v in self.volumes if (told := _told(v))}
         placed: dict[str, int] = {}
         for snapshot in sorted(self.snapshots, key=lambda s: s.started):
@@ -125,9 +157,9 @@ class Drive:
         return placed
 
 
-def _told(item: Volume | Snapshot) -> int:
-    """The generation that the tag tells; 0 if it tells none."""
-    told = item.tags.get(tags.GENERATION, "")
+def _told(item: Volume | Snapshot, tag: str = tags.GENERATION) -> int:
+    """The generation that a tag tells; 0 if it tells none."""
+    told = item.tags.get(tag, "")
     return int(told) if told.isdecimal() else 0
 
 

@@ -12,15 +12,26 @@ from enum import Enum
 from xportal.aws import tags
 from xportal.aws.records import Instance, KeyPair, Snapshot, Volume
 from xportal.drive.model import ENDING, HEARTBEAT_LIMIT, LIVE, Drive, LockState
-from xportal.errors import DriveForked, DriveInUse, SnapshotFailed, XportalError
+from xportal.errors import (
+    DriveForked,
+    DriveInUse,
+    NoSuchCopy,
+    PortalNotUp,
+    Refused,
+    SnapshotFailed,
+    XportalError,
+)
 
 
 class Goal(Enum):
     """What the user wants of a drive."""
 
     UP = "up"
+    SAVE = "save"  # a checkpoint: work goes on
     DOWN = "down"
+    DISCARD = "discard"  # end without saving
     SWEEP = "sweep"
+    RESTORE = "restore"  # a copy that the user chose becomes the newest
 
 
 # Actions that the lifecycle carries out
@@ -42,6 +53,14 @@ class ReleaseLock:
 @dataclass(frozen=True)
 class SaveOnMachine:
     """Have the agent quiesce and unmount, then snapshot the volume as a final save."""
+
+    machine: Instance
+    volume: Volume
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Freeze the drive for a moment, snapshot it, let the work go on."""
 
     machine: Instance
     volume: Volume
@@ -71,10 +90,18 @@ class SnapshotVolume:
 
 @dataclass(frozen=True)
 class DeleteVolume:
-    """Delete a volume whose successor is complete."""
+    """Delete a volume whose successor is complete, or that the user gave up."""
 
     volume: Volume
-    successor: Snapshot
+    why: str
+
+
+@dataclass(frozen=True)
+class Choose:
+    """Put a copy before all others, as a generation of its own."""
+
+    copy: Volume | Snapshot
+    generation: int
 
 
 @dataclass(frozen=True)
@@ -114,8 +141,10 @@ class Refuse:
     error: XportalError
 
 
-Action = (TakeLock | ReleaseLock | SaveOnMachine | KeepVolume | Terminate | SnapshotVolume | DeleteVolume | Wait) | (
-    Launch | Ready | Done | Refuse
+Action = (
+    (TakeLock | ReleaseLock | SaveOnMachine | Checkpoint | KeepVolume | Terminate | SnapshotVolume)
+    | (DeleteVolume | Choose | Wait)
+    | (Launch | Ready | Done | Refuse)
 )
 
 
@@ -127,16 +156,26 @@ def plan(
     mine: str | None = None,
     unreachable: frozenset[str] = frozenset(),
     seen: frozenset[str] | None = None,
+    choice: str = "",
+    wait: bool = True,
 ) -> Action:
     """The next action.
 
     `portal` is the portal that asks (None: any), `mine` the launch id of the lock that the caller holds,
     `unreachable` the ids of machines on which a save was tried and which do not answer, `seen` the ids of the
-    machines and the lock that were there when the command began (None: all): `down` does not end a later `up`.
+    machines, the volumes and the lock that were there when the command began (None: all): a `down` does not end a
+    later `up`. `choice` is the id of the checkpoint to take (SAVE), or of the copy to put first (RESTORE). Without
+    `wait`, a `down` is done as soon as everything that is left goes on by itself.
     """
     if goal is Goal.UP:
         return _plan_up(drive, portal, mine)
-    return _plan_end(goal, drive, portal, mine, unreachable, seen)
+    if goal is Goal.SAVE:
+        return _plan_save(drive, portal, choice, wait)
+    if goal is Goal.RESTORE:
+        return _plan_restore(drive, mine, choice)
+    if goal is Goal.DISCARD:
+        return _plan_discard(drive, portal, mine, seen)
+    return _plan_end(goal, drive, portal, mine, unreachable, seen, wait)
 
 
 def _plan_up(drive: Drive, portal: str | None, mine: str | None) -> Action:
@@ -169,10 +208,71 @@ def _restore(drive: Drive) -> Action:
         return Refuse(
             SnapshotFailed(
                 f'the newest snapshot of drive "{drive.name}", {newest.id}, is in state {newest.state}',
-                hint=f"to go on from the one before it, delete {newest.id} in the AWS console",
+                hint=f"xportal drives history {drive.name} shows the others; xportal drives restore {drive.name} ID "
+                "goes on from one of them",
             )
         )
     return Launch(newest, drive.generation_of(newest) + 1)
+
+
+def _plan_save(drive: Drive, portal: str | None, save: str, wait: bool) -> Action:
+    """A checkpoint is known by its save's id: one whose answer was lost is found again."""
+    taken = drive.checkpoint_of(save)
+    if taken and taken.state == "error":
+        return Refuse(_checkpoint_failed(drive, taken))
+    if taken:
+        return Wait(_pending_text(taken)) if wait and taken.state != "completed" else Done()
+    machine = drive.live_machine()
+    if machine is None:
+        return Refuse(_not_up(drive, portal))
+    if machine.tags.get(tags.PORTAL) != portal:
+        return Refuse(_in_use(drive, machine))
+    if machine.state == "pending":
+        return Wait(f"{machine.id} is pending")
+    volume = next((v for v in drive.volumes if v.instance_id == machine.id), None)
+    if volume is None or drive.is_saved(machine):
+        return Refuse(_on_its_way_down(drive, machine))
+    return Checkpoint(machine, volume)
+
+
+def _plan_restore(drive: Drive, mine: str | None, choice: str) -> Action:
+    machine = next((m for m in drive.machines.values() if m.state != "terminated" and not drive.is_foreign(m)), None)
+    if machine:
+        return Wait(f"{machine.id} is {machine.state}") if machine.state in ENDING else Refuse(_in_use(drive, machine))
+    state = drive.lock_state(mine)
+    if state is LockState.STARTING:
+        return Refuse(_in_use(drive, None))
+    chosen = drive.find_copy(choice)
+    if chosen is None or chosen.state == "error":
+        return Refuse(_no_such_copy(drive, choice, chosen))
+    if drive.newest() == chosen and not drive.forks():
+        return ReleaseLock(drive.lock, f"{choice} is the newest") if drive.lock else Done()
+    if drive.lock and state is LockState.STALE:
+        return ReleaseLock(drive.lock, "its holder is gone")
+    if state is LockState.FREE:
+        return TakeLock()
+    return Choose(chosen, drive.next_generation())
+
+
+def _plan_discard(drive: Drive, portal: str | None, mine: str | None, seen: frozenset[str] | None) -> Action:
+    """End without saving: the newest volume goes, and only one that was there when the user said so."""
+    refusal = _refuse_end(drive, portal, mine)
+    if seen is not None and _is_later(drive, drive.live_machine(), seen):
+        return Done()
+    if refusal:
+        return refusal
+    if drive.forks():
+        return Refuse(_forked(drive))
+    volume = drive.newest()
+    if not isinstance(volume, Volume) or (seen is not None and volume.id not in seen):
+        return _settle_machines(drive) or _release(drive, "all that was to go is gone")
+    machine = drive.machine_of(volume)
+    if machine is None:
+        ready = volume.state in ("available", "error")
+        return DeleteVolume(volume, "discarded") if ready else Wait(f"{volume.id} is {volume.state}")
+    if drive.is_foreign(machine):
+        return Refuse(_attached_elsewhere(drive, volume, machine))
+    return Wait(f"{machine.id} is {machine.state}") if machine.state in ENDING else Terminate(machine)
 
 
 def _plan_end(
@@ -182,23 +282,33 @@ def _plan_end(
     mine: str | None,
     unreachable: frozenset[str],
     seen: frozenset[str] | None,
+    wait: bool,
 ) -> Action:
-    state = drive.lock_state(mine)
     machine = drive.live_machine()
     if seen is not None and _is_later(drive, machine, seen):
         return Done()  # what we came for is saved, and somebody brought it up again
-    if goal is Goal.SWEEP and ((machine and not drive.is_saved(machine)) or state is LockState.STARTING):
+    starting = drive.lock_state(mine) is LockState.STARTING
+    if goal is Goal.SWEEP and ((machine and not drive.is_saved(machine)) or starting):
         return Done()  # somebody works on it
+    refusal = _refuse_end(drive, portal, mine)
+    if refusal:
+        return refusal
+    action = _settle_volumes(drive, unreachable) or _settle_machines(drive)
+    if isinstance(action, Wait) and not wait and machine is None and all(map(drive.is_final_started, drive.volumes)):
+        return Done()
+    return action or _release(drive, "all is saved")
+
+
+def _refuse_end(drive: Drive, portal: str | None, mine: str | None) -> Refuse | None:
+    """Whose it is, only they end."""
+    machine = drive.live_machine()
     if machine and portal is not None and machine.tags.get(tags.PORTAL) != portal:
         return Refuse(_in_use(drive, machine))
-    if state is LockState.STARTING:
-        return Refuse(_in_use(drive, None))
-    action = _settle_volumes(drive, unreachable) or _settle_machines(drive)
-    if action:
-        return action
-    if drive.lock:
-        return ReleaseLock(drive.lock, "all is saved")
-    return Done()
+    return Refuse(_in_use(drive, None)) if drive.lock_state(mine) is LockState.STARTING else None
+
+
+def _release(drive: Drive, why: str) -> Action:
+    return ReleaseLock(drive.lock, why) if drive.lock else Done()
 
 
 def _is_later(drive: Drive, machine: Instance | None, seen: frozenset[str]) -> bool:
@@ -247,7 +357,7 @@ def _settle_detached(drive: Drive, volume: Volume) -> Action | None:
         return SnapshotVolume(volume)
     if final.state != "completed":
         return Wait(_pending_text(final))
-    return DeleteVolume(volume, final)
+    return DeleteVolume(volume, f"{final.id} is complete")
 
 
 def _settle_machines(drive: Drive) -> Action | None:
@@ -283,7 +393,8 @@ def _in_use(drive: Drive, machine: Instance | None) -> DriveInUse:
 def _forked(drive: Drive) -> DriveForked:
     return DriveForked(
         f'drive "{drive.name}" has two newest copies: {", ".join(drive.forks())}',
-        hint=f"xportal drives {drive.name} shows both; nothing is deleted before you chose",
+        hint=f"xportal drives history {drive.name} shows both; xportal drives restore {drive.name} ID chooses; "
+        "nothing is deleted before",
     )
 
 
@@ -298,4 +409,36 @@ def _broken(drive: Drive, volume: Volume) -> DriveInUse:
     return DriveInUse(
         f'{volume.id} of drive "{drive.name}" is in state {volume.state}',
         hint="AWS lost it or could not make it; if its data is in a snapshot, delete it in the AWS console",
+    )
+
+
+def _not_up(drive: Drive, portal: str | None) -> PortalNotUp:
+    if drive.volumes:
+        left = ", ".join(v.id for v in drive.volumes)
+        return PortalNotUp(
+            f'portal "{portal}" is not up; drive "{drive.name}" is in {left}, with no machine',
+            hint=f"xportal down {portal}        saves it; xportal up {portal} saves it and goes on",
+        )
+    return PortalNotUp(f'portal "{portal}" is not up: its drive is saved already', hint=f"xportal up {portal}")
+
+
+def _on_its_way_down(drive: Drive, machine: Instance) -> Refused:
+    portal = machine.tags.get(tags.PORTAL, "?")
+    return Refused(
+        f'drive "{drive.name}" is leaving {machine.id}, or has left it', hint=f"xportal down {portal}    finishes that"
+    )
+
+
+def _checkpoint_failed(drive: Drive, snapshot: Snapshot) -> SnapshotFailed:
+    return SnapshotFailed(
+        f'AWS could not finish {snapshot.id} of drive "{drive.name}"; the drive itself is untouched',
+        hint="the same command takes another one",
+    )
+
+
+def _no_such_copy(drive: Drive, choice: str, found: Volume | Snapshot | None) -> NoSuchCopy:
+    fact = f"is in state {found.state}" if found else "is no copy of it"
+    return NoSuchCopy(
+        f'drive "{drive.name}" cannot go on from {choice}: it {fact}',
+        hint=f"xportal drives history {drive.name} shows them all",
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
+from xportal.drive.lifecycle import Story
 from xportal.errors import MachineLost, RemoteFailed, SaveIncomplete
 from xportal.remote import Host
 
@@ -111,6 +113,35 @@ def final_save(
                 raise MachineLost(f"the agent does not save: {error}") from error
             say(f"{error}; asking again")
     raise AssertionError("unreachable")
+
+
+@contextmanager
+def frozen(connect: Callable[[], Host], story: Story) -> Iterator[None]:
+    """A block during which the agent holds its drives still.
+
+    It thaws them by itself after a while, whatever becomes of us: then it says so. Raises SaveIncomplete if it could
+    not freeze them, MachineLost if it does not answer.
+    """
+    freeze_id = f"freeze-{secrets.token_hex(4)}"
+    try:
+        with closing(connect()) as host:
+            host.run(["sudo", AGENT, "freeze", freeze_id], timeout=60.0)
+            events = follow(host, freeze_id, story.update)
+            if not any(event["step"] == "frozen" for event in takewhile(_is_step, events)):
+                raise SaveIncomplete("the agent could not freeze the drive", hint="nothing was changed; try again")
+            try:
+                yield
+            finally:
+                host.run(["sudo", AGENT, "thaw"], timeout=60.0)
+            *_, end = events
+    except RemoteFailed as error:
+        raise MachineLost(f"the agent does not freeze the drive: {error}") from error
+    if not end["result"]["in_time"]:
+        story.warn("the drive thawed before its snapshot was started: it is as after a power cut")
+
+
+def _is_step(event: Mapping[str, Any]) -> bool:
+    return not event.get("end")
 
 
 def _saved(end: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from xportal.drive.observe import list_drive_names, observe
 from xportal.errors import XportalError
 from xportal.machine.access import forget_login_key
 from xportal.portal.claiming import earlier_claim
-from xportal.portal.saving import saver
+from xportal.portal.saving import RemoteAgent
 from xportal.spec import check_name
 
 
@@ -30,13 +30,19 @@ class DownReport:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def down(aws: Aws, name: str, story: Story, *, grace: float | None = None) -> DownReport:
-    """Save and end portal `name`; idempotent. Raises SaveIncomplete with nothing lost, DriveInUse."""
+def down(
+    aws: Aws, name: str, story: Story, *, grace: float | None = None, wait: bool = True, discard: bool = False
+) -> DownReport:
+    """Save and end portal `name`; idempotent. Raises SaveIncomplete with nothing lost, DriveInUse.
+
+    Without `wait` it returns once the final snapshot is started and the machine ended: a sweep does the rest. With
+    `discard` nothing is saved: what was written since the drive came up is deleted.
+    """
     check_name("portal", name)
     began = time.monotonic()
     before = observe(aws, name)
     lifecycle = _lifecycle(aws, before, name, story, grace)
-    lifecycle.settle(p.Goal.DOWN)
+    lifecycle.settle(p.Goal.DISCARD if discard else p.Goal.DOWN, wait=wait)
     _tidy(aws, before)
     after = observe(aws, name)
     return DownReport(
@@ -73,7 +79,7 @@ def sweep(aws: Aws, story: Story) -> tuple[list[DownReport], list[XportalError]]
 def _lifecycle(aws: Aws, drive: Drive, portal: str | None, story: Story, grace: float | None = None) -> Lifecycle:
     """The loop, with the lock that an interrupted `up` of this computer left, if it did."""
     lock = earlier_claim(drive)
-    return Lifecycle(aws, drive.name, portal=portal, saver=saver(aws, story, grace=grace), story=story, lock=lock)
+    return Lifecycle(aws, drive.name, portal=portal, agent=RemoteAgent(aws, story, grace), story=story, lock=lock)
 
 
 def _tidy(aws: Aws, before: Drive) -> None:

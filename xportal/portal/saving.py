@@ -1,28 +1,41 @@
-"""The save on a portal's machine, as the drive's lifecycle calls for it."""
+"""The saves on a portal's machine, as the drive's lifecycle calls for them."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from xportal.aws.records import Instance, Volume
 from xportal.aws.session import Aws
-from xportal.drive.lifecycle import Saver, Story
+from xportal.drive.lifecycle import Story
+from xportal.portal import agent
 from xportal.portal.access import login_for
-from xportal.portal.agent import final_save
 from xportal.remote import Host, connect
 
 CONNECT_SECONDS = 60.0
 
 
-def saver(aws: Aws, story: Story, *, grace: float | None = None) -> Saver:
-    """A final save through ssh: stop, commit, unmount. `grace` in seconds is what containers get after SIGTERM."""
+@dataclass(frozen=True)
+class RemoteAgent:
+    """The agent, through ssh. `grace` in seconds is what containers get after SIGTERM; None: the agent's default."""
 
-    def save(machine: Instance, volume: Volume) -> None:
-        story.update(f"saving {volume.id} on {machine.id}")
+    aws: Aws
+    story: Story
+    grace: float | None = None
 
-        def log_in() -> Host:
-            return connect(login_for(aws, machine), deadline=time.monotonic() + CONNECT_SECONDS)
+    def save(self, machine: Instance, volume: Volume) -> None:
+        """A final save: stop, commit, unmount. Raises MachineLost, SaveIncomplete."""
+        self.story.update(f"saving {volume.id} on {machine.id}")
+        agent.final_save(lambda: self._log_in(machine), self.story.say, grace=self.grace)
 
-        final_save(log_in, story.say, grace=grace)
+    @contextmanager
+    def frozen(self, machine: Instance, volume: Volume) -> Iterator[None]:
+        """Nothing is written to the machine's drives meanwhile. Raises MachineLost, SaveIncomplete."""
+        self.story.update(f"freezing {volume.id} on {machine.id}")
+        with agent.frozen(lambda: self._log_in(machine), self.story):
+            yield
 
-    return save
+    def _log_in(self, machine: Instance) -> Host:
+        return connect(login_for(self.aws, machine), deadline=time.monotonic() + CONNECT_SECONDS)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from xportal.aws import compute, storage, tags
-from xportal.aws.records import Instance
+from xportal.aws.records import Instance, Snapshot, Volume
 from xportal.aws.session import Aws
 from xportal.drive.model import LIVE, Drive
 from xportal.drive.observe import list_drive_names, observe
@@ -54,6 +54,7 @@ class CopyRow:
     generation: int
     size_gib: int
     made: datetime
+    note: str  # "newest", "restored, was generation 3"
 
 
 def list_portals(aws: Aws, name: str | None = None) -> list[PortalRow]:
@@ -77,11 +78,23 @@ def list_drives(aws: Aws) -> list[DriveRow]:
 def list_copies(aws: Aws, name: str) -> list[CopyRow]:
     """Every volume and snapshot of one drive, newest first."""
     drive = observe(aws, check_name("drive", name))
-    rows = [CopyRow(v.id, "volume", v.state, drive.generation_of(v), v.size_gib, v.created) for v in drive.volumes] + [
-        CopyRow(s.id, s.tags.get(tags.KIND, "by hand"), s.state, drive.generation_of(s), s.size_gib, s.started)
-        for s in drive.snapshots
+    rows = [
+        CopyRow(v.id, "volume", v.state, drive.generation_of(v), v.size_gib, v.created, _note(drive, v))
+        for v in drive.volumes
     ]
+    rows += [
+        CopyRow(s.id, s.tags.get(tags.KIND, "by hand"), s.state, drive.generation_of(s), s.size_gib, s.started,
+                _note(drive, s))
+        for s in drive.snapshots
+    ]  # fmt: skip
     return sorted(rows, key=lambda r: (r.generation, r.kind == "volume", r.made), reverse=True)
+
+
+def _note(drive: Drive, copy: Volume | Snapshot) -> str:
+    forked = (copy.id if isinstance(copy, Volume) else copy.volume_id) in drive.forks()
+    before = copy.tags.get(tags.RESTORED)
+    notes = ["forked" if forked else "newest" if copy == drive.newest() else ""]
+    return ", ".join(filter(None, [*notes, f"restored, was generation {before}" if before else ""]))
 
 
 def billed(aws: Aws) -> list[str]:

@@ -5,22 +5,22 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from xportal.aws import compute, keys, storage, tags
+from xportal.aws import storage
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 from xportal.drive import plan as p
 from xportal.drive.lifecycle import Lifecycle, Story
-from xportal.drive.model import DEVICE, lock_name
+from xportal.drive.model import DEVICE
 from xportal.drive.observe import observe
 from xportal.errors import DriveInUse
-from xportal.machine.access import Claim, forget_login_key, new_claim
+from xportal.machine.access import Claim, new_claim
 from xportal.portal.agent import AgentStatus
-from xportal.portal.claiming import earlier_claim
+from xportal.portal.claiming import earlier_claim, give_up
 from xportal.portal.launching import launch
-from xportal.portal.money import machine_cost, price_of
+from xportal.portal.money import price_of
 from xportal.portal.preparing import Preparation, prepare
 from xportal.portal.ready import adopt, wait_ready
-from xportal.portal.saving import saver
+from xportal.portal.saving import RemoteAgent
 from xportal.portal.undo import Undo
 from xportal.spec import PortalSpec
 
@@ -72,8 +72,8 @@ def up(aws: Aws, spec: PortalSpec, story: Story) -> UpReport:
 def _launch_locked(aws: Aws, prepared: Preparation, claim: Claim, story: Story) -> Instance:
     spec = prepared.spec
     with Undo(story.warn) as undo:
-        undo.register("lock", lambda: _give_up(aws, spec.drive, claim, story))
-        lifecycle = Lifecycle(aws, spec.drive, portal=spec.name, saver=saver(aws, story), story=story, lock=claim)
+        undo.register("lock", lambda: give_up(aws, spec.drive, claim, story))
+        lifecycle = Lifecycle(aws, spec.drive, portal=spec.name, agent=RemoteAgent(aws, story), story=story, lock=claim)
         action = lifecycle.settle(p.Goal.UP)
         lock = lifecycle.observed.lock
         if not isinstance(action, p.Launch) or lock is None:
@@ -86,20 +86,6 @@ def _launch_locked(aws: Aws, prepared: Preparation, claim: Claim, story: Story) 
     claim.release()
     story.say(f"machine {machine.id}: {offer}")
     return machine
-
-
-def _give_up(aws: Aws, drive: str, claim: Claim, story: Story) -> None:
-    """I6: after a failure neither lock nor key stays behind, unless a machine of this launch may live."""
-    claim.release()
-    live = [m for m in compute.list_instances(aws, tags.tag_filter(launch=claim.launch)) if m.state != "terminated"]
-    for machine in live:
-        story.warn(f"{machine_cost(machine)} is there and billed: xportal up goes on with it, xportal down ends it")
-    if claim.in_doubt or live:
-        return  # the lock stays: with its machine, or until its heartbeat is old
-    lock = keys.find_key_pair(aws, lock_name(drive))
-    if lock and lock.tags.get(tags.LAUNCH) == claim.launch:
-        keys.delete_key_pair(aws, lock.id)
-    forget_login_key(claim.launch)
 
 
 def _size_gib(aws: Aws, machine: Instance) -> int:

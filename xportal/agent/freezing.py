@@ -1,0 +1,74 @@
+"""A checkpoint's moment of stillness: the drives are frozen until they are told to thaw, or the watchdog thaws them."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import Callable, List
+
+from . import units
+from .config import Paths
+from .events import Log
+from .mounts import find_mount
+from .process import AgentError, run, wait_until
+from .state import log_path, one_at_a_time, read_state
+
+LIMIT_SECONDS = 30.0  # a container that may not write for longer is worse than a checkpoint as after a power cut
+
+
+def request_freeze(paths: Paths, freeze: str) -> None:
+    """Start a freeze as a unit of its own, and return."""
+    if read_state(paths)["phase"] not in ("open", "ready"):
+        raise AgentError(f"the drive is not open on this machine: {read_state(paths)['phase']}")
+    run(["systemctl", "start", "--no-block", units.freeze_unit(freeze)])
+
+
+def run_freeze(paths: Paths, freeze: str) -> bool:
+    """The unit's work: freeze, wait for `thaw` or the limit, thaw. The unit itself thaws when this is killed.
+
+    The log says `frozen` when it is; the end's result is {"in_time": whether it was told to thaw}.
+    """
+    log = Log(log_path(paths, freeze))
+    with one_at_a_time(paths):
+        if paths.thaw.exists():  # of an earlier one
+            paths.thaw.unlink()
+        try:
+            in_time = hold(mount_points(paths), paths.thaw.exists, log)
+        except AgentError as failure:
+            log.end(False, str(failure), {})
+            return False
+    log.end(True, None, {"in_time": in_time, "seconds": log.seconds})
+    return True
+
+
+def hold(points: List[str], is_over: Callable[[], bool], log: Log) -> bool:
+    """Keep filesystems frozen until `is_over` or the limit. Returns whether it was over in time."""
+    os.sync()  # what takes long is written before anybody has to wait
+    with ExitStack() as undo, log.step("freeze", "Freezing"):
+        for point in points:
+            undo.callback(run, ["fsfreeze", "-u", point], check=False)
+            run(["fsfreeze", "-f", point])
+        log.say("frozen", "Frozen")
+        in_time = bool(wait_until(is_over, LIMIT_SECONDS, every=0.02))
+    log.say("thawed", "Thawed" if in_time else f"Thawed after {LIMIT_SECONDS:.0f} s: nobody said so")
+    return in_time
+
+
+def mount_points(paths: Paths) -> List[str]:
+    """Where this machine's drives are mounted. Raises `AgentError` if one is not."""
+    points = [drive["mount"] for drive in read_state(paths)["drives"]]
+    missing = [point for point in points if find_mount(point) is None]
+    if missing or not points:
+        raise AgentError(f"not mounted: {', '.join(missing) or 'any drive'}")
+    return points
+
+
+def thaw(paths: Paths) -> None:
+    """Have the freeze that is at work end now."""
+    paths.thaw.touch()
+
+
+def thaw_by_force(paths: Paths) -> None:
+    """After a freeze that was killed: nothing stays frozen."""
+    for drive in read_state(paths)["drives"]:
+        run(["fsfreeze", "-u", drive["mount"]], check=False)

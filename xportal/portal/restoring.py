@@ -1,0 +1,33 @@
+"""`drives restore`: the user chooses the copy that a drive goes on from."""
+
+from __future__ import annotations
+
+from xportal.aws.records import Snapshot, Volume
+from xportal.aws.session import Aws
+from xportal.drive import plan as p
+from xportal.drive.lifecycle import Lifecycle, Story
+from xportal.drive.observe import observe
+from xportal.machine.access import forget_login_key, new_claim
+from xportal.portal.claiming import earlier_claim, give_up
+from xportal.portal.saving import RemoteAgent
+from xportal.portal.undo import Undo
+from xportal.spec import check_name
+
+
+def restore(aws: Aws, name: str, copy_id: str, story: Story) -> Snapshot | Volume:
+    """Make a snapshot or volume of drive `name` its newest copy, as a new generation; nothing is copied or deleted.
+
+    Returns the copy as it is now. Raises NoSuchCopy, and DriveInUse while the drive is awake.
+    """
+    claim = earlier_claim(observe(aws, check_name("drive", name))) or new_claim()
+    with Undo(story.warn) as undo:
+        undo.register("lock", lambda: give_up(aws, name, claim, story))
+        lifecycle = Lifecycle(aws, name, portal=None, agent=RemoteAgent(aws, story), story=story, lock=claim)
+        lifecycle.settle(p.Goal.RESTORE, choice=copy_id)
+        undo.keep()
+    claim.release()
+    forget_login_key(claim.launch)
+    chosen = lifecycle.observed.find_copy(copy_id)
+    if chosen is None:
+        raise AssertionError("a restore is done when the copy is the newest")
+    return chosen
