@@ -18,6 +18,7 @@ from xportal.errors import Unreachable, UsageError
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ec2_instance_connect import EC2InstanceConnectClient
+    from mypy_boto3_iam import IAMClient
     from mypy_boto3_ssm import SSMClient
 
 P = ParamSpec("P")
@@ -49,6 +50,11 @@ class Aws:
     def ssm(self) -> SSMClient:
         """A client of Systems Manager, for its public parameters."""
         client: SSMClient = self._client("ssm", Config(**_TIMEOUTS))
+        return client
+
+    def iam(self) -> IAMClient:
+        """A client of Identity and Access Management."""
+        client: IAMClient = self._client("iam", Config(**_TIMEOUTS))
         return client
 
     def instance_connect(self) -> EC2InstanceConnectClient:

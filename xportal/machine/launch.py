@@ -36,6 +36,10 @@ MAY_HAVE_LAUNCHED = {"ServiceUnavailable", "Unavailable", "InternalError", "Inte
 NOT_YET = {"InvalidGroup.NotFound", "InvalidKeyPair.NotFound"}
 AGAIN = {"RequestLimitExceeded", "Throttling"} | MAY_HAVE_LAUNCHED | NOT_YET
 ATTEMPTS = 5
+# EC2 takes a while to know a new instance profile, and says so in these words (packer waits for them, too).
+PROFILE_UNKNOWN = "Invalid IAM Instance Profile name"
+PROFILE_SECONDS = 120.0
+PROFILE_POLL_SECONDS = 3.0
 # State reasons of an accepted launch that never ran: those that the next offer may not have, and the others.
 NEXT_OFFER_REASONS = {"Server.InsufficientInstanceCapacity"}
 BROKEN_REASONS = {  # Client.InternalError is most often a KMS key that cannot be used
@@ -63,6 +67,7 @@ class LaunchOrder:
     architecture: str
     user_data: bytes
     host_key: str
+    profile: str | None = None  # the instance profile with the role of our machines
 
 
 def launch_first(
@@ -82,7 +87,7 @@ def launch_first(
     for offer in offers:
         request = run_request(order, offer, group_of(offer.subnet.vpc_id))
         try:
-            instance = _run(aws, request, claim)
+            instance = _run_with_role(aws, request, claim, say)
         except AwsError as error:
             if error.code not in NEXT_OFFER:
                 raise
@@ -129,6 +134,7 @@ def run_request(order: LaunchOrder, offer: Offer, group_id: str) -> dict[str, An
         tags.PRICE: "" if offer.price is None else str(offer.price),
     }
     request: dict[str, Any] = {
+        **({"IamInstanceProfile": {"Name": order.profile}} if order.profile else {}),
         "ImageId": order.image.id,
         "InstanceType": offer.type.name,
         "MinCount": 1,
@@ -188,6 +194,32 @@ def _copies(aws: Aws, order: LaunchOrder) -> list[Volume]:
     source = order.source.id if order.source else None
     made = storage.list_volumes(aws, tags.tag_filter(launch=order.launch))
     return [v for v in made if v.snapshot_id == source and v.state != "deleting"]
+
+
+def _run_with_role(aws: Aws, request: dict[str, Any], claim: Claim, say: Callable[[str], None]) -> Instance:
+    """Run it with the instance profile, once EC2 knows that; without, if this user may not pass its role on."""
+    deadline = time.monotonic() + PROFILE_SECONDS
+    while True:
+        try:
+            return _run(aws, request, claim)
+        except AwsError as error:
+            if "IamInstanceProfile" not in request:
+                raise
+            if error.code == "UnauthorizedOperation":
+                say(without_role(error.message))
+                request = {key: value for key, value in request.items() if key != "IamInstanceProfile"}
+            elif PROFILE_UNKNOWN not in error.message or time.monotonic() > deadline:
+                raise
+            else:
+                time.sleep(PROFILE_POLL_SECONDS)
+
+
+def without_role(why: str) -> str:
+    """What a machine without the role does not do, and who does it then."""
+    return (
+        f"the machine gets no role ({why}): on AWS's termination notice it will save and unmount the drive, "
+        "and the next xportal up or sweep takes the snapshot"
+    )
 
 
 def _run(aws: Aws, request: dict[str, Any], claim: Claim) -> Instance:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from xportal.agent.config import AgentConfig, DriveConfig
 from xportal.aws import keys, network
+from xportal.aws.errors import AwsError
 from xportal.aws.records import Instance, KeyPair
+from xportal.aws.roles import ensure_instance_profile
 from xportal.aws.session import Aws
 from xportal.drive import plan as p
 from xportal.drive.lifecycle import Story
 from xportal.drive.model import DEVICE
-from xportal.errors import DriveInUse
+from xportal.errors import DriveInUse, Unreachable
 from xportal.machine.access import Claim, caller_cidr, get_host_key
 from xportal.machine.images import LOGIN_USER
-from xportal.machine.launch import LaunchOrder, discard, launch_first
+from xportal.machine.launch import LaunchOrder, discard, launch_first, without_role
 from xportal.machine.offers import Offer
 from xportal.machine.userdata import build
 from xportal.portal.preparing import Preparation, drive_size
@@ -28,7 +30,7 @@ def launch(
 
     If it raises for want of capacity or of the lock, nothing of the launch is left.
     """
-    order = _order(aws, plan, action, lock, claim)
+    order = _order(aws, plan, action, lock, claim, _find_profile(aws, story))
     story.update(f"launching {plan.offers[0]}")
     with Undo(story.warn) as undo:
         machine, offer = launch_first(aws, order, plan.offers, _SecurityGroups(aws, undo).get, claim, story.say)
@@ -37,7 +39,18 @@ def launch(
     return machine, offer
 
 
-def _order(aws: Aws, plan: Preparation, action: p.Launch, lock: KeyPair, claim: Claim) -> LaunchOrder:
+def _find_profile(aws: Aws, story: Story) -> str | None:
+    """The machines' instance profile, unless this user can neither find nor make it: the role is worth no failure."""
+    try:
+        return ensure_instance_profile(aws)
+    except (AwsError, Unreachable) as error:
+        story.say(without_role(error.message))
+        return None
+
+
+def _order(
+    aws: Aws, plan: Preparation, action: p.Launch, lock: KeyPair, claim: Claim, profile: str | None
+) -> LaunchOrder:
     spec = plan.spec
     host_key = get_host_key(claim.launch)
     drive = DriveConfig(
@@ -69,6 +82,7 @@ def _order(aws: Aws, plan: Preparation, action: p.Launch, lock: KeyPair, claim: 
         architecture=plan.architecture,
         user_data=build(config, host_key),
         host_key=host_key.public,
+        profile=profile,
     )
 
 
