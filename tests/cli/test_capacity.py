@@ -5,20 +5,14 @@ from __future__ import annotations
 import pytest
 
 from tests.cli.conftest import User
-from xportal.sandbox import admin
 
 pytestmark = pytest.mark.machine
-
-
-def fault(user: User, method: str, route: str, body: dict[str, object] | None = None) -> None:
-    """Tell the sandbox to fail."""
-    admin.call(user.asks("sandbox", "status")["endpoint_url"], method, route, body)
 
 
 def test_fourth_offer(user: User) -> None:
     """No capacity in the first three offers: the fourth is used, the output says why, one volume exists."""
     offers = user.asks("up", "demo", "--cpu", "--dry-run")["offers"]
-    fault(user, "POST", "faults/capacity", {"count": 3})
+    user.types("sandbox", "fault", "capacity", "--count", "3")
     done = user.types("--json", "up", "demo", "--cpu")
     for offer in offers[:3]:
         assert f"no machine: {offer['type']['name']} in {offer['subnet']['zone']}" in done.stderr
@@ -33,11 +27,11 @@ def test_fourth_offer(user: User) -> None:
 def test_no_capacity_anywhere(user: User) -> None:
     """Exit 5, nothing billed, nothing left; when there is capacity again, `up` works."""
     before = user.client().describe_snapshots(OwnerIds=["self"])["Snapshots"]
-    fault(user, "POST", "faults/capacity", {})
+    user.types("sandbox", "fault", "capacity")
     try:
         done = user.types("up", "empty", "--cpu", check=False)
     finally:
-        fault(user, "DELETE", "faults")
+        user.types("sandbox", "fault", "clear")
     assert done.returncode == 5
     assert "error: no capacity" in done.stderr
     assert "hint:" in done.stderr

@@ -25,7 +25,7 @@ def test_status_tells_everything(account: Account) -> None:
 def test_calls_are_logged_with_their_parameters(account: Account) -> None:
     """Operation, parameters and error of each call, user data by its length alone; the log can be emptied."""
     account.launch(UserData="secret host key")
-    account.admin("POST", "faults/capacity", count=1)
+    account.admin("POST", "faults", kind="capacity", count=1)
     account.accepts({})
     account.client("sts").get_caller_identity()
     calls = account.admin("GET", "calls")["calls"]
@@ -43,10 +43,10 @@ def test_calls_are_logged_with_their_parameters(account: Account) -> None:
 
 
 def test_faults_are_listed_while_they_last(account: Account) -> None:
-    """A fault shows what is left of its count and is gone when used up."""
-    account.admin("POST", "faults/capacity", type="t3.medium", count=2)
+    """A fault shows its count and its hits, and is gone when used up."""
+    account.admin("POST", "faults", kind="capacity", type="t3.medium", count=2)
     account.accepts({})
-    assert [f["count"] for f in account.admin("GET", "faults")["faults"]] == [1]
+    assert [(f["count"], f["hits"]) for f in account.admin("GET", "faults")["faults"]] == [(2, 1)]
     account.accepts({})
     assert account.admin("GET", "faults")["faults"] == []
 
@@ -64,7 +64,7 @@ def test_wrong_admin_requests_are_refused(account: Account) -> None:
     url = f"{account.cloud.endpoint_url}/_xportal"
     assert requests.get(f"{url}/nothing", timeout=5).status_code == 404
     assert requests.post(f"{url}/interrupt", data="[", timeout=5).status_code == 400
-    assert requests.post(f"{url}/faults/capacity", json={"speed": 1}, timeout=5).status_code == 400
+    assert requests.post(f"{url}/faults", json={"kind": "capacity", "speed": 1}, timeout=5).status_code == 400
     assert requests.get(f"{url}/status", headers={"Host": "evil.example:80"}, timeout=5).status_code == 403
 
 

@@ -121,7 +121,7 @@ def test_a_token_of_a_terminated_instance_is_refused(account: Account, refused: 
 
 def test_a_token_of_a_launch_without_capacity_is_free(account: Account, refused: Refuse) -> None:
     """A launch that failed has not used its ClientToken."""
-    account.admin("POST", "faults/capacity", count=1)
+    account.admin("POST", "faults", kind="capacity", count=1)
     assert refused(account.launch, ClientToken="token-4").code == "InsufficientInstanceCapacity"
     assert account.launch(ClientToken="token-4")["InstanceId"]
 
@@ -144,7 +144,7 @@ def test_user_data_reaches_the_instance_unchanged(account: Account) -> None:
 
 def test_no_capacity_is_http_500_and_leaves_nothing(account: Account, refused: Refuse) -> None:
     """InsufficientInstanceCapacity on demand: by zone, as often as asked, with HTTP 500."""
-    account.admin("POST", "faults/capacity", type="t3.medium", zone="us-east-1b", count=2)
+    account.admin("POST", "faults", kind="capacity", type="t3.medium", zone="us-east-1b", count=2)
     mapping = [{"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 10}}]
     for _ in range(2):
         no = refused(account.launch, "us-east-1b", BlockDeviceMappings=mapping)
@@ -157,7 +157,7 @@ def test_no_capacity_is_http_500_and_leaves_nothing(account: Account, refused: R
 
 def test_capacity_faults_end_when_cleared(account: Account, refused: Refuse) -> None:
     """A fault without a count hits every launch of its market until the faults are deleted."""
-    account.admin("POST", "faults/capacity", market="spot")
+    account.admin("POST", "faults", kind="capacity", market="spot")
     spot = {"InstanceMarketOptions": {"MarketType": "spot"}}
     assert "no Spot capacity" in refused(account.launch, **spot).message
     assert account.launch()

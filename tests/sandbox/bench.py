@@ -141,6 +141,16 @@ class Bench:
         self, address: str, script: str, *, key: Path | None = None, user: str = "ec2-user", patience_s: float = 60.0
     ) -> subprocess.CompletedProcess[str]:
         """Run a script on the machine, retrying while it cannot be reached."""
+        argv = self.ssh_argv(address, script, key=key, user=user)
+        deadline = time.monotonic() + patience_s
+        while True:
+            done = subprocess.run(argv, capture_output=True, text=True, check=False)
+            if done.returncode != 255 or time.monotonic() > deadline:
+                return done
+            time.sleep(0.05)
+
+    def ssh_argv(self, address: str, script: str, *, key: Path | None = None, user: str = "ec2-user") -> list[str]:
+        """The command that runs a script on the machine, its host key pinned."""
         known_hosts = self.home / "known_hosts"
         known_hosts.write_text(f"{address} {self.host_key}\n")
         options = [
@@ -151,12 +161,7 @@ class Bench:
         ]
         argv = ["ssh", "-i", str(key or self.home / "login"), "-F", "none", "-o", "IdentitiesOnly=yes"]
         argv += [word for option in options for word in ("-o", option)]
-        deadline = time.monotonic() + patience_s
-        while True:
-            done = subprocess.run([*argv, f"{user}@{address}", script], capture_output=True, text=True, check=False)
-            if done.returncode != 255 or time.monotonic() > deadline:
-                return done
-            time.sleep(0.05)
+        return [*argv, f"{user}@{address}", script]
 
 
 def wait_until(condition: Callable[[], bool], deadline_s: float = 30.0) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from importlib import import_module
-from types import ModuleType
 from typing import Annotated
 
 import typer
 
+from xportal.cli import faults
+from xportal.cli.emulator import get_control
 from xportal.cli.options import SANDBOX_PROFILE, Context, with_common_options
-from xportal.errors import NotInstalled
 
 app = typer.Typer(
     help="A cloud on this computer: the same API, real machines and disks, no account.", no_args_is_help=True
@@ -25,7 +24,7 @@ def start(
     ] = None,
 ) -> None:
     """Start it, building its machine image the first time. Idempotent."""
-    control = _control()
+    control = get_control()
     with ctx.console.waiting("starting the sandbox"):
         told = control.start(port=port, say=ctx.console.say)
     if ctx.json:
@@ -37,13 +36,13 @@ def start(
 def stop(ctx: Context) -> None:
     """Power its machines off and stop it; drives and everything else are kept."""
     with ctx.console.waiting("stopping the sandbox"):
-        told = _control().stop(say=ctx.console.say)
+        told = get_control().stop(say=ctx.console.say)
     _answer(ctx, told, "stopped; xportal sandbox start goes on with everything")
 
 
 def status(ctx: Context) -> None:
     """Say where it answers, and what it holds."""
-    told = _control().status()
+    told = get_control().status()
     if ctx.json:
         ctx.console.answer_json(asdict(told))
         return
@@ -66,7 +65,7 @@ def status(ctx: Context) -> None:
 
 def reset(ctx: Context) -> None:
     """Stop it and delete everything in it."""
-    _control().reset(say=ctx.console.say)
+    get_control().reset(say=ctx.console.say)
     _answer(ctx, None, "the sandbox is gone, with everything in it")
 
 
@@ -80,7 +79,7 @@ def interrupt(
     from xportal.portal.access import get_machine
 
     machine = get_machine(replace(ctx, profile=SANDBOX_PROFILE).aws, portal)
-    _control().interrupt(machine.id, notice_seconds=0 if no_notice else notice_seconds, notice=not no_notice)
+    get_control().interrupt(machine.id, notice_seconds=0 if no_notice else notice_seconds, notice=not no_notice)
     _answer(ctx, {"machine": machine.id}, f"{machine.id} {'has lost its power' if no_notice else 'got its notice'}")
 
 
@@ -91,14 +90,6 @@ def _answer(ctx: Context, value: object, text: str) -> None:
         ctx.console.answer(text)
 
 
-def _control() -> ModuleType:
-    try:
-        return import_module("xportal.sandbox.control")
-    except ImportError as error:
-        raise NotInstalled(
-            f"the sandbox's emulator is not installed ({error.name})", hint="pip install 'xportal[sandbox]'"
-        ) from error
-
-
 for _command in (start, stop, status, reset, interrupt):
     app.command()(with_common_options(_command))
+app.add_typer(faults.app, name="fault")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from http import HTTPStatus
 from typing import Any
 
-from xportal.errors import Refused, Unreachable
+from xportal.errors import Refused, Unreachable, UsageError
 
 _TIMEOUT_S = 30
 
 
 def call(endpoint_url: str, method: str, route: str, body: dict[str, Any] | None = None) -> Any:
-    """The answer of `/_xportal/<route>`. Unreachable when nothing answers, Refused when it says no."""
+    """The answer of `/_xportal/<route>`. Unreachable when nothing answers, UsageError or Refused when it says no."""
     request = urllib.request.Request(
         f"{endpoint_url}/_xportal/{route}",
         method=method,
@@ -27,7 +28,8 @@ def call(endpoint_url: str, method: str, route: str, body: dict[str, Any] | None
             return json.loads(response.read() or b"null")
     except urllib.error.HTTPError as error:
         text = error.read().decode(errors="replace").strip()
-        raise Refused(f"the sandbox refused {route}: {_reason(text) or error.reason}") from error
+        refusal = UsageError if error.code == HTTPStatus.BAD_REQUEST else Refused
+        raise refusal(f"the sandbox refused {route}: {_reason(text) or error.reason}") from error
     except OSError as error:
         raise Unreachable(
             f"the sandbox at {endpoint_url} does not answer: {error}", hint="xportal sandbox start"

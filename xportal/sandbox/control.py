@@ -143,7 +143,24 @@ def interrupt(
 ) -> None:
     """Take a spot machine back: notice, then `notice_seconds`, then the power goes."""
     body = {"instance_id": instance_id, "notice_seconds": notice_seconds, "notice": notice}
-    admin.call(_endpoint(Place(home or default_home()).find_lease()), "POST", "interrupt", body)
+    _ask(home, "POST", "interrupt", body)
+
+
+def add_fault(kind: str, options: dict[str, Any], *, home: Path | None = None) -> dict[str, Any]:
+    """Put a fault in force; what it is. UsageError for what is no fault, Refused when its machine cannot be harmed."""
+    fault: dict[str, Any] = _ask(home, "POST", "faults", {"kind": kind, **options})
+    return fault
+
+
+def list_faults(*, home: Path | None = None) -> list[dict[str, Any]]:
+    """The faults in force: kind, options, hits."""
+    faults: list[dict[str, Any]] = _ask(home, "GET", "faults")["faults"]
+    return faults
+
+
+def clear_faults(*, home: Path | None = None) -> None:
+    """End all faults and what they did. Idempotent."""
+    _ask(home, "DELETE", "faults")
 
 
 def _drives(told: dict[str, Any]) -> list[dict[str, Any]]:
@@ -154,6 +171,10 @@ def _drives(told: dict[str, Any]) -> list[dict[str, Any]]:
         for record in records
         if "xportal:drive" in record["tags"]
     ]
+
+
+def _ask(home: Path | None, method: str, route: str, body: dict[str, Any] | None = None) -> Any:
+    return admin.call(_endpoint(Place(home or default_home()).find_lease()), method, route, body)
 
 
 def _endpoint(lease: Lease | None) -> str:

@@ -184,6 +184,15 @@ class Hardware(Protocol):
     def console(self, instance_id: str) -> str:
         """What the machine has printed on its console, also after it lost power; "" when unknown."""
 
+    def fill_disk(self, instance_id: str, disk: Disk) -> None:
+        """A fault: leave no space on a disk that the machine has mounted, by a file in its filesystem."""
+
+    def drop_ssh(self, instance_id: str) -> None:
+        """A fault: cut the machine's ssh connections, and every new one until `heal`."""
+
+    def heal(self, instance_id: str) -> None:
+        """End what `fill_disk` and `drop_ssh` began. Idempotent."""
+
 
 @dataclass
 class FileHardware:
@@ -196,6 +205,7 @@ class FileHardware:
     logins: list[tuple[str, str, str]] = field(default_factory=list)
     machines: dict[str, Boot] = field(default_factory=dict)  # those with power
     cuts: list[str] = field(default_factory=list)  # ids whose power was cut
+    harm: dict[str, set[str]] = field(default_factory=dict)  # by machine: ids of its full disks, "ssh" if dropped
     _booted: int = 0
     _api: Api | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -268,6 +278,15 @@ class FileHardware:
 
     def console(self, instance_id: str) -> str:
         return f"{instance_id}: no machine, only files\n"
+
+    def fill_disk(self, instance_id: str, disk: Disk) -> None:
+        self.harm.setdefault(instance_id, set()).add(disk.volume_id)
+
+    def drop_ssh(self, instance_id: str) -> None:
+        self.harm.setdefault(instance_id, set()).add("ssh")
+
+    def heal(self, instance_id: str) -> None:
+        self.harm.pop(instance_id, None)
 
 
 def _copy_sparse(source: Path, target: Path) -> None:

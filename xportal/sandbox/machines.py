@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from xportal.errors import HardwareFailure
-from xportal.sandbox import cgroups, loops, power
+from xportal.sandbox import cgroups, harm, loops, power
 from xportal.sandbox.addresses import free_address
 from xportal.sandbox.chassis import Chassis, Host
 from xportal.sandbox.disks import Disks
@@ -182,6 +182,23 @@ class RealHardware:
             return self._engine.console(machine.container_id)
         saved = self._records / f"{instance_id}.console"
         return saved.read_text(errors="replace") if saved.exists() else ""
+
+    # faults
+
+    def fill_disk(self, instance_id: str, disk: Disk) -> None:
+        self._get(instance_id)
+        harm.fill(self.disks.connect(disk.volume_id))
+
+    def drop_ssh(self, instance_id: str) -> None:
+        harm.drop_ssh(self._get(instance_id).pid)
+
+    def heal(self, instance_id: str) -> None:
+        machine = self._find(instance_id)
+        if machine is None:
+            return
+        harm.allow_ssh(machine.pid)
+        for volume_id in machine.drives:
+            harm.empty(self.disks.connect(volume_id))
 
     # inside
 

@@ -20,7 +20,7 @@ def shut_down_filesystem(device: Path) -> bool:
 
     A frozen one is thawed as well: it would outlive every mount and keep the device busy.
     """
-    root = _find_mount(os.stat(device).st_rdev)
+    root = find_mount(device)
     if root is None:
         return False
     try:
@@ -47,8 +47,12 @@ def thaw_orphan(device: Path) -> None:
             subprocess.run(["umount", place], capture_output=True, check=False)
 
 
-def _find_mount(number: int) -> int | None:
-    """A descriptor on the filesystem with this device number, in whatever mount namespace it is."""
+def find_mount(device: Path, *, root: str | None = None) -> int | None:
+    """A descriptor on the device's filesystem, in whatever mount namespace it is.
+
+    It may be on a directory that is mounted elsewhere as well, unless `root` says on which.
+    """
+    number = os.stat(device).st_rdev
     wanted = f"{os.major(number)}:{os.minor(number)}"
     for process in Path("/proc").iterdir():
         if not process.name.isdecimal():
@@ -58,10 +62,10 @@ def _find_mount(number: int) -> int | None:
         except OSError:  # ended meanwhile
             continue
         for fields in (line.split() for line in lines):
-            if fields[2] == wanted:
-                root = _open_exactly(Path(f"{process}/root{_unescape(fields[4])}"), number)
-                if root is not None:
-                    return root
+            if fields[2] == wanted and root in (None, fields[3]):
+                descriptor = _open_exactly(Path(f"{process}/root{_unescape(fields[4])}"), number)
+                if descriptor is not None:
+                    return descriptor
     return None
 
 

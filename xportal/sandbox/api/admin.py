@@ -7,18 +7,17 @@ requests that name it as their host (a web page cannot reach them through a name
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from moto.core.models import DEFAULT_ACCOUNT_ID
-from moto.ec2.models import ec2_backends
 from werkzeug.wrappers import Request, Response
 
-from xportal.sandbox.api import instances
-from xportal.sandbox.api.backend import Ec2Backend
+from xportal.errors import HardwareFailure
+from xportal.sandbox.api import instances, troubles
+from xportal.sandbox.api.backend import Ec2Backend, all_backends
 from xportal.sandbox.api.calls import CallLog
 from xportal.sandbox.api.engine import Engine
-from xportal.sandbox.api.faults import CapacityFault, Faults
+from xportal.sandbox.api.faults import Faults
 from xportal.sandbox.api.interruption import interrupt
 
 ADMIN_PATH = "/_xportal/"
@@ -34,7 +33,7 @@ class WrongRequestError(Exception):
 
 
 class Admin:
-    """GET status, calls, faults; POST faults/capacity, interrupt, settings; DELETE faults, calls."""
+    """GET status, calls, faults; POST faults, interrupt, settings; DELETE faults, calls."""
 
     def __init__(self, engine: Engine, faults: Faults, calls: CallLog, describe: Callable[[], Json]) -> None:
         self._engine, self._faults, self._calls, self._describe = engine, faults, calls, describe
@@ -43,8 +42,8 @@ class Admin:
             ("GET", "calls"): lambda _: {"calls": calls.as_json()},
             ("DELETE", "calls"): lambda _: _done(calls.clear),
             ("GET", "faults"): lambda _: {"faults": faults.as_json()},
-            ("DELETE", "faults"): lambda _: _done(faults.clear),
-            ("POST", "faults/capacity"): self._add_capacity_fault,
+            ("DELETE", "faults"): lambda _: _done(lambda: troubles.end(faults)),
+            ("POST", "faults"): self._add_fault,
             ("POST", "interrupt"): self._interrupt,
             ("POST", "settings"): self._change_settings,
         }
@@ -54,6 +53,8 @@ class Admin:
             body, status = self._route(request), 200
         except WrongRequestError as refusal:
             body, status = {"error": str(refusal)}, refusal.status
+        except HardwareFailure as failure:
+            body, status = {"error": failure.message}, 409
         return Response(json.dumps(body, default=str), status=status, content_type="application/json")
 
     def _route(self, request: Request) -> Json:
@@ -76,10 +77,12 @@ class Admin:
             **self._describe(),
             "settings": vars(self._engine.settings),
             "faults": self._faults.as_json(),
-            "instances": [_instance(backend, i) for backend in _backends() for i in instances.all_instances(backend)],
+            "instances": [
+                _instance(backend, i) for backend in all_backends() for i in instances.all_instances(backend)
+            ],
             "volumes": [
                 {"id": v.id, "state": v.state, "gib": v.size, "zone": v.availability_zone, "tags": _tags(backend, v.id)}
-                for backend in _backends()
+                for backend in all_backends()
                 for v in backend.volumes.values()
                 if v.stored
             ],
@@ -91,22 +94,24 @@ class Admin:
                     "started": s.start_time,
                     "tags": _tags(backend, s.id),
                 }
-                for backend in _backends()
+                for backend in all_backends()
                 for s in backend.snapshots.values()
                 if s.owner_id == backend.account_id
             ],
         }
 
-    def _add_capacity_fault(self, given: Json) -> Json:
+    def _add_fault(self, given: Json) -> Json:
+        options = {name: value for name, value in given.items() if name != "kind"}
         try:
-            fault = CapacityFault(**given)
-        except TypeError as error:
-            raise WrongRequestError(f"a capacity fault has type, zone, market and count: {error}") from error
-        self._faults.add_capacity(fault)
-        return {"faults": self._faults.as_json()}
+            fault = troubles.begin(self._faults, str(given.get("kind")), options)
+        except ValueError as error:
+            raise WrongRequestError(str(error)) from error
+        except KeyError as error:
+            raise WrongRequestError(f"no running machine {error.args[0]}", 404) from error
+        return fault.as_json()
 
     def _interrupt(self, given: Json) -> Json:
-        for backend in _backends():
+        for backend in all_backends():
             instance = instances.find_instance(backend, given.get("instance_id", ""))
             if instance is None:
                 continue
@@ -131,12 +136,6 @@ class Admin:
 def _done(work: Callable[[], None]) -> Json:
     work()
     return {}
-
-
-def _backends() -> Iterator[Ec2Backend]:
-    for backend in list(ec2_backends[DEFAULT_ACCOUNT_ID].values()):
-        assert isinstance(backend, Ec2Backend)
-        yield backend
 
 
 def _tags(backend: Ec2Backend, record_id: str) -> Json:

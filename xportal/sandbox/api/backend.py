@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
-from moto.ec2.models import EC2Backend
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
 
 from xportal.sandbox.api import images
@@ -60,3 +62,10 @@ class Ec2Backend(EC2Backend):
         """Drop a record and its tags; False when it was gone."""
         self.tags.pop(record_id, None)
         return records.pop(record_id, None) is not None
+
+
+def all_backends() -> Iterator[Ec2Backend]:
+    """Every region that was asked for so far."""
+    for backend in list(ec2_backends[DEFAULT_ACCOUNT_ID].values()):
+        assert isinstance(backend, Ec2Backend)
+        yield backend

@@ -14,7 +14,7 @@ SECRET = ("UserData", "PrivateKey")
 
 @dataclass(frozen=True)
 class Call:
-    """One call; `error` is AWS's code when it was refused."""
+    """One call; `error` is AWS's code when it was refused, `faults` are those that hit it."""
 
     time: str
     service: str
@@ -23,6 +23,7 @@ class Call:
     parameters: Any
     status: int
     error: str | None = None
+    faults: tuple[str, ...] = ()
 
 
 class CallLog:

@@ -69,7 +69,7 @@ def _mapping(instance: Instance) -> dict[str, str]:
 def _role(backend: Ec2Backend, instance: Instance) -> RoleCredentials | None:
     """Credentials of the instance's role, made new an hour before they expire."""
     profile = _profile(backend, instance)
-    if profile is None or not profile.roles:
+    if profile is None or not profile.roles or backend.faults.role_gone:
         return None
     role = profile.roles[0]
     if instance.credentials is None or instance.credentials.expiration < _aware(utcnow() + RENEWED_BEFORE):

@@ -7,7 +7,6 @@ with Cloud(FileHardware(tmp_path)) as cloud:
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from socket import socket
@@ -19,12 +18,12 @@ from moto.ec2.models import ec2_backends
 from moto.ssm.models import ssm_backends
 
 from xportal.errors import HardwareFailure
-from xportal.sandbox.api import instances, recovery
+from xportal.sandbox.api import instances, recovery, troubles
 from xportal.sandbox.api.admin import Admin
-from xportal.sandbox.api.backend import Ec2Backend
+from xportal.sandbox.api.backend import Ec2Backend, all_backends
 from xportal.sandbox.api.calls import CallLog
 from xportal.sandbox.api.engine import Engine, Settings
-from xportal.sandbox.api.faults import Faults
+from xportal.sandbox.api.faults import Fault, Faults
 from xportal.sandbox.api.http import Listener, listen
 from xportal.sandbox.api.metadata import metadata_of
 from xportal.sandbox.api.parameters import SsmBackend
@@ -100,10 +99,10 @@ class Cloud:
         Ec2Backend.engine, Ec2Backend.faults = self._engine, self.faults
         self._state.restore()
         self.hardware.connect(self)
-        recovery.reconcile(self._engine, _backends())
+        recovery.reconcile(self._engine, all_backends())
 
     def _application(self, admin: Admin | None) -> Application:
-        return Application(self._engine, self.calls, self._state.flush, admin)
+        return Application(self._engine, self.faults, self.calls, self._state.flush, admin)
 
     def _changed(self) -> None:
         self._state.changed()
@@ -129,6 +128,20 @@ class Cloud:
     ) -> None:
         self.stop()
 
+    def add_fault(self, kind: str, **options: Any) -> Fault:
+        """Put a fault in force; `faults.KINDS` has the kinds and their options.
+
+        What is returned goes on counting its hits. ValueError for what is no fault, KeyError for a
+        machine that does not run, HardwareFailure when the machine cannot be harmed so.
+        """
+        with self._engine.lock:
+            return troubles.begin(self.faults, kind, options)
+
+    def clear_faults(self) -> None:
+        """End all faults: snapshots that were stuck complete, machines are as before."""
+        with self._engine.changing():
+            troubles.end(self.faults)
+
     def metadata(self, instance_id: str) -> Metadata:
         """What IMDS says to the machine now. KeyError for a machine the API does not know."""
         with self._engine.lock:
@@ -153,14 +166,8 @@ class Cloud:
         return {"endpoint_url": self.endpoint_url, "account_id": DEFAULT_ACCOUNT_ID}
 
 
-def _backends() -> Iterator[Ec2Backend]:
-    for backend in list(ec2_backends[DEFAULT_ACCOUNT_ID].values()):
-        assert isinstance(backend, Ec2Backend)
-        yield backend
-
-
 def _find(instance_id: str) -> tuple[Ec2Backend, instances.Instance]:
-    for backend in _backends():
+    for backend in all_backends():
         instance = instances.find_instance(backend, instance_id)
         if instance is not None:
             return backend, instance

@@ -16,6 +16,7 @@ from xportal.sandbox.api.filters import Accessor
 
 if TYPE_CHECKING:
     from xportal.sandbox.api.backend import Ec2Backend
+    from xportal.sandbox.api.faults import Fault
     from xportal.sandbox.api.images import Image
     from xportal.sandbox.api.volumes import Volume
 
@@ -38,6 +39,7 @@ class Snapshot(TaggedEC2Resource):
         self.start_time: datetime = utcnow()
         self.completes_at: datetime | None = None  # None: its point in time is still being taken
         self.outcome = "completed"  # or error
+        self.stuck = False  # by a fault: pending until it is released
         self.deletion_asked = False
         self.encrypted = False
         self.kms_key_id: str | None = None
@@ -148,8 +150,28 @@ def create_snapshot(backend: Ec2Backend, volume: Volume, description: str, tags:
     except HardwareFailure as error:
         backend.forget(backend.snapshots, snapshot.id)
         raise ApiError("InternalError", f"The sandbox could not take the snapshot: {error}", 500) from error
-    snapshot.completes_at = snapshot.start_time + timedelta(seconds=min(engine.settings.snapshot_seconds, FOREVER))
+    _set_fate(snapshot, backend.faults.meet_snapshot(), engine.settings.snapshot_seconds)
     return snapshot
+
+
+def _set_fate(snapshot: Snapshot, fault: Fault | None, seconds: float) -> None:
+    """When it completes, if it does."""
+    if fault and fault.kind == "snapshot-fail":
+        snapshot.outcome = "error"
+    elif fault and fault.kind == "snapshot-stuck":
+        snapshot.stuck, seconds = True, FOREVER
+    elif fault:
+        seconds = fault.seconds
+    snapshot.completes_at = snapshot.start_time + timedelta(seconds=min(seconds, FOREVER))
+
+
+def release(backend: Ec2Backend) -> None:
+    """Complete what a fault holds pending."""
+    for snapshot in owned_by(backend, ["self"]):
+        if snapshot.stuck:
+            snapshot.stuck, snapshot.completes_at = False, utcnow()
+            if snapshot.deletion_asked:
+                delete_snapshot(backend, snapshot)
 
 
 def delete_snapshot(backend: Ec2Backend, snapshot: Snapshot) -> None:
@@ -167,7 +189,8 @@ def delete_snapshot(backend: Ec2Backend, snapshot: Snapshot) -> None:
 
 
 def resume(backend: Ec2Backend) -> None:
-    """After a restart: drop what never got its bytes, and go on with deletions that were waiting."""
+    """After a restart, which no fault survives: drop what never got its bytes, go on with deletions that waited."""
+    release(backend)
     for snapshot in owned_by(backend, ["self"]):
         if snapshot.completes_at is None:
             backend.forget(backend.snapshots, snapshot.id)

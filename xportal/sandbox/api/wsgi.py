@@ -1,13 +1,15 @@
-"""From an HTTP request to a service of the API and back: credentials, routing, error documents, the call log."""
+"""From an HTTP request to a service of the API and back: credentials, routing, faults, error documents, the log."""
 
 from __future__ import annotations
 
 import json
 import logging
 import re
+import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from socket import SHUT_RDWR
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
@@ -24,8 +26,10 @@ from xportal.sandbox.api.admin import ADMIN_PATH, Admin
 from xportal.sandbox.api.calls import Call, CallLog, plain
 from xportal.sandbox.api.connect import ConnectResponse
 from xportal.sandbox.api.engine import Engine
+from xportal.sandbox.api.faults import CallTrouble, Faults
 from xportal.sandbox.api.parameters import SsmResponse
 from xportal.sandbox.api.responses import Ec2Response
+from xportal.sandbox.api.roles import find_holder
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -66,11 +70,18 @@ class RefusedError(Exception):
         self.code, self.message, self.status = code, message, status
 
 
+class AnswerLostError(ConnectionAbortedError):
+    """A fault: the call was done, and its answer does not arrive."""
+
+
 class Application:
     """The WSGI application. With `admin` it answers the admin routes too; a machine's listener has none."""
 
-    def __init__(self, engine: Engine, calls: CallLog, on_change: Callable[[], None], admin: Admin | None) -> None:
+    def __init__(
+        self, engine: Engine, faults: Faults, calls: CallLog, on_change: Callable[[], None], admin: Admin | None
+    ) -> None:
         self._engine = engine
+        self._faults = faults
         self._calls = calls
         self._on_change = on_change
         self._admin = admin
@@ -79,7 +90,11 @@ class Application:
         request = ApiRequest(environ)
         if self._admin and request.path.startswith(ADMIN_PATH):
             return self._admin.answer(request)(environ, start_response)
-        return self._answer(request)(environ, start_response)
+        try:
+            return self._answer(request)(environ, start_response)
+        except AnswerLostError:
+            environ["werkzeug.socket"].shutdown(SHUT_RDWR)
+            raise  # the server takes it for a client that went away, and says nothing
 
     def _answer(self, request: ApiRequest) -> Response:
         service = "ec2"
@@ -89,6 +104,8 @@ class Application:
             return self._serve(request, scope)
         except RefusedError as refusal:
             return _error(service, refusal.code, refusal.message, refusal.status)
+        except AnswerLostError:
+            raise
         except Exception as error:
             log.exception("the API failed")
             return _error(service, "InternalError", f"The sandbox failed: {error!r}", 500)
@@ -101,6 +118,23 @@ class Application:
         except (ValueError, KeyError) as error:
             raise RefusedError("MalformedQueryString", f"The request cannot be read: {error!r}") from error
         operation = handler._get_action() or "?"
+        with self._engine.lock:
+            if self._faults.role_gone and find_holder(scope.access_key):
+                raise _unknown_credentials()
+            trouble = self._faults.meet_call(scope.service, operation)
+        if trouble.refusal:
+            refusal = trouble.refusal
+            response = _error(scope.service, refusal.code, refusal.message, refusal.http_status)
+        else:
+            response = self._act(handler, operation)
+        self._calls.add(_call(handler, scope, operation, response, trouble))
+        time.sleep(trouble.late_s)
+        if trouble.lost:
+            raise AnswerLostError(operation)
+        return response
+
+    def _act(self, handler: BaseResponse, operation: str) -> Response:
+        """Do what is asked; a change is saved before it is answered."""
         try:
             with self._engine.lock:
                 status, headers, body = handler.call_action()
@@ -109,7 +143,6 @@ class Application:
         if not operation.startswith(READING):
             self._on_change()
         data = body if isinstance(body, bytes) else str(body).encode()
-        self._calls.add(_call(handler, scope, operation, int(status), data))
         kept = {name: value for name, value in headers.items() if name.lower() != "status"}
         return Response(data, status=int(status), headers=kept)
 
@@ -121,13 +154,17 @@ def _scope(request: ApiRequest) -> Scope:
     if not match:
         if request.headers.get("X-Amz-Target"):
             raise RefusedError("MissingAuthenticationToken", "Missing Authentication Token", 403)
-        raise RefusedError("AuthFailure", "AWS was not able to validate the provided access credentials", 401)
+        raise _unknown_credentials()
     access_key, region, service = match.groups()
     if service not in SERVICES:
         raise RefusedError("InvalidAction", f"The sandbox does not provide the service {service}")
     if region not in ec2_backends[get_account_id_from(access_key)]:
         raise RefusedError("AuthFailure", f"Credential should be scoped to a valid region, not '{region}'.", 401)
     return Scope(service, region, access_key)
+
+
+def _unknown_credentials() -> RefusedError:
+    return RefusedError("AuthFailure", "AWS was not able to validate the provided access credentials", 401)
 
 
 def _check_action(request: ApiRequest, service: str) -> None:
@@ -141,12 +178,14 @@ def _check_action(request: ApiRequest, service: str) -> None:
         raise RefusedError("InvalidAction", f"The action {action} is not valid for this web service.")
 
 
-def _call(handler: BaseResponse, scope: Scope, operation: str, status: int, body: bytes) -> Call:
+def _call(handler: BaseResponse, scope: Scope, operation: str, response: Response, trouble: CallTrouble) -> Call:
     if handler.automated_parameter_parsing:
         parameters: Any = handler.params
     else:
         parameters = json.loads(handler.body or "{}")
-    code = re.search(rb"<Code>([^<]+)</Code>|\"__type\": *\"([^\"]+)\"", body) if status >= 400 else None
+    status, code = response.status_code, None
+    if status >= 400:
+        code = re.search(rb"<Code>([^<]+)</Code>|\"__type\": *\"([^\"]+)\"", response.get_data())
     return Call(
         time=utcnow().isoformat(timespec="milliseconds") + "Z",
         service=scope.service,
@@ -155,6 +194,7 @@ def _call(handler: BaseResponse, scope: Scope, operation: str, status: int, body
         parameters=plain(parameters),
         status=status,
         error=(code[1] or code[2]).decode() if code else None,
+        faults=trouble.kinds,
     )
 
 
