@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from xportal.aws import tags
 from xportal.aws.records import Instance, KeyPair, Snapshot, Volume
 from xportal.drive import plan as p
-from xportal.drive.model import Drive
+from xportal.drive.model import Description, Drive
 from xportal.drive.plan import Goal, plan
 from xportal.errors import DriveForked, DriveInUse, NoSuchCopy, PortalNotUp, Refused, SnapshotFailed
 
@@ -24,13 +25,15 @@ def snapshot(name: str = "snap-1", **told: Any) -> Snapshot:
     own = {tags.GENERATION: str(generation)} if generation else {}
     own |= {tags.KIND: kind} if kind else {}
     values = {"volume_id": "vol-1", "state": "completed", "started": NOW, "size_gib": 8, "tags": own}
+    if kind and generation:
+        values["description"] = str(Description("demo", generation, kind))
     return Snapshot(id=name, **(values | told))
 
 
 def volume(name: str = "vol-1", **told: Any) -> Volume:
     """A detached volume of generation 1, unless told otherwise."""
     generation = told.pop("generation", 1)
-    own = {tags.GENERATION: str(generation)} if generation else {}
+    own = {tags.DRIVE: "demo"} | ({tags.GENERATION: str(generation)} if generation else {})
     values = {"state": "available", "size_gib": 8, "zone": "a", "created": NOW, "tags": own}
     return Volume(id=name, **(values | told))
 
@@ -43,7 +46,7 @@ def machine(state: str = "running", *, portal: str = "demo", launch: str = "L1")
 
 def lock(launch: str = "L1", *, age: timedelta = timedelta(0)) -> KeyPair:
     """A lock whose heartbeat is `age` old."""
-    own = {tags.LAUNCH: launch, tags.HOLDER: "ann@desk", tags.HEARTBEAT: (NOW - age).isoformat()}
+    own = {tags.OURS: "1", tags.LAUNCH: launch, tags.HOLDER: "ann@desk", tags.HEARTBEAT: (NOW - age).isoformat()}
     return KeyPair("key-1", "xportal-demo", NOW, own)
 
 
@@ -92,6 +95,13 @@ UP_ROWS = [
         "L2",
         p.SnapshotVolume(volume()),
     ),
+    ("its drive was detached by hand: saved before all", [lock(), machine(), volume()], None,
+     p.SnapshotVolume(volume())),
+    ("its drive was deleted by hand", [lock(), machine(), snapshot()], None, p.Terminate(machine())),
+    ("of two machines the one with the drive", [machine(), replace(machine(), id="i-2", launched=NOW + OLD),
+     volume(**ON)], None, p.Ready(machine())),
+    ("a machine that lost its portal's tag", [lock(), replace(machine(), tags={tags.DRIVE: "demo"}), volume(**ON)],
+     None, p.Ready),
     ("a lone volume, saved", [lock("L2"), volume(), snapshot()], "L2", p.DeleteVolume(volume(), "snap-1 is complete")),
 ]  # fmt: skip
 
@@ -107,6 +117,15 @@ DOWN_ROWS = [
         [machine(), volume(**ON, delete_on_termination=True)],
         p.KeepVolume,
     ),
+    ("the volume lost its tag: before it is detached", [machine(), volume(**ON, tags={})], p.KeepVolume),
+    ("the same, its machine going away", [machine("shutting-down"), volume(**ON, tags={})], p.KeepVolume),
+    (
+        "a checkpoint that was tagged as final by hand is none",
+        [machine(), volume(**ON), snapshot(description=str(Description("demo", 1, tags.CHECKPOINT)))],
+        p.SaveOnMachine,
+    ),
+    ("saved before its generation was raised", [volume(generation=3), snapshot()], p.SnapshotVolume),
+    ("a key pair that is not ours has the lock's name", [KeyPair("key-1", "xportal-demo", NOW)], p.Done()),
     ("a live machine before a lone volume", [machine(), volume("vol-0"), volume(generation=2, **ON)], p.SaveOnMachine),
     ("broken volume", [volume(state="error")], p.Refuse),
     (
@@ -158,6 +177,8 @@ REFUSALS = [
     (Goal.UP, [snapshot(volume_id="vol-1"), snapshot("snap-2", volume_id="vol-2")], DriveForked),
     (Goal.UP, [volume(), volume("vol-2")], DriveForked),
     (Goal.UP, [lock("L2"), snapshot(state="error")], SnapshotFailed),
+    (Goal.UP, [KeyPair("key-1", "xportal-demo", NOW)], DriveInUse),  # not ours
+    (Goal.RESTORE, [KeyPair("key-1", "xportal-demo", NOW)], DriveInUse),
 ]
 
 
@@ -168,6 +189,27 @@ def test_refused(goal: Goal, items: list[Any], error: type[Exception]) -> None:
     assert isinstance(got, p.Refuse)
     assert isinstance(got.error, error)
     assert getattr(got.error, "hint", "")
+
+
+HEARTBEATS = ["", "soon", "2026-01-01T11:59:00", (NOW + 2 * OLD).isoformat(), NOW.isoformat() + "Z"]
+
+
+@pytest.mark.parametrize("told", HEARTBEATS)
+def test_heartbeat_edited_by_hand(told: str) -> None:
+    """What is no time, or cannot be, is not believed: the lock is as old as AWS says."""
+    old = KeyPair("key-1", "xportal-demo", NOW - OLD, {tags.OURS: "1", tags.LAUNCH: "L1", tags.HEARTBEAT: told})
+    assert plan(Goal.UP, drive(old), portal="demo") == p.ReleaseLock(old, "its holder is gone")
+
+
+def test_no_tag_puts_data_behind_what_it_was_made_of() -> None:
+    """A lowered or deleted generation changes nothing; a raised one chooses."""
+    made = {"description": str(Description("demo", 3, tags.FINAL)), "volume_id": "vol-3"}
+    lowered, untagged, raised = (snapshot("snap-3", **made, tags=own) for own in (
+        {tags.GENERATION: "1"}, {}, {tags.GENERATION: "9"}))  # fmt: skip
+    for copy, generation in ((lowered, 3), (untagged, 3), (raised, 9)):
+        assert plan(Goal.UP, drive(lock(), snapshot(), copy), mine="L1") == p.Launch(copy, generation + 1)
+    awake = volume("vol-4", snapshot_id="snap-3", generation=1)
+    assert drive(lowered, awake).generation_of(awake) == 4
 
 
 def test_sweep_leaves_what_is_in_use() -> None:

@@ -20,6 +20,7 @@ class Snapshot:
     size_gib: int
     progress: str = ""  # "42%"
     tags: Tags = field(default_factory=dict)
+    description: str = ""  # given when it was made; unlike tags nobody can edit it
 
     @property
     def is_copy(self) -> bool:

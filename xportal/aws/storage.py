@@ -75,4 +75,5 @@ def _snapshot(item: Any) -> Snapshot:
         size_gib=item["VolumeSize"],
         progress=item.get("Progress", ""),
         tags=from_aws(item.get("Tags")),
+        description=item.get("Description", ""),
     )

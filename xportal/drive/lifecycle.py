@@ -17,8 +17,8 @@ from xportal.aws.records import Instance, Snapshot, Volume
 from xportal.aws.session import Aws
 from xportal.aws.tagging import set_tags
 from xportal.drive import plan as p
-from xportal.drive.model import Drive, lock_name
-from xportal.drive.observe import observe
+from xportal.drive.model import Description, Drive, described, lock_name
+from xportal.drive.observe import find_strangers, observe
 from xportal.errors import MachineLost, SaveIncomplete, Unreachable, XportalError
 
 POLL_SECONDS = (0.5, 10.0)  # between two looks: the first, and the longest
@@ -89,6 +89,8 @@ class Lifecycle:
                 action = self.plan(goal, choice=choice, wait=wait)
             if isinstance(action, p.Refuse):
                 raise action.error
+            if isinstance(action, p.Launch):
+                self._tell_source(action)
             if isinstance(action, (p.Launch, p.Ready, p.Done, *until)):
                 return action  # type: ignore[return-value]
             if isinstance(action, p.Wait):
@@ -181,15 +183,50 @@ class Lifecycle:
             case p.Choose(copy, generation):
                 self._choose(copy, generation)
             case p.KeepVolume(machine, volume):
-                compute.keep_volume(self._aws, machine.id, volume.device or "")
+                self._keep(machine, volume)
             case p.Terminate(machine):
                 self._story.say(f"terminating {machine.id} ({machine.type} in {machine.zone})")
-                compute.terminate_instance(self._aws, machine.id)
+                self._terminate(machine)
             case p.SnapshotVolume(volume):
                 self._snapshot(volume)
             case p.DeleteVolume(volume, why):
                 self._story.say(f"deleting {volume.id}: {why}")
                 storage.delete_volume(self._aws, volume.id)
+
+    def _tell_source(self, launch: p.Launch) -> None:
+        """What a user of the AWS console may not expect."""
+        source = launch.source
+        if source is None:
+            self._story.say(f'drive "{self._drive}" is new: nothing is found of it')
+        elif described(source) is None:
+            self._story.say(f"going on from {source.id} of {source.started:%Y-%m-%d %H:%M:%S}, which was made by hand")
+        for volume in find_strangers(self._aws, self.observed):
+            self._story.warn(
+                f'{volume.id} is left alone: it may hold data of drive "{self._drive}", and has no tag {tags.DRIVE}; '
+                f"a snapshot of it with Name={self._drive} is the newest data for the next up"
+            )
+
+    def _keep(self, machine: Instance | None, volume: Volume) -> None:
+        if self.observed.is_untagged(volume):
+            self._story.say(f"{volume.id} lost its tags: they are put back")
+            told = {tags.NAME: self._drive, tags.OURS: "1", tags.DRIVE: self._drive}
+            set_tags(self._aws, volume.id, {**told, tags.GENERATION: str(self.observed.generation_of(volume))})
+        elif machine:
+            self._story.say(f"{volume.id} was to be deleted with {machine.id}: switched off")
+            compute.keep_volume(self._aws, machine.id, volume.device or "")
+
+    def _terminate(self, machine: Instance) -> None:
+        try:
+            compute.terminate_instance(self._aws, machine.id)
+        except AwsError as error:
+            if error.code != "OperationNotPermitted":
+                raise
+            switch = f"aws ec2 modify-instance-attribute --instance-id {machine.id} --no-disable-api-termination"
+            raise SaveIncomplete(
+                f"{machine.id} cannot be ended: somebody switched its termination protection on",
+                hint=f"{switch} ; then {self._again()}",
+                billed=self._billed(),
+            ) from error
 
     def _take_lock(self) -> None:
         if self._lock is None:
@@ -256,7 +293,7 @@ class Lifecycle:
         return storage.create_snapshot(
             self._aws,
             volume.id,
-            description=f"xportal drive {self._drive}, generation {generation}",
+            description=str(Description(self._drive, generation, kind[tags.KIND])),
             tags={
                 tags.NAME: self._drive,
                 tags.OURS: "1",

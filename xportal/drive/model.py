@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,6 +14,8 @@ from xportal.aws.records import Instance, KeyPair, Snapshot, Volume
 DEVICE = "/dev/sdf"  # where every drive is attached; a volume attached elsewhere is a root disk
 LOCK_PREFIX = "xportal-"
 HEARTBEAT_LIMIT = timedelta(minutes=10)
+DESCRIBED = "xportal drive"
+_DESCRIPTION = re.compile(rf"{DESCRIBED} (?P<drive>\S+), generation (?P<generation>\d+), (?P<kind>\w+)")
 
 LIVE = ("pending", "running")
 ENDING = ("shutting-down", "stopping")
@@ -26,6 +29,7 @@ class LockState(Enum):
     HELD = "held"  # its machine lives
     STARTING = "starting"  # no machine yet, its heartbeat is fresh
     STALE = "stale"  # its machine is gone, or it never got one
+    STRANGE = "strange"  # a key pair of the lock's name that is not ours
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,10 @@ class Drive:
         """Whether somebody attached the drive to a machine that is not the drive's."""
         return machine.tags.get(tags.DRIVE) != self.name
 
+    def is_untagged(self, volume: Volume) -> bool:
+        """Whether a volume of the drive lost the tag by which it is found once it is detached."""
+        return volume.tags.get(tags.DRIVE) != self.name
+
     def is_saved(self, machine: Instance) -> bool:
         """Whether the drive's final save on this machine has begun: it can never be used there again."""
         return any(self.is_final_started(v) for v in self.volumes if v.instance_id == machine.id)
@@ -60,18 +68,28 @@ class Drive:
     def live_machine(self) -> Instance | None:
         """The machine that the drive is awake on, or is being brought up on."""
         live = [m for m in self.machines.values() if m.state in LIVE and not self.is_foreign(m)]
-        return max(live, key=lambda m: m.launched, default=None)
+        return max(live, key=lambda m: (self.is_on(m), m.launched), default=None)
+
+    def is_on(self, machine: Instance) -> bool:
+        """Whether the drive is attached to this machine."""
+        return any(v.instance_id == machine.id for v in self.volumes)
+
+    def has_lost(self, machine: Instance) -> bool:
+        """Whether a machine that runs has nothing at the drive's place: somebody took it off."""
+        return machine.state == "running" and DEVICE not in machine.disks and not self.is_on(machine)
 
     def generation_of(self, item: Volume | Snapshot) -> int:
         """The tag; else, for a volume, one more than its snapshot's; else, for a snapshot, its volume's;
         else its place among the others by StartTime: it follows those that are older.
+
+        A tag can put an item before others, and never behind what it was made as, or made of.
         """
         if isinstance(item, Snapshot):
             return self._placed()[item.id]
         told = _told(item)
-        if told or item.snapshot_id is None:
-            return told or 1
         source = next((s for s in self.snapshots if s.id == item.snapshot_id), None)
+        if told or item.snapshot_id is None:
+            return max(told, _made_as(source) + 1 if source else 1)
         before = self._placed()
         return (before[source.id] if source else max(before.values(), default=0)) + 1
 
@@ -99,7 +117,12 @@ class Drive:
 
     def final_of(self, volume: Volume) -> Snapshot | None:
         """The newest snapshot of this very volume made after its last unmount; a failed one if there is no other."""
-        finals = [s for s in self.snapshots if s.volume_id == volume.id and s.tags.get(tags.KIND) == tags.FINAL]
+        generation = self.generation_of(volume)  # it is raised when the volume is chosen: then it is saved again
+        finals = [
+            s
+            for s in self.snapshots
+            if s.volume_id == volume.id and _is_final(s) and self.generation_of(s) >= generation
+        ]
         return max(finals, key=lambda s: (s.state != "error", s.started), default=None)
 
     def is_final_started(self, volume: Volume) -> bool:
@@ -128,6 +151,8 @@ class Drive:
         """What the lock says to the holder of launch id `mine`."""
         if self.lock is None:
             return LockState.FREE
+        if self.lock.tags.get(tags.OURS) != "1":
+            return LockState.STRANGE
         launch = self.lock.tags.get(tags.LAUNCH)
         if mine is not None and launch == mine:
             return LockState.MINE
@@ -140,20 +165,22 @@ class Drive:
         """Seconds since the lock's holder was last seen, by AWS's clock."""
         if self.lock is None:
             return 0.0
-        told = self.lock.tags.get(tags.HEARTBEAT)
-        seen = datetime.fromisoformat(told) if told else self.lock.created
+        seen = _time(self.lock.tags.get(tags.HEARTBEAT, ""))
+        if seen is None or seen - self.now > HEARTBEAT_LIMIT:  # nobody beats in the future: edited by hand
+            seen = self.lock.created
         return (self.now - seen).total_seconds()
 
     def _placed(self) -> dict[str, int]:
         """Each snapshot's generation. Those of a volume that nobody tagged are one generation, and what a restored
         snapshot was before tells that of its volume.
         """
-        volumes = {s.volume_id: told for s in self.snapshots if (told := _told(s, tags.RESTORED) or _told(s))}
+        volumes = {s.volume_id: told for s in self.snapshots if (told := _made_as(s) or _told(s))}
         volumes |= {v.id: told for v in self.volumes if (told := _told(v))}
         placed: dict[str, int] = {}
         for snapshot in sorted(self.snapshots, key=lambda s: s.started):
             newest = max(placed.values(), default=0)
-            placed[snapshot.id] = _told(snapshot) or volumes.setdefault(snapshot.volume_id, newest + 1)
+            told = max(_told(snapshot), _made_as(snapshot))
+            placed[snapshot.id] = told or volumes.setdefault(snapshot.volume_id, newest + 1)
         return placed
 
 
@@ -161,6 +188,45 @@ def _told(item: Volume | Snapshot, tag: str = tags.GENERATION) -> int:
     """The generation that a tag tells; 0 if it tells none."""
     told = item.tags.get(tag, "")
     return int(told) if told.isdecimal() else 0
+
+
+def _made_as(snapshot: Snapshot) -> int:
+    """The generation that a snapshot had at first, whatever was put on it since; 0 if nothing tells."""
+    made = described(snapshot)
+    return made.generation if made else _told(snapshot, tags.RESTORED)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a snapshot of ours tells of itself where nobody can edit it."""
+
+    drive: str
+    generation: int
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{DESCRIBED} {self.drive}, generation {self.generation}, {self.kind}"
+
+
+def described(snapshot: Snapshot) -> Description | None:
+    """What a snapshot was made as; None if it is not ours."""
+    found = _DESCRIPTION.fullmatch(snapshot.description)
+    return Description(found["drive"], int(found["generation"]), found["kind"]) if found else None
+
+
+def _is_final(snapshot: Snapshot) -> bool:
+    """It permits a deletion, so its tag and what it was made as must both say so."""
+    made = described(snapshot)
+    return snapshot.tags.get(tags.KIND) == tags.FINAL and made is not None and made.kind == tags.FINAL
+
+
+def _time(told: str) -> datetime | None:
+    """A time with its zone; None if it is not one."""
+    try:
+        time = datetime.fromisoformat(told)
+    except ValueError:
+        return None
+    return time if time.tzinfo else None
 
 
 def lock_name(drive: str) -> str:

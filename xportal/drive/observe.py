@@ -6,41 +6,80 @@ from collections.abc import Mapping
 from typing import Any
 
 from xportal.aws import compute, keys, storage, tags
-from xportal.aws.records import Instance, KeyPair, Volume
+from xportal.aws.records import Instance, Snapshot, Volume
 from xportal.aws.session import Aws
-from xportal.drive.model import DEVICE, LOCK_PREFIX, Drive, lock_name
-from xportal.errors import DriveInUse
+from xportal.drive.model import DESCRIBED, DEVICE, LOCK_PREFIX, Drive, described, lock_name
+
+OF_AN_IMAGE = "Created by CreateImage("  # AWS's own description
 
 
 def observe(aws: Aws, name: str) -> Drive:
-    """Everything AWS tells of drive `name` now. Raises DriveInUse if its lock's name is taken by a strange key pair."""
+    """Everything AWS tells of drive `name` now."""
     machines = {m.id: m for m in compute.list_instances(aws, tags.tag_filter(drive=name))}
-    volumes = [v for v in storage.list_volumes(aws, tags.tag_filter(drive=name)) if _is_drive(v, machines)]
+    volumes = _list_volumes(aws, name, machines)
     for volume in volumes:  # attached by hand to a machine that is not the drive's
         if volume.instance_id and volume.instance_id not in machines:
             found = compute.find_instance(aws, volume.instance_id)
             machines |= {found.id: found} if found else {}
-    named = storage.list_snapshots(aws, tags.tag_filter(name=name))  # made by hand: the Name alone
-    tagged = [s for s in storage.list_snapshots(aws, tags.tag_filter(drive=name)) if tags.GENERATION in s.tags]
-    snapshots = {s.id: s for s in [*named, *tagged]}
     return Drive(
         name=name,
-        lock=_find_lock(aws, name),
+        lock=keys.find_key_pair(aws, lock_name(name)),
         volumes=tuple(volumes),
-        snapshots=tuple(snapshots.values()),
+        snapshots=tuple(_list_snapshots(aws, name)),
         machines=machines,
         now=aws.now(),
     )
 
 
-def _find_lock(aws: Aws, name: str) -> KeyPair | None:
-    found = keys.find_key_pair(aws, lock_name(name))
-    if found and found.tags.get(tags.OURS) != "1":
-        raise DriveInUse(
-            f'the key pair {found.name} ({found.id}) is not xportal\'s, and the lock of drive "{name}" has that name',
-            hint="rename or delete that key pair in the AWS console, or use another portal name",
-        )
-    return found
+def _list_volumes(aws: Aws, name: str, machines: Mapping[str, Instance]) -> list[Volume]:
+    """Those with the drive's tag; whatever its own machines have at its device; and those of ours that lost the tag
+    and kept Name and generation, which no root disk has.
+    """
+    told = [v for v in storage.list_volumes(aws, _with_value(name)) if _is_told(v, name)]
+    known = {v.id for v in told}
+    missing = {m.disks[DEVICE] for m in machines.values() if DEVICE in m.disks} - known
+    if missing:
+        told += storage.list_volumes(aws, [{"Name": "volume-id", "Values": sorted(missing)}])
+    return [v for v in told if _is_drive(v, machines)]
+
+
+def _is_told(volume: Volume, name: str) -> bool:
+    told = volume.tags.get(tags.DRIVE)
+    ours = tags.OURS in volume.tags and tags.GENERATION in volume.tags
+    return told == name or (told is None and ours and volume.tags.get(tags.NAME) == name)
+
+
+def _list_snapshots(aws: Aws, name: str) -> list[Snapshot]:
+    """Those with the drive's tag and a generation; those made by hand, by their Name alone; and those of ours that
+    lost their tags. What AWS makes with an image is the image's.
+    """
+    tagged = storage.list_snapshots(aws, _with_value(name))
+    ours = storage.list_snapshots(aws, [{"Name": "description", "Values": [f"{DESCRIBED} {name}, *"]}])
+    told = [s for s in tagged if s.tags.get(tags.NAME) == name or _is_generation(s, name)]
+    found = {s.id: s for s in [*told, *ours]}
+    return [s for s in found.values() if not s.description.startswith(OF_AN_IMAGE)]
+
+
+def _is_generation(snapshot: Snapshot, name: str) -> bool:
+    return snapshot.tags.get(tags.DRIVE) == name and tags.GENERATION in snapshot.tags
+
+
+def _with_value(name: str) -> list[Any]:
+    """A filter: any tag has this value. One question for several tags."""
+    return [{"Name": "tag-value", "Values": [name]}]
+
+
+def find_strangers(aws: Aws, drive: Drive) -> list[Volume]:
+    """Volumes that may hold data of the drive and do not say so: they have its Name, or are made of its newest
+    snapshot, and carry no drive's tag. They are nobody's to save or delete.
+    """
+    found = storage.list_volumes(aws, tags.tag_filter(name=drive.name))
+    newest = drive.newest_snapshot()
+    if newest:
+        found += storage.list_volumes(aws, [{"Name": "snapshot-id", "Values": [newest.id]}])
+    known = {v.id for v in drive.volumes}
+    strange = {v.id: v for v in found if v.id not in known and tags.DRIVE not in v.tags and v.state != "deleting"}
+    return list(strange.values())
 
 
 def list_drive_names(aws: Aws) -> list[str]:
@@ -48,6 +87,8 @@ def list_drive_names(aws: Aws) -> list[str]:
     ours: list[Any] = tags.tag_filter(ours="1")
     tagged = [v.tags for v in storage.list_volumes(aws, ours)] + [s.tags for s in storage.list_snapshots(aws, ours)]
     names = {told[tags.DRIVE] for told in tagged if tags.DRIVE in told}
+    untagged = storage.list_snapshots(aws, [{"Name": "description", "Values": [f"{DESCRIBED} *"]}])
+    names |= {made.drive for snapshot in untagged if (made := described(snapshot))}
     locks = {k.name.removeprefix(LOCK_PREFIX) for k in keys.list_key_pairs(aws) if k.name.startswith(LOCK_PREFIX)}
     return sorted(names | locks)
 

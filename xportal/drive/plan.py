@@ -68,9 +68,9 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class KeepVolume:
-    """Switch off DeleteOnTermination, which somebody switched on."""
+    """Undo what somebody did that would lose the volume: switch DeleteOnTermination off, put its tags back."""
 
-    machine: Instance
+    machine: Instance | None
     volume: Volume
 
 
@@ -180,13 +180,15 @@ def plan(
 
 def _plan_up(drive: Drive, portal: str | None, mine: str | None) -> Action:
     machine = drive.live_machine()
-    if machine and machine.tags.get(tags.PORTAL) != portal:
+    if machine and _is_anothers(machine, portal):
         return Refuse(_in_use(drive, machine))
-    if machine and not drive.is_saved(machine):
+    if machine and not drive.is_saved(machine) and not drive.has_lost(machine):
         return Ready(machine)
     state = drive.lock_state(mine)
-    if machine or state is LockState.HELD:  # it is saved, stopped or on its way out: end it
+    if machine or state is LockState.HELD:  # it is saved, stopped, without its drive or on its way out: end it
         return _settle_volumes(drive, frozenset()) or _settle_machines(drive) or Wait("the machine is going away")
+    if drive.lock and state is LockState.STRANGE:
+        return Refuse(_strange_lock(drive, drive.lock))
     if state is LockState.STARTING:
         return Refuse(_in_use(drive, None))
     if drive.lock and state is LockState.STALE:
@@ -225,7 +227,7 @@ def _plan_save(drive: Drive, portal: str | None, save: str, wait: bool) -> Actio
     machine = drive.live_machine()
     if machine is None:
         return Refuse(_not_up(drive, portal))
-    if machine.tags.get(tags.PORTAL) != portal:
+    if _is_anothers(machine, portal):
         return Refuse(_in_use(drive, machine))
     if machine.state == "pending":
         return Wait(f"{machine.id} is pending")
@@ -240,6 +242,8 @@ def _plan_restore(drive: Drive, mine: str | None, choice: str) -> Action:
     if machine:
         return Wait(f"{machine.id} is {machine.state}") if machine.state in ENDING else Refuse(_in_use(drive, machine))
     state = drive.lock_state(mine)
+    if drive.lock and state is LockState.STRANGE:
+        return Refuse(_strange_lock(drive, drive.lock))
     if state is LockState.STARTING:
         return Refuse(_in_use(drive, None))
     chosen = drive.find_copy(choice)
@@ -302,13 +306,19 @@ def _plan_end(
 def _refuse_end(drive: Drive, portal: str | None, mine: str | None) -> Refuse | None:
     """Whose it is, only they end."""
     machine = drive.live_machine()
-    if machine and portal is not None and machine.tags.get(tags.PORTAL) != portal:
+    if machine and _is_anothers(machine, portal):
         return Refuse(_in_use(drive, machine))
     return Refuse(_in_use(drive, None)) if drive.lock_state(mine) is LockState.STARTING else None
 
 
+def _is_anothers(machine: Instance, portal: str | None) -> bool:
+    """A machine that lost its portal's tag is that of whoever asks for its drive."""
+    return portal is not None and machine.tags.get(tags.PORTAL, portal) != portal
+
+
 def _release(drive: Drive, why: str) -> Action:
-    return ReleaseLock(drive.lock, why) if drive.lock else Done()
+    strange = drive.lock_state(None) is LockState.STRANGE
+    return ReleaseLock(drive.lock, why) if drive.lock and not strange else Done()
 
 
 def _is_later(drive: Drive, machine: Instance | None, seen: frozenset[str]) -> bool:
@@ -336,6 +346,8 @@ def _settle(drive: Drive, volume: Volume, unreachable: frozenset[str]) -> Action
         return _settle_detached(drive, volume)
     if drive.is_foreign(machine):
         return Refuse(_attached_elsewhere(drive, volume, machine))
+    if drive.is_untagged(volume):
+        return KeepVolume(machine, volume)
     if machine.state in ENDING:
         return Wait(f"{machine.id} is {machine.state}")
     if volume.delete_on_termination:
@@ -349,6 +361,8 @@ def _settle(drive: Drive, volume: Volume, unreachable: frozenset[str]) -> Action
 
 def _settle_detached(drive: Drive, volume: Volume) -> Action | None:
     final = drive.final_of(volume)
+    if drive.is_untagged(volume):
+        return KeepVolume(None, volume)
     if volume.state == "error":
         return Refuse(_broken(drive, volume))
     if volume.state != "available":
@@ -390,6 +404,13 @@ def _in_use(drive: Drive, machine: Instance | None) -> DriveInUse:
     )
 
 
+def _strange_lock(drive: Drive, lock: KeyPair) -> DriveInUse:
+    return DriveInUse(
+        f'the key pair {lock.name} ({lock.id}) is not xportal\'s, and the lock of drive "{drive.name}" has that name',
+        hint=f"if you do not need it: aws ec2 delete-key-pair --key-pair-id {lock.id}",
+    )
+
+
 def _forked(drive: Drive) -> DriveForked:
     return DriveForked(
         f'drive "{drive.name}" has two newest copies: {", ".join(drive.forks())}',
@@ -399,9 +420,12 @@ def _forked(drive: Drive) -> DriveForked:
 
 
 def _attached_elsewhere(drive: Drive, volume: Volume, machine: Instance) -> DriveInUse:
+    launch = machine.tags.get(tags.LAUNCH)
+    own = launch is not None and launch == volume.tags.get(tags.LAUNCH)
+    tag = f"aws ec2 create-tags --resources {machine.id} --tags Key={tags.DRIVE},Value={drive.name}"
     return DriveInUse(
-        f'{volume.id} of drive "{drive.name}" is attached to {machine.id}, which is not xportal\'s',
-        hint=f"detach it: aws ec2 detach-volume --volume-id {volume.id}",
+        f'{volume.id} of drive "{drive.name}" is attached to {machine.id}, which is not tagged as the drive\'s',
+        hint=f"it is: {tag}" if own else f"detach it: aws ec2 detach-volume --volume-id {volume.id}",
     )
 
 

@@ -73,7 +73,7 @@ def login_for(aws: Aws, machine: Instance) -> Login:
     host_key = machine.tags.get(tags.HOST_KEY)
     if not host_key:
         raise MachineLost(f"{machine.id} carries no host key (tag {tags.HOST_KEY})", hint="xportal down, then up again")
-    launch = machine.tags.get(tags.LAUNCH, "")
+    launch = machine.tags.get(tags.LAUNCH) or machine.id
     login = Login(machine.public_address, LOGIN_USER, key_file(launch), host_key)
     if not login.key_file.exists():
         _replace_login_key(aws, machine, launch, login)

@@ -14,15 +14,18 @@ def volume_cost(size_gib: int) -> str:
 
 
 def price_of(machine: Instance) -> float | None:
-    """The spot price an hour at its launch; None on demand."""
-    told = machine.tags.get(tags.PRICE)
-    return float(told) if told else None
+    """The spot price an hour at its launch; None on demand, or if the tag does not tell."""
+    try:
+        return float(machine.tags.get(tags.PRICE, ""))
+    except ValueError:
+        return None
 
 
 def machine_cost(machine: Instance) -> str:
     """A machine and its price."""
     price = price_of(machine)
-    return f"{machine.id} {machine.type} {'on demand' if price is None else f'spot ${price:.4g}/h'}"
+    market = "spot" if machine.spot else "on demand"
+    return f"{machine.id} {machine.type} {market}" + (f" ${price:.4g}/h" if price is not None else "")
 
 
 def volume_text(volume_id: str, size_gib: int) -> str:

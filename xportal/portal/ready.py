@@ -6,7 +6,7 @@ import time
 from contextlib import closing
 
 from xportal.aws import catalogue, compute, storage, tags
-from xportal.aws.records import Instance
+from xportal.aws.records import Instance, Volume
 from xportal.aws.session import Aws
 from xportal.drive.lifecycle import Story
 from xportal.drive.model import DEVICE
@@ -60,7 +60,10 @@ def check_ready(machine: Instance, status: AgentStatus) -> None:
 
 
 def adopt(aws: Aws, spec: PortalSpec, machine: Instance, story: Story) -> Instance:
-    """A machine that is up already, once it runs, if it is what the spec asks for. Raises Refused, MachineLost."""
+    """A machine that is up already, once it runs, if it is what the spec asks for. Raises Refused, MachineLost.
+
+    Its drive is kept from going with it.
+    """
     deadline = time.monotonic() + CONNECT_SECONDS
     while machine.state == "pending" and time.monotonic() < deadline:
         story.update(f"{machine.id} is {machine.state}")
@@ -73,7 +76,17 @@ def adopt(aws: Aws, spec: PortalSpec, machine: Instance, story: Story) -> Instan
             hint=f"xportal down {spec.name} first: everything comes back on the other machine",
             billed=(machine_cost(machine),),
         )
+    for volume in _find_drive(aws, machine):
+        if volume.delete_on_termination:
+            story.warn(f"{volume.id} was to be deleted with {machine.id}: somebody had switched that on, now it is off")
+            compute.keep_volume(aws, machine.id, DEVICE)
     return machine
+
+
+def _find_drive(aws: Aws, machine: Instance) -> list[Volume]:
+    """The volume at the drive's device; empty if there is none."""
+    volume_id = machine.disks.get(DEVICE)
+    return storage.list_volumes(aws, [{"Name": "volume-id", "Values": [volume_id]}]) if volume_id else []
 
 
 def _misfits(aws: Aws, spec: PortalSpec, machine: Instance) -> list[str]:
@@ -82,9 +95,7 @@ def _misfits(aws: Aws, spec: PortalSpec, machine: Instance) -> list[str]:
     known = catalogue.list_instance_types(aws, [machine.type])[0]
     memory = known.gpu_memory_mib / 1024
     price = price_of(machine)
-    volume_id = machine.disks.get(DEVICE)
-    volumes = storage.list_volumes(aws, [{"Name": "volume-id", "Values": [volume_id]}]) if volume_id else []
-    size = volumes[0].size_gib if volumes else 0
+    size = next((volume.size_gib for volume in _find_drive(aws, machine)), 0)
     checks = {
         "it has no GPU": wanted.wants_gpu() and not known.gpus,
         "it has a GPU": wanted.gpu is False and known.gpus > 0,
