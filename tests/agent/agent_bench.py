@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
 from dataclasses import dataclass
 from typing import Any
 
 from tests.sandbox.bench import Bench, metadata
 from xportal.agent.config import AgentConfig, DriveConfig
-from xportal.machine.userdata import HostKey, build
+from xportal.machine.userdata import HostKey, build, deliver_argv, whole_agent
 from xportal.sandbox.hardware import Boot, Disk
 
 AGENT = "/opt/xportal/agent"
@@ -33,6 +35,7 @@ class Machine:
     bench: Bench
     instance_id: str
     address: str
+    is_whole: bool = False
 
     def run(self, script: str) -> str:
         """What a script prints; AssertionError when it fails."""
@@ -44,8 +47,24 @@ class Machine:
         assert done.returncode not in (0, 255), done.stdout + done.stderr
         return done.stdout + done.stderr
 
+    def deliver(self) -> None:
+        """Bring the whole agent, and let it finish the boot, as `up` does."""
+        self.run("true")  # it answers
+        whole = whole_agent()
+        subprocess.run([*self.ssh_argv(), shlex.join(deliver_argv(whole))], input=whole, check=True)
+        self.run("sudo systemctl start --no-block xportal-finish")
+        self.is_whole = True
+
+    def ssh_argv(self) -> list[str]:
+        """The system's ssh to a machine that has answered before."""
+        home = self.bench.home
+        options = ["-o", f"UserKnownHostsFile={home}/known_hosts", "-o", "IdentitiesOnly=yes", "-F", "none"]
+        return ["ssh", "-i", f"{home}/login", *options, f"ec2-user@{self.address}"]
+
     def follow(self, log: str) -> list[dict[str, Any]]:
         """A log's lines, once it has ended."""
+        if not self.is_whole:
+            self.deliver()
         return [json.loads(line) for line in self.run(f"{AGENT} follow {log}").splitlines()]
 
     def status(self) -> dict[str, Any]:

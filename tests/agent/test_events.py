@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from xportal.agent.events import Log, follow
+from xportal.agent.events import Log
+from xportal.agent.following import follow
 
 
 class Clock:

@@ -43,7 +43,7 @@ def test_a_portal_s_lives(cloud: AgentBench) -> None:
     sums = first.run(SUMS)
     first.run("echo mine > ~/notes; echo changed >> ~/.bashrc")
     sitting = subprocess.Popen(
-        [*ssh_argv(first), "cd /v1; exec sleep 999"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [*first.ssh_argv(), "cd /v1; exec sleep 999"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     first.run("until pgrep -x sleep -u ec2-user; do sleep 0.05; done")
 
@@ -93,13 +93,6 @@ def read_from_outside(cloud: AgentBench, volume: str, request: str) -> str:
     """What the volume's own filesystem holds, read on this computer from its file, with no machine and no mount."""
     file = cloud.bench.home / "store" / "volumes" / volume
     return subprocess.run(["debugfs", "-R", request, str(file)], capture_output=True, text=True, check=True).stdout
-
-
-def ssh_argv(machine: Machine) -> list[str]:
-    """The system's ssh to a machine."""
-    home = machine.bench.home
-    options = ["-o", f"UserKnownHostsFile={home}/known_hosts", "-o", "IdentitiesOnly=yes", "-F", "none"]
-    return ["ssh", "-i", f"{home}/login", *options, f"ec2-user@{machine.address}"]
 
 
 def test_a_drive_that_does_not_open_keeps_docker_down(cloud: AgentBench) -> None:
@@ -153,6 +146,34 @@ def test_a_save_right_after_boot_waits_for_nothing(cloud: AgentBench) -> None:
 
     third = cloud.boot("vol-0c4", generation=3)
     assert [(one["name"], one["running"]) for one in result(third.follow("boot"))["containers"]] == [("train", True)]
+    third.off()
+
+
+def test_a_machine_that_got_no_more_than_its_core(cloud: AgentBench) -> None:
+    """`up` died after the launch: the containers run all the same and are saved; the next life does the rest."""
+    cloud.bench.hardware.create_volume("vol-0c8", 4, None)
+    first = cloud.boot("vol-0c8", blank=True)
+    result(first.follow("boot"))
+    first.run(MAKE_IMAGE)
+    first.run(f"docker run -d --init --name train --restart always tiny {LOOP}")
+    first.run("docker exec train dd if=/dev/urandom of=/layer bs=1M count=1 status=none; touch ~/mine")
+    result(first.save("save-1"))
+    first.off()
+
+    second = cloud.boot("vol-0c8", generation=2)
+    second.run("until sudo docker exec train cat /layer > /dev/null; do sleep 0.2; done; sudo test ! -e ~/mine")
+    assert "xportal up brings it" in second.fails("/opt/xportal/agent status")
+    second.run("cd / && sudo /opt/xportal/agent save save-2 --grace 5")
+    deferred = result(second.follow("save-2"))
+    assert deferred["clean"]
+    assert [one["container"] for one in deferred["deferred"]] == ["train"]
+    second.off()
+
+    third = cloud.boot("vol-0c8", generation=3)
+    third.run("until sudo docker exec train cat /layer > /dev/null; do sleep 0.2; done")
+    assert [(one["name"], one["running"]) for one in result(third.follow("boot"))["containers"]] == [("train", True)]
+    third.run("test -e ~/mine; docker exec train sha256sum /layer")
+    assert [one["container"] for one in result(third.save("save-3"))["committed"]] == ["train"]
     third.off()
 
 

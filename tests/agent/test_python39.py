@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -52,10 +53,13 @@ def test_the_user_data_s_command_installs_an_agent_that_runs(root: Path, tmp_pat
     """The very command that cloud-init runs: the agent says in words why it cannot open a drive here."""
     text = gzip.decompress(userdata.build(CONFIG, userdata.new_host_key())).decode()
     (tmp_path / "argv").write_text("\0".join(yaml.safe_load(text)["bootcmd"][0]))
+    (tmp_path / "whole").write_bytes(userdata.whole_agent())
+    deliver = shlex.join(userdata.deliver_argv(userdata.whole_agent())[1:]) + " < /mnt/whole"
     script = (
-        "xargs -0 -a /mnt/argv env; echo status $?; /opt/xportal/agent status; /opt/xportal/agent follow boot;"
-        "python3 /opt/xportal/agent.pyz status; ls -l /etc/xportal/agent.json;"
-        "cat /etc/systemd/system/docker.service.d/*"
+        f"xargs -0 -a /mnt/argv env; echo status $?; /opt/xportal/agent status; {deliver}; {deliver};"
+        "/opt/xportal/agent status; /opt/xportal/agent follow boot;"
+        "python3 /opt/xportal/agent-whole status; ls -l /etc/xportal/agent.json;"
+        "cat /etc/systemd/system/docker.service.d/*; ls /opt/xportal"
     )
     done = bullseye.run(root, tmp_path, ["sh", "-c", script])
     lines = done.stdout.splitlines()
@@ -66,6 +70,9 @@ def test_the_user_data_s_command_installs_an_agent_that_runs(root: Path, tmp_pat
     assert lines[3] == lines[1]
     assert lines[4].startswith("-rw------- ")
     assert "AssertPathIsMountPoint=/v1" in lines
+    assert lines[-3:-1] == ["agent-whole", "agent.pyz"]
+    assert lines[-1].startswith("whole-")
+    assert "xportal: the whole agent is not here yet: xportal up brings it" in done.stderr.splitlines()
     assert "Traceback" not in done.stderr
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from xportal.agent.events import Log
-from xportal.agent.mounts import find_mount, is_free, list_holders, unmount
+from xportal.agent.holders import list_holders
+from xportal.agent.mounts import find_mount, is_free, unmount
 
 pytestmark = pytest.mark.machine
 

@@ -1,21 +1,27 @@
 """The program on the machine: opens the drive at boot, brings the containers back, saves everything.
 
-Standard library only, Python 3.9, and nothing from outside this package: it
-travels in the machine's user data as a zip file (see `xportal.machine.userdata`).
+Standard library only, Python 3.9, and nothing from outside this package. A core of
+it travels in the machine's user data, which take no more; the whole follows with the
+first login of `up` (see `xportal.machine.userdata`). The core alone opens the drive,
+brings containers back and saves, without committing; the rest of the boot waits for
+the whole. Modules of the core import the others where they need them, if `is_whole()`.
 
 What the rest of xportal may rely on:
 
 Files
-    /opt/xportal/agent.pyz      this package; `/opt/xportal/agent` is the command
+    /opt/xportal/agent          the command: runs the whole agent if it is there, else the core
+    /opt/xportal/agent.pyz      the core
+    /opt/xportal/agent-whole    link to the whole, once it has come
     /etc/xportal/agent.json     `config.AgentConfig`, mode 0600
     /run/xportal/state.json     phase, error and facts of this boot
     /run/xportal/log/ID.jsonl   event logs: ID is `boot`, or the id of a save
     /var/lib/xportal/saved.json exists once this machine has finished a final save
     MOUNT/.xportal/             on the drive, root's: drive.json, running.json, aside.json, gpu.json, commits.json
 
-Commands (`status` and `follow` need no root; the others do)
+Commands (`status` and `follow` need no root, but the whole agent; the others need root)
     agent open                  at every boot, from cloud-init's bootcmd
-    agent ready                 the unit xportal-ready.service: all that needs users and Docker
+    agent ready                 all that needs users and Docker: the unit xportal-ready.service, and once the
+                                whole agent has come, xportal-finish.service
     agent save ID --kind final [--grace SECONDS]
                                 starts xportal-save@ID.service and returns at once
     agent freeze ID             starts xportal-freeze@ID.service: the drives hold still until `agent thaw`, 30 s at most

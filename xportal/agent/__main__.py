@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from typing import Callable, Dict, List
 
-from . import units
 from .config import Paths
-from .events import follow
-from .freezing import request_freeze, run_freeze, thaw, thaw_by_force
 from .opening import make_ready, open_machine
 from .process import AgentError
 from .saving import request_save, run_save
-from .state import log_path
-from .status import read_status
+from .whole import is_whole
 
 
 def main(argv: List[str]) -> int:
@@ -29,14 +24,14 @@ def main(argv: List[str]) -> int:
         "ready": lambda: make_ready(paths),
         "save": lambda: request_save(paths, args.id, round(args.grace)),
         "run-save": lambda: run_save(paths, args.id),
-        "freeze": lambda: request_freeze(paths, args.id),
-        "run-freeze": lambda: run_freeze(paths, args.id),
-        "thaw": lambda: thaw(paths),
-        "thaw-all": lambda: thaw_by_force(paths),
-        "follow": lambda: print_log(paths, args.id, args.first),
-        "status": lambda: print(json.dumps(read_status(paths))),
     }
+    if is_whole():
+        from .answering import more_commands
+
+        commands.update(more_commands(paths, args))
     try:
+        if args.command not in commands:
+            raise AgentError("the whole agent is not here yet: xportal up brings it")
         return 1 if commands[args.command]() is False else 0
     except AgentError as failure:
         print(f"xportal: {failure}", file=sys.stderr)
@@ -59,23 +54,6 @@ def parse(argv: List[str]) -> argparse.Namespace:
     log.add_argument("id")
     log.add_argument("--from", dest="first", type=int, default=0)
     return parser.parse_args(argv)
-
-
-def print_log(paths: Paths, name: str, first: int) -> bool:
-    """Print a log as it grows. Returns whether it came to its end line."""
-    line = ""
-    for line in follow(log_path(paths, name), lambda: is_written(name), first):
-        print(line, flush=True)
-    if json.loads(line or "{}").get("end"):
-        return True
-    print(f"xportal: nobody writes the log {name} any more, and it has no end", file=sys.stderr)
-    return False
-
-
-def is_written(name: str) -> bool:
-    """Whether somebody will go on with the log."""
-    boot = ["cloud-init.service", units.READY]
-    return any(map(units.is_pending, boot if name == "boot" else [units.save_unit(name), units.freeze_unit(name)]))
 
 
 if __name__ == "__main__":

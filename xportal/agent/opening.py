@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import traceback
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict
 
 from . import docker, units
 from .config import AgentConfig, DriveConfig, Paths
@@ -13,10 +13,10 @@ from .containers import bring_back, hold_back
 from .drives import check_docker, mark_docker, mark_drive, open_drive
 from .events import Log
 from .gpu import list_gpus
-from .home import get_user, open_home
 from .mounts import find_mount, try_unmount
 from .process import AgentError, run
 from .state import log_path, one_at_a_time, read_state, update_state
+from .whole import is_whole
 
 
 def open_machine(paths: Paths) -> bool:
@@ -28,7 +28,10 @@ def open_machine(paths: Paths) -> bool:
 
 
 def make_ready(paths: Paths) -> bool:
-    """The part that needs users and network: home, Docker, containers. Returns whether it went well."""
+    """The part that needs users and network: Docker, containers, home. Idempotent; returns whether it went well.
+
+    Asked for twice in a boot: by systemd, and by `up` once the whole agent is there.
+    """
     return told(paths, lambda log: finish(paths, log))
 
 
@@ -104,40 +107,29 @@ def hold_containers(config: AgentConfig, paths: Paths, log: Log) -> None:
 
 
 def finish(paths: Paths, log: Log) -> None:
-    """What `make_ready` does."""
-    config = paths.get_config()
-    if read_state(paths)["phase"] == "ready":
+    """What `make_ready` does: what the core can do at once; what only the whole agent can, once that has come."""
+    if read_state(paths)["phase"] != "open":
         return
-    with log.step("home", f"Opening the home directory of {config.login_user}"):
-        open_home(config)
-    with log.step("docker", "Starting Docker"):
-        start_docker(config, paths, log)
-    with log.step("containers", "Bringing the containers back"):
-        client = docker.Docker()
-        notes = {**read_state(paths)["notes"], **bring_back(client, config.main.directory, log)}
-    before = read_state(paths)
-    seconds = {**before["seconds"], **log.seconds}
-    update_state(paths, phase="ready", notes=notes, seconds=seconds)
-    result = {"drives": before["drives"], "gpu": (before["gpus"] or [None])[0], "docker": before["docker"]}
-    log.end(True, None, {**result, "containers": names(client, notes), "seconds": seconds})
+    config = paths.get_config()
+    if not read_state(paths)["started"]:
+        with log.step("docker", "Starting Docker"):
+            start_docker(config, paths, log)
+        with log.step("containers", "Bringing the containers back"):
+            notes = bring_back(docker.Docker(), config.main.directory, log)
+        before = read_state(paths)
+        seconds = {**before["seconds"], **log.seconds}
+        update_state(paths, started=True, notes={**before["notes"], **notes}, seconds=seconds)
+    if is_whole():
+        from .finishing import finish_boot
+
+        finish_boot(config, paths, log)
 
 
 def start_docker(config: AgentConfig, paths: Paths, log: Log) -> None:
-    """Install Docker where it is missing, start it, let the login user use it."""
+    """Install Docker where it is missing, and start it."""
     if not docker.is_installed():
         with log.step("install", "Installing Docker"):
             docker.install()
         hold_containers(config, paths, log)
-    run(["usermod", "-a", "-G", "docker", config.login_user])
     docker.start()
-    docker.give_socket(get_user(config.login_user).pw_uid)
     mark_docker(config.main, read_state(paths)["docker"])
-
-
-def names(client: docker.Docker, notes: Dict[str, str]) -> List[Dict[str, Any]]:
-    """Each container with its note."""
-    infos = client.inspect(client.list_ids())
-    return [
-        {"name": info["Name"].lstrip("/"), "running": info["State"]["Running"], "note": notes.get(info["Id"])}
-        for info in infos
-    ]

@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Optional, TypeVar
 
 from . import docker, units
-from .commits import Commits
 from .config import AgentConfig, Paths
 from .containers import record_from_files, record_running
 from .events import Log
 from .files import read_json, write_json
-from .freezing import thaw
 from .mounts import find_mount, unmount
 from .process import AgentError, run
 from .state import log_path, one_at_a_time, read_state, update_state
+from .whole import is_whole
 
 T = TypeVar("T")
 SAVE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -51,10 +50,11 @@ def run_save(paths: Paths, save: str) -> bool:
     """The unit's work. Returns whether a snapshot taken now holds everything."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     log = Log(log_path(paths, save))
-    if units.is_pending(units.READY):
-        log.say("boot", "The machine is not ready yet: leaving off its start")
-        run(["systemctl", "stop", units.READY], check=False)
-    thaw(paths)  # no checkpoint holds a final save up
+    for unit in (units.FINISH, units.READY):
+        if units.is_pending(unit):
+            log.say("boot", "The machine is not ready yet: leaving off its start")
+            run(["systemctl", "stop", unit], check=False)
+    paths.thaw.touch()  # no checkpoint holds a final save up
     with one_at_a_time(paths):
         try:
             grace = int((read_json(paths.requests / f"{save}.json") or {}).get("grace", 30))
@@ -111,6 +111,11 @@ class FinalSave:
         why = self._try("stop", text, lambda: client.stop(running, self._grace))
         if why:
             self._log.say("stop", f"Docker says: {why}")
+        if not is_whole():
+            reason = "the part of the agent that commits has not come yet"
+            return {"deferred": [{"container": info["Name"].lstrip("/"), "reason": reason} for info in infos]}
+        from .commits import Commits
+
         commits = Commits(client, drive, self._log)
         return self._try("commit", "Committing what has changed", lambda: commits.commit_changed(infos)) or {}
 

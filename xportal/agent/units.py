@@ -10,6 +10,7 @@ from .process import run
 
 COMMAND = "/opt/xportal/agent"
 READY = "xportal-ready.service"
+FINISH = "xportal-finish.service"
 
 # `RequiresMountsFor` alone lets dockerd start on the empty directory.
 GUARD = """[Unit]
@@ -24,13 +25,22 @@ SOCKET = """[Socket]
 ExecStartPost=-/bin/chown {user} /run/docker.sock
 """
 READY_UNIT = f"""[Unit]
-Description=xportal: home directory, Docker and containers of the drive
+Description=xportal: Docker and containers of the drive
 Wants=network-online.target
 After=cloud-init.service network-online.target
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
+ExecStart={COMMAND} ready
+"""
+# `up` starts it once it has put the whole agent there.
+FINISH_UNIT = f"""[Unit]
+Description=xportal: what the whole agent does at a boot
+After={READY}
+
+[Service]
+Type=oneshot
 ExecStart={COMMAND} ready
 """
 # A save outlives the session that asked for it and, for two minutes, a shutdown that comes in between.
@@ -62,6 +72,7 @@ def plan_units(config: AgentConfig) -> Dict[str, str]:
         "docker.service.d/xportal.conf": guard + STOP,
         "docker.socket.d/xportal.conf": guard + SOCKET.format(user=config.login_user),
         READY: READY_UNIT,
+        FINISH: FINISH_UNIT,
         "xportal-save@.service": SAVE_UNIT,
         "xportal-freeze@.service": FREEZE_UNIT,
     }

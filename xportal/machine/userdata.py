@@ -1,4 +1,7 @@
-"""The user data of a launch: cloud-config that brings the agent, the launch's facts and the ssh host key."""
+"""How the agent comes to a machine: its core in the launch's user data, the whole of it with the first login.
+
+The user data are cloud-config: the core, the launch's facts and the ssh host key.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,14 @@ import ast
 import base64
 import bz2
 import gzip
+import hashlib
 import io
 import json
 import re
-import tokenize
+import zipfile
 from dataclasses import dataclass
 from importlib import resources
-from typing import cast
+from typing import Any
 
 import yaml
 from cryptography.hazmat.primitives import serialization
@@ -22,11 +26,32 @@ from xportal.agent.config import AgentConfig
 from xportal.errors import UsageError
 
 LIMIT = 16384  # EC2's, before base64
+AGENT = resources.files("xportal.agent")
+# What a machine does alone. The rest (`whole_agent`) comes with the first login of `up`: commits, the home directory...
+CORE = (
+    "__init__",
+    "__main__",
+    "config",
+    "containers",
+    "disk",
+    "docker",
+    "drives",
+    "events",
+    "files",
+    "gpu",
+    "mounts",
+    "opening",
+    "process",
+    "saving",
+    "state",
+    "units",
+    "whole",
+)
 MAIN = "import sys\nfrom agent.__main__ import main\nsys.exit(main(sys.argv[1:]))\n"
 
 # Runs at every boot, before networks, users and Docker: so what it does can be done again.
 # Its arguments are the launch's facts and the agent: names and sources in turn, parted by NULs.
-BOOT = """import base64,bz2,io,os,subprocess,sys,zipfile
+BOOT = '''import base64,bz2,io,os,subprocess,sys,zipfile
 def put(path,data,mode):
  os.makedirs(os.path.dirname(path),exist_ok=True)
  with open(path+".new","wb") as f:
@@ -43,8 +68,23 @@ with zipfile.ZipFile(out,"w") as z:
  for name,text in zip(parts[::2],parts[1::2]):
   z.writestr(name.decode(),text)
 put(agent+".pyz",out.getvalue(),0o644)
-put(agent,b'#!/bin/sh\\ncd /\\nexec /usr/bin/python3 -I %s.pyz "$@"\\n'%agent.encode(),0o755)
+put(agent,b"""#!/bin/sh
+cd /
+exec /usr/bin/python3 -I $(readlink -e /opt/xportal/agent-whole || echo /opt/xportal/agent.pyz) "$@"
+""",0o755)
 sys.exit(subprocess.call([agent,"open"]))
+'''
+
+# Puts the whole agent beside the core, for root's shell: the zip file is its stdin, $1 names its version. A version
+# that is there is not written again, and none is removed: what runs goes on with its own.
+DELIVER = """set -e
+cd /opt/xportal
+[ "$(readlink agent-whole)" != "$1" ] || exec cat > /dev/null
+cat > $1.$$
+sync $1.$$
+mv $1.$$ $1
+ln -s $1 agent-whole.$$
+mv -T agent-whole.$$ agent-whole
 """
 
 
@@ -97,76 +137,57 @@ def cloud_config(config: AgentConfig, host_key: HostKey) -> str:
 
 
 def pack() -> bytes:
-    """The agent's files for a zip file that `python3 FILE` runs: NAME, NUL, SOURCE, NUL and so on.
+    """The core's files for a zip file that `python3 FILE` runs: NAME, NUL, SOURCE, NUL and so on.
 
     Not a zip file yet: in one piece it compresses better.
     """
-    modules = sorted(resources.files("xportal.agent").iterdir(), key=lambda file: file.name)
-    sources = {
-        f"agent/{file.name}": strip(file.read_text(encoding="utf-8")) for file in modules if is_source(file.name)
-    }
+    sources = {f"agent/{name}.py": shrink(read_source(name)) for name in CORE}
     return "\0".join(part for pair in {"__main__.py": MAIN, **sources}.items() for part in pair).encode()
 
 
-def is_source(name: str) -> bool:
-    """Whether a file of the package is one of its modules."""
-    return name.endswith(".py")
+def read_source(name: str) -> str:
+    """The source of one of the agent's modules."""
+    return (AGENT / f"{name}.py").read_text(encoding="utf-8")
 
 
-def strip(source: str) -> str:
-    """Python source without comments, docstrings and functions' annotations; every line keeps its number."""
-    text = source.encode()
-    cuts = [*comments(source), *signatures(source, text), *docstrings(source)]
-    for first, last, instead in sorted(cuts, reverse=True):
-        lines = text[first:last].count(b"\n")
-        text = text[:first] + instead + b"\n" * lines + text[last:]
-    return re.sub(r"[ \t]+(?=\n)", "", text.decode())
+def deliver_argv(whole: bytes) -> list[str]:
+    """The command that takes the whole agent on its stdin. Idempotent; it appears whole or not at all."""
+    return ["sudo", "sh", "-c", DELIVER, "deliver", f"whole-{hashlib.sha256(whole).hexdigest()[:12]}.pyz"]
 
 
-Cut = tuple[int, int, bytes]  # from byte, to byte, what to put there
+def whole_agent() -> bytes:
+    """A zip file of the whole agent, for Python to run. The same sources give the same bytes."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo("__main__.py"), MAIN)
+        for name in sorted(file.name.removesuffix(".py") for file in AGENT.iterdir() if file.name.endswith(".py")):
+            archive.writestr(zipfile.ZipInfo(f"agent/{name}.py"), read_source(name), zipfile.ZIP_DEFLATED)
+    return out.getvalue()
 
 
-def comments(source: str) -> list[Cut]:
-    """Where the comments are."""
-    found = []
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            row, column = token.start
-            start = offset(source, row, len(source.splitlines()[row - 1][:column].encode()))
-            found.append((start, start + len(token.string.encode()), b""))
-    return found
+def shrink(source: str) -> str:
+    """Python source without what only people and mypy read: comments, docstrings, annotations, wide indents."""
+    text = ast.unparse(Shrink().visit(ast.parse(source)))
+    return re.sub("^(    )+", lambda found: " " * (len(found.group()) // 4), text, flags=re.MULTILINE)
 
 
-def docstrings(source: str) -> list[Cut]:
-    """Where the docstrings are; `0` takes the place of one that is the whole body."""
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
-            first = node.body[0]
-            alone = len(node.body) == 1 and not isinstance(node, ast.Module)
-            found.append((*span(source, first), b"0" if alone else b""))
-    return found
+class Shrink(ast.NodeTransformer):
+    """Takes docstrings and annotations out of a module's tree."""
 
-
-def signatures(source: str, text: bytes) -> list[Cut]:
-    """Where the annotations of parameters and results are."""
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.arg) and node.annotation:
-            start, end = span(source, node)
-            found.append((start + len(node.arg.encode()), end, b""))
-        elif isinstance(node, ast.FunctionDef) and node.returns:
-            start, end = span(source, node.returns)
-            found.append((text.rindex(b"->", 0, start), end, b""))
-    return found
-
-
-def span(source: str, node: ast.stmt | ast.expr | ast.arg) -> tuple[int, int]:
-    """A node's first byte, and the one after its last."""
-    last = offset(source, cast(int, node.end_lineno), cast(int, node.end_col_offset))
-    return offset(source, node.lineno, node.col_offset), last
-
-
-def offset(source: str, line: int, column: int) -> int:
-    """The byte at a line (from 1) and a column in bytes."""
-    return sum(len(text.encode()) for text in source.splitlines(keepends=True)[: line - 1]) + column
+    def visit(self, node: ast.AST) -> Any:
+        """What is left of a node; None: nothing."""
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            return None
+        if isinstance(node, ast.ImportFrom) and node.module in ("typing", "__future__"):
+            node.names = [alias for alias in node.names if alias.name == "TypeVar"]
+            return node if node.names else None
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.AnnAssign):
+            node.annotation = ast.Constant(0)  # what makes it a field of a data class
+        elif isinstance(node, ast.FunctionDef):
+            node.returns = None
+        self.generic_visit(node)
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+            node.body = node.body or [ast.Pass()]
+        return node

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
+from xportal.agent.units import FINISH
 from xportal.drive.lifecycle import Story
 from xportal.errors import MachineLost, RemoteFailed, SaveIncomplete
+from xportal.machine.userdata import deliver_argv, whole_agent
 from xportal.remote import Host
 
 AGENT = "/opt/xportal/agent"
 FOLLOW_ATTEMPTS = 5
+DELIVERY_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,25 @@ class AgentStatus:
     docker: str | None
     drives: tuple[DriveStatus, ...]
     containers: tuple[dict[str, Any], ...]
+
+
+def deliver(host: Host) -> None:
+    """Put the whole agent on the machine, which has its core alone at first. Idempotent. Raises MachineLost."""
+    whole = whole_agent()
+    try:
+        host.run(deliver_argv(whole), input=whole, timeout=DELIVERY_SECONDS)
+    except RemoteFailed as error:
+        raise MachineLost(f"the agent cannot be put on the machine: {error}") from error
+
+
+def finish_boot(host: Host, say: Callable[[str], None]) -> dict[str, Any]:
+    """Have the agent, whole now, do the last part of the boot, and follow it to its end line. Raises MachineLost."""
+    try:
+        host.run(["sudo", "systemctl", "start", "--no-block", FINISH], timeout=30.0)
+    except RemoteFailed as error:
+        raise MachineLost(f"the boot cannot be finished: {error}") from error
+    *_, end = follow(host, "boot", say)
+    return end
 
 
 def agent_status(host: Host) -> AgentStatus:
@@ -78,12 +100,6 @@ def follow(host: Host, log: str, say: Callable[[str], None]) -> Iterator[dict[st
     raise MachineLost(f"the agent's log {log} ended too early")
 
 
-def boot_end(host: Host, say: Callable[[str], None]) -> dict[str, Any]:
-    """Follow the boot to its end line. Raises MachineLost."""
-    *_, end = follow(host, "boot", say)
-    return end
-
-
 def final_save(
     connect: Callable[[], Host], say: Callable[[str], None], *, grace: float | None = None
 ) -> dict[str, Any]:
@@ -104,6 +120,7 @@ def final_save(
     for attempt in range(FOLLOW_ATTEMPTS):
         try:
             with closing(connect()) as host:
+                deliver(host)
                 # Asked again, a save that is at work or went well is left alone.
                 host.run([*argv, "--grace", f"{grace:.0f}"] if grace is not None else argv, timeout=60.0)
                 *_, end = follow(host, save_id, say_once)

@@ -12,7 +12,7 @@ from xportal.drive.lifecycle import Story
 from xportal.drive.model import DEVICE
 from xportal.errors import MachineLost, Refused
 from xportal.portal.access import login_for
-from xportal.portal.agent import AgentStatus, agent_status, boot_end
+from xportal.portal.agent import AgentStatus, agent_status, deliver, finish_boot
 from xportal.portal.money import machine_cost, price_of
 from xportal.remote import connect
 from xportal.spec import PortalSpec
@@ -33,9 +33,10 @@ def wait_ready(aws: Aws, machine: Instance, story: Story, *, new: bool) -> tuple
     try:
         with closing(connect(login_for(aws, machine), deadline=began + CONNECT_SECONDS)) as host:
             connected = time.monotonic()
+            deliver(host)
             status = agent_status(host)
             if new or status.phase in BEFORE_READY:
-                boot_end(host, story.say)
+                finish_boot(host, story.say)
                 status = agent_status(host)
         check_ready(machine, status)
     except MachineLost as error:

@@ -1,0 +1,24 @@
+"""The commands of the whole agent: what only somebody who is logged in asks for."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from typing import Callable, Dict
+
+from .config import Paths
+from .following import print_log
+from .freezing import request_freeze, run_freeze, thaw, thaw_by_force
+from .status import read_status
+
+
+def more_commands(paths: Paths, args: Namespace) -> Dict[str, Callable[[], object]]:
+    """By name; one that returns False has failed."""
+    return {
+        "freeze": lambda: request_freeze(paths, args.id),
+        "run-freeze": lambda: run_freeze(paths, args.id),
+        "thaw": lambda: thaw(paths),
+        "thaw-all": lambda: thaw_by_force(paths),
+        "follow": lambda: print_log(paths, args.id, args.first),
+        "status": lambda: print(json.dumps(read_status(paths))),
+    }
