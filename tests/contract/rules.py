@@ -10,6 +10,7 @@ from typing import NamedTuple
 API = "EC2 API Reference"
 ERRORS = "EC2 API Reference, Error codes"
 SNAPSHOTS = "EBS User Guide, Create Amazon EBS snapshots"
+SETS = "EBS User Guide, Create multi-volume snapshots"
 DELETING = "EBS User Guide, Delete an Amazon EBS snapshot"
 SPOT = "EC2 User Guide, Spot Instances"
 IDEMPOTENCY = f"{API}, Ensuring idempotency"
@@ -48,6 +49,19 @@ RULES = (
         ERRORS,
         "test_snapshots::test_a_volume_has_five_pending_snapshots_at_most",
     ),
+    # Sets of snapshots
+    Rule("CreateSnapshots: a pending snapshot of every volume of the instance", SETS,
+         "test_snapshot_sets::test_every_volume_has_its_snapshot"),
+    Rule("The root volume is excluded by its flag, data volumes by their ids alone", f"{API}, InstanceSpecification",
+         "test_snapshot_sets::test_volumes_can_be_excluded"),
+    Rule("Tags of the request on every snapshot, those of its volume with CopyTagsFromSource", SETS,
+         "test_snapshot_sets::test_tags_are_given_and_copied"),
+    Rule("A set is of one point in time", SETS, "test_snapshot_sets::test_a_set_is_of_one_point_in_time"),
+    Rule("When one snapshot of a set fails all fail", SETS,
+         "test_snapshot_sets::test_when_one_of_a_set_fails_all_fail"),
+    Rule("A set is taken whole or not at all", SETS, "test_snapshot_sets::test_a_set_is_all_or_none"),
+    Rule("Too many requests on a volume: SnapshotCreationPerVolumeRateExceeded", ERRORS,
+         "test_snapshot_sets::test_snapshots_of_a_volume_keep_their_distance"),
     # Volumes
     Rule("A volume is creating before it is available", f"{API}, CreateVolume",
          "test_volumes::test_a_volume_is_creating_before_it_is_available"),

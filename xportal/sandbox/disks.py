@@ -6,6 +6,8 @@ import fcntl
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,6 +116,14 @@ class Disks:
             _clone(self.volume_path(volume_id), self.snapshot_path(snapshot_id))
         except OSError as error:
             raise HardwareFailure(f"cannot make snapshot {snapshot_id} of {volume_id}: {error}") from error
+
+    def create_snapshots(self, volumes: Mapping[str, str]) -> None:
+        """Copy volumes, their ids by the snapshots': all or none."""
+        with ExitStack() as undo:
+            for snapshot_id, volume_id in volumes.items():
+                undo.callback(self.delete_snapshot, snapshot_id)
+                self.create_snapshot(snapshot_id, volume_id)
+            undo.pop_all()
 
     def delete_snapshot(self, snapshot_id: str) -> None:
         """Delete; a snapshot that is gone is no error."""

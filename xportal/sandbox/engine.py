@@ -113,10 +113,17 @@ class Engine:
         with _failures(f"send {name}", tolerated=(404, 409)):
             self.client.kill(container_id, name)
 
-    def freeze(self, container_id: str) -> None:
-        """Stop all the machine's processes where they are, unless it is gone or frozen."""
+    def freeze(self, container_id: str) -> bool:
+        """Stop all the machine's processes where they are; False when it is gone, or frozen already."""
         with _failures("freeze a machine", tolerated=(404, 409)):
             self.client.pause(container_id)
+            return True
+        return False
+
+    def unfreeze(self, container_id: str) -> None:
+        """Let a machine's processes go on, unless it is gone or was not frozen."""
+        with _failures("unfreeze a machine", tolerated=(404, 409)):
+            self.client.unpause(container_id)
 
     def remove(self, container_id: str) -> None:
         """Kill and remove, with its anonymous volumes."""

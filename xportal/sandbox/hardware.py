@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -160,6 +161,9 @@ class Hardware(Protocol):
     def create_snapshot(self, snapshot_id: str, volume_id: str) -> None:
         """Copy a disk. Its point in time is fixed when this returns; called within CreateSnapshot, so short."""
 
+    def create_snapshots(self, instance_id: str, volumes: Mapping[str, str]) -> None:
+        """Copy disks of one machine at one moment: their ids by the snapshots'. All or none."""
+
     def delete_snapshot(self, snapshot_id: str) -> None: ...
 
     def boot(self, boot: Boot) -> Addresses:
@@ -249,6 +253,13 @@ class FileHardware:
 
     def create_snapshot(self, snapshot_id: str, volume_id: str) -> None:
         _copy_sparse(self.volume_path(volume_id), self.snapshot_path(snapshot_id))
+
+    def create_snapshots(self, instance_id: str, volumes: Mapping[str, str]) -> None:
+        with ExitStack() as undo:
+            for snapshot_id, volume_id in volumes.items():
+                undo.callback(self.delete_snapshot, snapshot_id)
+                self.create_snapshot(snapshot_id, volume_id)
+            undo.pop_all()
 
     def delete_snapshot(self, snapshot_id: str) -> None:
         self.snapshot_path(snapshot_id).unlink(missing_ok=True)

@@ -17,8 +17,8 @@ from xportal.sandbox.api.errors import ApiError, invalid_value
 # moto answers these from its records alone: no disk and no machine would follow.
 NOT_PROVIDED = frozenset((
     "CancelSpotFleetRequests", "CopyImage", "CopySnapshot", "CreateFleet", "CreateImage", "CreateLaunchTemplate",
-    "CreateLaunchTemplateVersion", "CreateSnapshots", "ModifySnapshotTier", "ModifySpotFleetRequest",
-    "RebootInstances", "RegisterImage", "RequestSpotFleet", "RequestSpotInstances", "RestoreSnapshotTier",
+    "CreateLaunchTemplateVersion", "ModifySnapshotTier", "ModifySpotFleetRequest", "RebootInstances", "RegisterImage",
+    "RequestSpotFleet", "RequestSpotInstances", "RestoreSnapshotTier",
     "StartInstances",
 ))  # fmt: skip
 

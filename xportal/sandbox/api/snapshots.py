@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from xportal.sandbox.api.backend import Ec2Backend
     from xportal.sandbox.api.faults import Fault
     from xportal.sandbox.api.images import Image
+    from xportal.sandbox.api.instances import Instance
     from xportal.sandbox.api.volumes import Volume
 
 
@@ -128,15 +129,72 @@ def owned_by(backend: Ec2Backend, owners: list[str]) -> list[Snapshot]:
 
 def create_snapshot(backend: Ec2Backend, volume: Volume, description: str, tags: dict[str, str]) -> Snapshot:
     """The point in time is fixed when this returns; `pending` for as long as the settings say."""
+    engine = backend.engine
+
+    def copy(made: list[Snapshot]) -> None:
+        engine.call(volume.id, lambda: engine.hardware.create_snapshot(made[0].id, volume.id))
+
+    return _create(backend, {volume: tags}, description, copy)[0]
+
+
+def create_snapshots(
+    backend: Ec2Backend, instance: Instance, sources: Mapping[Volume, dict[str, str]], description: str
+) -> list[Snapshot]:
+    """Snapshots of volumes of an instance, each with its tags, of one point in time: all or none."""
+    engine = backend.engine
+
+    def copy(made: list[Snapshot]) -> None:
+        with engine.unlocked():
+            engine.hardware.create_snapshots(instance.id, {snapshot.id: snapshot.volume_id for snapshot in made})
+
+    return _create(backend, sources, description, copy)
+
+
+def _create(
+    backend: Ec2Backend,
+    sources: Mapping[Volume, dict[str, str]],
+    description: str,
+    copy: Callable[[list[Snapshot]], None],
+) -> list[Snapshot]:
+    for volume in sources:
+        _check_source(backend, volume)
+    made = [_record(backend, volume, description, tags) for volume, tags in sources.items()]
+    stored = [snapshot for snapshot in made if snapshot.stored]
+    try:
+        if stored:
+            copy(stored)
+    except HardwareFailure as error:
+        for snapshot in made:
+            backend.forget(backend.snapshots, snapshot.id)
+        raise ApiError("InternalError", f"The sandbox could not take the snapshot: {error}", 500) from error
+    for snapshot in made:
+        snapshot.start_time = made[0].start_time
+        _set_fate(snapshot, backend.faults.meet_snapshot(), backend.engine.settings.snapshot_seconds)
+    if any(snapshot.outcome == "error" for snapshot in made):
+        for snapshot in made:
+            snapshot.outcome = "error"
+    return made
+
+
+def _check_source(backend: Ec2Backend, volume: Volume) -> None:
     if volume.state not in ("available", "in-use"):
         raise ApiError("IncorrectState", f"Volume '{volume.id}' is in state '{volume.state}'")
-    under_way = [s for s in owned_by(backend, ["self"]) if s.volume_id == volume.id and s.status == "pending"]
-    if len(under_way) >= PENDING_MAX:
+    earlier = [s for s in owned_by(backend, ["self"]) if s.volume_id == volume.id]
+    if len([s for s in earlier if s.status == "pending"]) >= PENDING_MAX:
         raise ApiError(
             "ConcurrentSnapshotLimitExceeded",
             f"Maximum allowed in-progress snapshots for a single volume exceeded: {volume.id}",
         )
-    engine = backend.engine
+    recently = utcnow() - timedelta(seconds=backend.engine.settings.snapshot_interval_seconds)
+    if any(snapshot.start_time > recently for snapshot in earlier):
+        raise ApiError(
+            "SnapshotCreationPerVolumeRateExceeded",
+            "The maximum per volume CreateSnapshot request rate has been exceeded. Use an increasing or variable "
+            "sleep interval between requests.",
+        )
+
+
+def _record(backend: Ec2Backend, volume: Volume, description: str, tags: dict[str, str]) -> Snapshot:
     snapshot = Snapshot(backend, volume.id, volume.size)
     snapshot.description = description
     snapshot.encrypted = volume.encrypted
@@ -144,13 +202,6 @@ def create_snapshot(backend: Ec2Backend, volume: Volume, description: str, tags:
     snapshot.stored = volume.stored
     backend.snapshots[snapshot.id] = snapshot
     snapshot.add_tags(tags)
-    try:
-        if snapshot.stored:
-            engine.call(volume.id, lambda: engine.hardware.create_snapshot(snapshot.id, volume.id))
-    except HardwareFailure as error:
-        backend.forget(backend.snapshots, snapshot.id)
-        raise ApiError("InternalError", f"The sandbox could not take the snapshot: {error}", 500) from error
-    _set_fate(snapshot, backend.faults.meet_snapshot(), engine.settings.snapshot_seconds)
     return snapshot
 
 
