@@ -11,6 +11,7 @@ DEFAULT_PORTAL = "xdrive"
 DEFAULT_SIZE_GIB = 50
 MIN_SIZE_GIB = 1
 MAX_SIZE_GIB = 65536  # gp3
+MAX_DRIVES = 11  # as many device names as the EC2 User Guide recommends for data volumes
 DEFAULT_ARCHITECTURE = "x86_64"
 
 # A name becomes a key pair's name, tag values, a host name and file names.
@@ -51,18 +52,41 @@ class MachineSpec:
 
 
 @dataclass(frozen=True)
-class PortalSpec:
-    """A portal: its name, its drive and the machine it wants. Raises UsageError when it makes no sense."""
+class DriveSpec:
+    """A drive that a portal wants. Raises UsageError when it makes no sense."""
 
-    name: str = DEFAULT_PORTAL
-    machine: MachineSpec = MachineSpec()
+    name: str
     size_gib: int | None = None  # of a new drive, or to grow to
 
     def __post_init__(self) -> None:
-        check_name("portal", self.name)
-        machine = self.machine
+        check_name("drive", self.name)
         if self.size_gib is not None and not MIN_SIZE_GIB <= self.size_gib <= MAX_SIZE_GIB:
-            raise UsageError(f"a drive of {self.size_gib} GiB is not possible", hint="--size takes 1 to 65536 (GiB)")
+            raise UsageError(f"a drive of {self.size_gib} GiB is not possible", hint="1 to 65536 (GiB)")
+
+
+@dataclass(frozen=True)
+class PortalSpec:
+    """A portal: its name, the machine and the drives it wants. Raises UsageError when it makes no sense.
+
+    `drives` empty: those of its machine if it is up, else one of the portal's own name; `size_gib` is that one's.
+    """
+
+    name: str = DEFAULT_PORTAL
+    machine: MachineSpec = MachineSpec()
+    size_gib: int | None = None
+    drives: tuple[DriveSpec, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_name("portal", self.name)
+        DriveSpec(self.name, self.size_gib)
+        machine = self.machine
+        names = [drive.name for drive in self.drives]
+        if len(set(names)) < len(names):
+            raise UsageError(f"a drive is named twice: {', '.join(names)}", hint="each drive once")
+        if len(names) > MAX_DRIVES:
+            raise UsageError(f"{len(names)} drives are too many for one machine", hint=f"{MAX_DRIVES} at most")
+        if self.drives and self.size_gib is not None:
+            raise UsageError("--size and --drive exclude each other", hint="--drive NAME:GIB gives a drive its size")
         if machine.gpu is False and machine.min_gpu_memory_gib is not None:
             raise UsageError("--cpu and --min-gpu-memory exclude each other", hint="drop one of them")
         if machine.on_demand and machine.max_price is not None:
@@ -72,11 +96,6 @@ class PortalSpec:
                 raise UsageError(f"{option} {value:g} is not possible", hint=f"{option} takes a number above 0")
         if machine.architecture not in (None, *CPU_TYPES):
             raise UsageError(f"unknown architecture {machine.architecture!r}", hint="x86_64 or arm64")
-
-    @property
-    def drive(self) -> str:
-        """The drive's name: a portal without a spec file has one drive of its own name."""
-        return self.name
 
 
 def check_name(kind: str, name: str) -> str:

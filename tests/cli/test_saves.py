@@ -27,15 +27,15 @@ def words(user: User) -> list[str]:
 
 def frozen_log(user: User, name: str) -> None:
     """Freeze, and return when it says so."""
-    user.types("ssh", "demo", "--", f"{AGENT} freeze {name} && until grep -q '\"frozen\"' /run/xportal/log/{name}.jsonl; "
-               "do sleep 0.05; done")  # fmt: skip
+    said = f"grep -q '\"frozen\"' /run/xportal/log/{name}.jsonl"
+    user.types("ssh", "demo", "--", f"{AGENT} freeze {name} && until {said}; do sleep 0.05; done")
 
 
 def test_saves(user: User) -> None:
     """Two lives: a checkpoint, a down that does not wait, a restore of the checkpoint, a discard."""
     user.types("up", "demo", "--size", "1")
     write(user, "one")
-    checkpoint = user.asks("save", "demo")["snapshot"]
+    checkpoint = user.asks("save", "demo")["drives"][0]["snapshot"]
     assert checkpoint["state"] == "completed"
     write(user, "two")
 

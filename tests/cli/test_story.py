@@ -80,7 +80,7 @@ def test_the_main_job(user: User, python_image: str, tmp_path: Path) -> None:
     [container] = user.asks("ps", "demo")
     assert not container["gpu"]
 
-    assert user.asks("down", "demo")["snapshot"]["state"] == "completed"
+    assert user.asks("down", "demo")["drives"][0]["snapshot"]["state"] == "completed"
     assert_at_rest(user, snapshots=1)
 
     second = user.asks("up", "demo", "--gpu")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,19 +12,17 @@ import boto3
 import pytest
 
 from xportal.aws import storage
+from xportal.aws.devices import DEVICE
 from xportal.aws.records import Instance, Volume
 from xportal.aws.session import Aws
-from xportal.drive import plan as p
 from xportal.drive.lifecycle import Lifecycle
-from xportal.drive.model import DEVICE, Drive, lock_name
+from xportal.drive.model import Drive
 from xportal.drive.observe import observe
 from xportal.errors import MachineLost
-from xportal.machine.access import Claim, new_claim
-from xportal.machine.launch import LaunchOrder, launch_first
-from xportal.portal.claiming import give_up
-from xportal.portal.launching import _SecurityGroups
-from xportal.portal.preparing import Preparation, prepare
-from xportal.portal.undo import Undo
+from xportal.machine.access import Claim
+from xportal.portal.checkpointing import save
+from xportal.portal.down import down
+from xportal.portal.up import find_or_launch
 from xportal.sandbox.api.engine import Settings
 from xportal.sandbox.api.server import Cloud
 from xportal.sandbox.hardware import FileHardware
@@ -73,60 +70,26 @@ class Bench:
     hardware: FileHardware
     cloud: Cloud
     story: Quiet = field(default_factory=Quiet)
-    claims: list[Claim] = field(default_factory=list)
     reachable: bool = True
-    saves: Iterator[int] = field(default_factory=itertools.count)
 
     def lifecycle(self, drive: str = "demo", lock: Claim | None = None) -> Lifecycle:
         """The loop for one drive; the agent on the machine is a fake that has always unmounted."""
         return Lifecycle(self.aws, drive, portal=drive, agent=FileAgent(self), story=self.story, lock=lock)
 
     def up(self, drive: str = "demo", **spec: object) -> Instance:
-        """Lock, settle, launch: what `up` does until ssh."""
-        plan = prepare(self.aws, PortalSpec(drive, MachineSpec(gpu=False), **spec))  # type: ignore[arg-type]
-        if not isinstance(plan, Preparation):
-            return plan
-        claim = new_claim()
-        self.claims.append(claim)
-        try:
-            action = self.lifecycle(drive, claim).settle(p.Goal.UP)
-        except BaseException:
-            give_up(self.aws, drive, claim, self.story)
-            self.claims.remove(claim)
-            raise
-        assert isinstance(action, p.Launch)
-        lock = observe(self.aws, drive).lock
-        assert lock is not None
-        order = LaunchOrder(
-            portal=drive,
-            drive=drive,
-            launch=claim.launch,
-            lock_id=lock.id,
-            lock_name=lock_name(drive),
-            image=plan.image,
-            device=DEVICE,
-            source=action.source,
-            size_gib=plan.size_gib,
-            generation=action.generation,
-            architecture=plan.architecture,
-            user_data=b"#cloud-config\n",
-            host_key="ssh-ed25519 AAAA",
-        )
-        with Undo(self.story.warn) as undo:
-            machine, _ = launch_first(
-                self.aws, order, plan.offers, _SecurityGroups(self.aws, undo).get, claim, self.story.say
-            )
-            undo.keep()
+        """All that `up` does until ssh."""
+        wanted = PortalSpec(drive, MachineSpec(gpu=False), **spec)  # type: ignore[arg-type]
+        machine, _ = find_or_launch(self.aws, wanted, self.story, FileAgent(self))
         return machine
 
     def down(self, drive: str = "demo") -> Drive:
-        """Save and end; what is left."""
-        self.lifecycle(drive).settle(p.Goal.DOWN)
+        """Save and end; what is left of the drive of the portal's name."""
+        down(self.aws, drive, self.story, FileAgent(self))
         return observe(self.aws, drive)
 
     def save(self, drive: str = "demo") -> None:
         """A checkpoint, complete."""
-        self.lifecycle(drive).settle(p.Goal.SAVE, choice=f"save-{next(self.saves)}")
+        save(self.aws, drive, self.story, FileAgent(self))
 
     def write(self, machine: Instance, record: str) -> None:
         """Append an acknowledged record to the bytes of a machine's drive."""
@@ -166,14 +129,11 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 
 @pytest.fixture
-def bench(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+def bench(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """A bench in that cloud, with a home directory of its own."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setenv("AWS_ENDPOINT_URL", cloud.endpoint_url)
     session = boto3.Session("test", "test", region_name="us-east-1")
     hardware = cloud.hardware
     assert isinstance(hardware, FileHardware)
-    bench = Bench(Aws(session, "us-east-1"), hardware, cloud)
-    yield bench
-    for claim in bench.claims:
-        claim.release()
+    return Bench(Aws(session, "us-east-1"), hardware, cloud)

@@ -9,15 +9,16 @@ import pytest
 
 from tests.crash.conftest import Bench
 from xportal.aws import compute, keys, network, storage, tags
-from xportal.aws.tagging import set_tags
+from xportal.aws.devices import DEVICE, DEVICES
+from xportal.aws.tagging import delete_tag, set_tags
 from xportal.drive import plan as p
-from xportal.drive.model import DEVICE, lock_name
+from xportal.drive.model import lock_name
 from xportal.drive.observe import observe
-from xportal.errors import DriveForked, DriveInUse, NoSuchCopy, SaveIncomplete
+from xportal.errors import DriveForked, DriveInUse, NoSuchCopy, Refused, SaveIncomplete
 from xportal.machine.access import new_claim
 from xportal.portal.preparing import Preparation, prepare
 from xportal.portal.restoring import restore
-from xportal.spec import MachineSpec, PortalSpec
+from xportal.spec import DriveSpec, MachineSpec, PortalSpec
 
 _numbers = itertools.count()
 
@@ -212,7 +213,6 @@ def test_lost_answer_of_create_snapshot(bench: Bench, drive: str) -> None:
 def test_somebody_else_is_first(bench: Bench, drive: str) -> None:
     """While another `up` has the lock and no machine yet, ours refuses and changes nothing."""
     rival = new_claim()
-    bench.claims.append(rival)
     keys.import_key_pair(
         bench.aws,
         lock_name(drive),
@@ -373,3 +373,81 @@ def test_a_wait_without_end(bench: Bench, drive: str, monkeypatch: pytest.Monkey
     bench.cloud.settings.snapshot_seconds = 0.3
     assert caught.value.billed == (f"{machine.disks[DEVICE]} 1 GiB",)
     assert caught.value.hint.startswith(f"xportal down {drive}")
+
+
+def test_several_drives(bench: Bench, drive: str) -> None:
+    """Two drives on one portal: restored, saved and ended together; each on its own elsewhere afterwards."""
+    names = (f"{drive}-b", f"{drive}-a")  # devices in this order, locks in that of the names
+    drives = tuple(DriveSpec(name, 1) for name in names)
+    machine = bench.up(drive, drives=drives)
+    assert list(machine.disks)[1:] == list(DEVICES[:2])
+    for name, device in zip(names, DEVICES, strict=False):
+        bench.append(machine.disks[device], f"on {name}")
+    assert bench.up(drive).id == machine.id  # whoever does not name them gets those that are there
+    with pytest.raises(Refused, match=names[0]):
+        bench.up(drive, drives=drives[:1])
+    with pytest.raises(DriveInUse):
+        bench.up("other", drives=drives[:1])
+    bench.down(drive)
+
+    left = [observe(bench.aws, name) for name in names]
+    finals = [drive.newest_snapshot() for drive in left]
+    assert [(d.volumes, d.lock) for d in left] == [((), None)] * 2
+    assert len({s.tags[tags.SET] for s in finals if s}) == 1
+    assert [bench.bytes_of(s.id) for s in finals if s] == [[f"on {name}"] for name in names]
+
+    again = bench.up("other", drives=drives[::-1])
+    assert [bench.bytes_of(again.disks[d]) for d in DEVICES[:2]] == [[f"on {name}"] for name in names[::-1]]
+    compute.terminate_instance(bench.aws, again.id)
+    bench.down("other")
+    assert [observe(bench.aws, name).volumes for name in names] == [(), ()]
+
+
+def test_several_drives_or_none(bench: Bench, drive: str) -> None:
+    """One of them is in use elsewhere: the other's lock is given back, and nothing is launched."""
+    a, b = DriveSpec(f"{drive}-a", 1), DriveSpec(f"{drive}-b", 1)
+    machine = bench.up(drive, drives=(b,))
+    with pytest.raises(DriveInUse, match=machine.id):
+        bench.up("other", drives=(a, b))
+    free = observe(bench.aws, a.name)
+    assert (free.lock, free.volumes) == (None, ())
+    bench.down(drive)
+
+
+def test_several_drives_of_a_cut_launch(bench: Bench, drive: str) -> None:
+    """A launch that never told its disks apart, and whose machine died: each is known by its snapshot."""
+    names = (f"{drive}-a", f"{drive}-b")
+    drives = tuple(DriveSpec(name, 1) for name in names)
+    machine = bench.up(drive, drives=drives)
+    for name, device in zip(names, DEVICES, strict=False):
+        bench.append(machine.disks[device], f"on {name}")
+    bench.down(drive)
+    again = bench.up(drive, drives=drives)
+    for volume in (again.disks[d] for d in DEVICES[:2]):
+        for key in (tags.GENERATION, tags.NAME):
+            delete_tag(bench.aws, volume, key)
+        set_tags(bench.aws, volume, {tags.DRIVE: ",".join(names)})
+    assert bench.up(drive).id == again.id  # adopted, and its disks told apart
+    told = [observe(bench.aws, name).volumes[0] for name in names]
+    assert [v.tags[tags.GENERATION] for v in told] == ["2", "2"]
+    for volume in told:
+        delete_tag(bench.aws, volume.id, tags.GENERATION)
+        set_tags(bench.aws, volume.id, {tags.DRIVE: ",".join(names)})
+    compute.terminate_instance(bench.aws, again.id)
+    bench.down(drive)
+    for name in names:
+        state = observe(bench.aws, name)
+        newest = state.newest_snapshot()
+        assert newest
+        assert (bench.bytes_of(newest.id), state.volumes) == ([f"on {name}"], ())
+
+
+def test_several_drives_are_one_checkpoint(bench: Bench, drive: str) -> None:
+    """A checkpoint of a portal is one set of all its drives."""
+    names = (f"{drive}-a", f"{drive}-b")
+    bench.up(drive, drives=tuple(DriveSpec(name, 1) for name in names))
+    bench.save(drive)
+    taken = [observe(bench.aws, name).snapshots for name in names]
+    assert [len(one) for one in taken] == [1, 1]
+    assert len({s.tags[tags.SET] for [s] in taken}) == 1
+    bench.down(drive)

@@ -26,7 +26,7 @@ def snapshot(name: str = "snap-1", **told: Any) -> Snapshot:
     own |= {tags.KIND: kind} if kind else {}
     values = {"volume_id": "vol-1", "state": "completed", "started": NOW, "size_gib": 8, "tags": own}
     if kind and generation:
-        values["description"] = str(Description("demo", generation, kind))
+        values["description"] = str(Description({"demo": generation}, kind))
     return Snapshot(id=name, **(values | told))
 
 
@@ -121,7 +121,7 @@ DOWN_ROWS = [
     ("the same, its machine going away", [machine("shutting-down"), volume(**ON, tags={})], p.KeepVolume),
     (
         "a checkpoint that was tagged as final by hand is none",
-        [machine(), volume(**ON), snapshot(description=str(Description("demo", 1, tags.CHECKPOINT)))],
+        [machine(), volume(**ON), snapshot(description=str(Description({"demo": 1}, tags.CHECKPOINT)))],
         p.SaveOnMachine,
     ),
     ("saved before its generation was raised", [volume(generation=3), snapshot()], p.SnapshotVolume),
@@ -203,7 +203,7 @@ def test_heartbeat_edited_by_hand(told: str) -> None:
 
 def test_no_tag_puts_data_behind_what_it_was_made_of() -> None:
     """A lowered or deleted generation changes nothing; a raised one chooses."""
-    made = {"description": str(Description("demo", 3, tags.FINAL)), "volume_id": "vol-3"}
+    made = {"description": str(Description({"demo": 3}, tags.FINAL)), "volume_id": "vol-3"}
     lowered, untagged, raised = (snapshot("snap-3", **made, tags=own) for own in (
         {tags.GENERATION: "1"}, {}, {tags.GENERATION: "9"}))  # fmt: skip
     for copy, generation in ((lowered, 3), (untagged, 3), (raised, 9)):

@@ -49,6 +49,7 @@ def _instance(item: Any) -> Instance:
         public_address=item.get("PublicIpAddress") or None,
         vpc_id=item.get("VpcId"),
         state_reason=item.get("StateReason", {}).get("Code", ""),
+        root_device=item.get("RootDeviceName", ""),
         disks={d["DeviceName"]: d["Ebs"]["VolumeId"] for d in item.get("BlockDeviceMappings", []) if "Ebs" in d},
         tags=from_aws(item.get("Tags")),
     )

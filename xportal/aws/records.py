@@ -59,6 +59,7 @@ class Instance:
     public_address: str | None = None
     vpc_id: str | None = None
     state_reason: str = ""  # "Server.InsufficientInstanceCapacity"
+    root_device: str = ""
     disks: Tags = field(default_factory=dict)  # device: volume id
     tags: Tags = field(default_factory=dict)
 

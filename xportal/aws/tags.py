@@ -7,12 +7,13 @@ from typing import Any
 
 OURS = "xportal"  # "1" on everything ours; IAM policies test it
 PORTAL = "xportal:portal"
-DRIVE = "xportal:drive"
+DRIVE = "xportal:drive"  # of machines, and of volumes until each has its own: all its drives, in the order of devices
 LAUNCH = "xportal:launch"
 GENERATION = "xportal:generation"
 ARCHITECTURE = "xportal:architecture"
 KIND = "xportal:kind"  # on snapshots: FINAL or CHECKPOINT
 SAVE = "xportal:save"  # on checkpoints: the id of the save that took it
+SET = "xportal:set"  # on snapshots of several drives of one moment
 RESTORED = "xportal:restored"  # the generation that a copy was before it was chosen to go on from
 PRICE = "xportal:price"  # on instances: US dollars an hour at launch, "" on demand
 HOST_KEY = "xportal:host-key"
@@ -38,3 +39,18 @@ def tag_filter(**tags: str) -> list[Any]:
     """A filter on the tags of ours named by the constants of this module, in lower case: `tag_filter(drive="x")`."""
     keys = {name.lower(): value for name, value in globals().items() if name.isupper()}
     return [{"Name": f"tag:{keys[name]}", "Values": [value]} for name, value in tags.items()]
+
+
+def drive_names(told: Mapping[str, str]) -> tuple[str, ...]:
+    """The drives that the tags of a machine or volume tell of."""
+    return tuple(filter(None, told.get(DRIVE, "").split(",")))
+
+
+def drive_filter(name: str) -> list[Any]:
+    """A filter on machines and volumes: one that tells of drive `name`, alone or among others."""
+    return [{"Name": f"tag:{DRIVE}", "Values": listed(name)}]
+
+
+def listed(name: str) -> list[str]:
+    """The values, with EC2's wildcards, of a list that holds `name`."""
+    return [name, f"{name},*", f"*,{name}", f"*,{name},*"]

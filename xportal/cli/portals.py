@@ -11,13 +11,13 @@ import typer
 
 from xportal.cli.drives import time_text
 from xportal.cli.options import Context, with_common_options
-from xportal.drive.model import DEVICE
 from xportal.errors import LoginRefused, MachineLost, SaveIncomplete, UsageError
-from xportal.spec import DEFAULT_PORTAL, DEFAULT_SIZE_GIB, MachineSpec, PortalSpec, check_name
+from xportal.spec import DEFAULT_PORTAL, DEFAULT_SIZE_GIB, DriveSpec, MachineSpec, PortalSpec, check_name
 
 if TYPE_CHECKING:
     from xportal.aws.records import Instance
     from xportal.portal.agent import AgentStatus
+    from xportal.portal.down import DriveLeft
     from xportal.portal.preparing import Preparation
     from xportal.portal.up import UpReport
 
@@ -60,6 +60,14 @@ def up(
         int | None,
         typer.Option("--size", metavar="GIB", help=f"Of a new drive ({DEFAULT_SIZE_GIB}), or to grow to."),
     ] = None,
+    drive: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--drive",
+            metavar="NAME[:GIB]",
+            help="A drive, instead of the one of the portal's name; repeated, the others are at /v2, /v3 ...",
+        ),
+    ] = None,
     image_id: Annotated[
         str | None, typer.Option("--image-id", metavar="AMI", help="Boot this instead of Amazon Linux 2023.")
     ] = None,
@@ -70,6 +78,7 @@ def up(
 ) -> None:
     """Launch a machine with the drive's newest data at /v1, its containers running again. Idempotent."""
     from xportal.portal import up as bring_up
+    from xportal.portal.saving import RemoteAgent
 
     if gpu and cpu:
         raise UsageError("--gpu and --cpu exclude each other", hint="give one of them")
@@ -82,14 +91,14 @@ def up(
         image_id=image_id,
         architecture=architecture,
     )
-    spec = PortalSpec(portal, machine, size)
+    spec = PortalSpec(portal, machine, size, tuple(map(_drive_spec, drive or ())))
     if dry_run:
         from xportal.portal.preparing import prepare
 
         _show_plan(ctx, spec.name, prepare(ctx.aws, spec))
         return
     with ctx.console.waiting(f"bringing up {portal}"):
-        report = bring_up.up(ctx.aws, spec, ctx.console)
+        report = bring_up.up(ctx.aws, spec, ctx.console, RemoteAgent(ctx.aws, ctx.console))
     _show_up(ctx, report)
 
 
@@ -107,42 +116,40 @@ def down(
 ) -> None:
     """Save everything, end the machine, delete the volume once its snapshot is complete."""
     from xportal.portal import down as bring_down
+    from xportal.portal.saving import RemoteAgent
 
     check_name("portal", portal)
     if discard and (no_wait or grace is not None):
         raise UsageError("--discard saves nothing: it goes with neither --no-wait nor --grace", hint="drop one of them")
     if discard and not yes:
         _confirm_discard(ctx, portal)
+    agent = RemoteAgent(ctx.aws, ctx.console, grace)
     with ctx.console.waiting(f"bringing down {portal}"):
-        report = bring_down.down(ctx.aws, portal, ctx.console, grace=grace, wait=not no_wait, discard=discard)
+        report = bring_down.down(ctx.aws, portal, ctx.console, agent, wait=not no_wait, discard=discard)
     if ctx.json:
         ctx.console.answer_json(asdict(report))
-    elif report.found and discard:
-        left = f"it goes on from {report.snapshot.id}" if report.snapshot else "nothing is left of its drive"
-        ctx.console.answer(f"{portal}: nothing was saved; {left}")
-    elif report.found and report.snapshot and report.snapshot.state == "pending":
-        ctx.console.answer(f"{portal}: {report.snapshot.id} is on its way; xportal sweep does the rest")
-    elif report.found and report.snapshot:
-        ctx.console.answer(
-            f"{portal}: saved as {report.snapshot.id} ({report.snapshot.size_gib} GiB), nothing runs, "
-            f"{report.seconds['total']:.0f} s"
-        )
-    else:
+    elif not report.found:
         ctx.console.answer(f"{portal}: was not up")
+    else:
+        for left in report.drives:
+            ctx.console.answer(f"{portal}: {_left_text(left, discard)}, {report.seconds['total']:.0f} s")
     _say_billed(ctx)
 
 
 def save(ctx: Context, portal: Portal = DEFAULT_PORTAL, no_wait: NoWait = False) -> None:
     """Take a checkpoint of the drive as it is at this moment, while the work on it goes on."""
     from xportal.portal import checkpointing
+    from xportal.portal.saving import RemoteAgent
 
+    agent = RemoteAgent(ctx.aws, ctx.console)
     with ctx.console.waiting(f"saving {portal}"):
-        report = checkpointing.save(ctx.aws, portal, ctx.console, wait=not no_wait)
+        report = checkpointing.save(ctx.aws, portal, ctx.console, agent, wait=not no_wait)
     if ctx.json:
         ctx.console.answer_json(asdict(report))
     else:
-        done = "is on its way" if report.snapshot.state == "pending" else "is complete"
-        ctx.console.answer(f"{portal}: checkpoint {report.snapshot.id} {done}; the work goes on")
+        for saved in report.drives:
+            done = "is on its way" if saved.snapshot.state == "pending" else "is complete"
+            ctx.console.answer(f"{portal}: checkpoint {saved.snapshot.id} of {saved.drive} {done}; the work goes on")
     _say_billed(ctx)
 
 
@@ -193,16 +200,17 @@ def ssh(
 def sweep(ctx: Context) -> None:
     """Finish what interrupted commands left: save lone volumes, delete those that are saved, free stale locks."""
     from xportal.portal import down as bring_down
+    from xportal.portal.saving import RemoteAgent
 
     with ctx.console.waiting("sweeping"):
-        reports, errors = bring_down.sweep(ctx.aws, ctx.console)
+        reports, errors = bring_down.sweep(ctx.aws, ctx.console, RemoteAgent(ctx.aws, ctx.console))
     swept = [r for r in reports if r.found]
     if ctx.json:
         ctx.console.answer_json([asdict(report) for report in swept])
     else:
-        for report in swept:
-            saved = f"swept; its newest data is {report.snapshot.id}" if report.snapshot else "swept; it has no data"
-            ctx.console.answer(f"{report.drive}: {saved}")
+        for left in (drive for report in swept for drive in report.drives):
+            saved = f"swept; its newest data is {left.snapshot.id}" if left.snapshot else "swept; it has no data"
+            ctx.console.answer(f"{left.drive}: {saved}")
         if not swept and not errors:
             ctx.console.answer("nothing to sweep")
     for error in errors:
@@ -212,11 +220,31 @@ def sweep(ctx: Context) -> None:
     _say_billed(ctx)
 
 
+def _drive_spec(text: str) -> DriveSpec:
+    """NAME or NAME:GIB. Raises UsageError."""
+    name, colon, size = text.partition(":")
+    if colon and not size.isdecimal():
+        raise UsageError(f"--drive {text} makes no sense", hint="--drive NAME, or --drive NAME:GIB")
+    return DriveSpec(name, int(size) if colon else None)
+
+
+def _left_text(left: DriveLeft, discarded: bool) -> str:
+    if discarded:
+        back = f"{left.drive} goes on from {left.snapshot.id}" if left.snapshot else f"nothing is left of {left.drive}"
+        return f"nothing was saved; {back}"
+    if left.snapshot is None:
+        return f"nothing of {left.drive} was there to save"
+    if left.snapshot.state == "pending":
+        return f"{left.snapshot.id} of {left.drive} is on its way, and xportal sweep does the rest"
+    return f"saved as {left.snapshot.id} ({left.snapshot.size_gib} GiB), nothing runs"
+
+
 def _confirm_discard(ctx: Context, portal: str) -> None:
     """Ask on a terminal. Raises UsageError where nobody can answer, typer.Abort on a no."""
     from xportal.portal import status as state
+    from xportal.portal.finding import find_drives
 
-    copies = state.list_copies(ctx.aws, portal)
+    copies = [copy for drive in find_drives(ctx.aws, portal) for copy in state.list_copies(ctx.aws, drive)]
     volumes = [copy.id for copy in copies if copy.kind == "volume"]
     if not volumes:
         return
@@ -240,15 +268,20 @@ def _show_plan(ctx: Context, portal: str, plan: Instance | Preparation) -> None:
     if not isinstance(plan, Preparation):
         ctx.console.answer(f"{portal}: is up already on {plan.id}; nothing would be done")
         return
-    source = f"from {plan.source.id}" if plan.source else "new and blank"
-    ctx.console.answer(f"{portal}: drive of {plan.size_gib} GiB, {source}, generation {plan.generation}")
+    for drive in plan.drives:
+        source = f"from {drive.source.id}" if drive.source else "new and blank"
+        ctx.console.answer(
+            f"{portal}: drive {drive.name} of {drive.size_gib} GiB at {drive.mount}, {source}, "
+            f"generation {drive.generation}"
+        )
     for number, offer in enumerate(plan.offers[:OFFERS_SHOWN], start=1):
         ctx.console.answer(f"  {number}. {offer}")
     if len(plan.offers) > OFFERS_SHOWN:
         ctx.console.answer(f"  and {len(plan.offers) - OFFERS_SHOWN} more")
     price = plan.offers[0].price
+    size = sum(drive.size_gib for drive in plan.drives)
     machine = "the on-demand price" if price is None else f"${price:.4g}"
-    ctx.console.answer(f"it would cost {machine} an hour, and {volume_cost(plan.size_gib)} for the drive")
+    ctx.console.answer(f"it would cost {machine} an hour, and {volume_cost(size)} for {size} GiB of drives")
 
 
 def _show_up(ctx: Context, report: UpReport) -> None:
@@ -262,8 +295,7 @@ def _show_up(ctx: Context, report: UpReport) -> None:
         took = f", {report.seconds['total']:.0f} s" if "total" in report.seconds else ""
         ctx.console.answer(f"{report.portal}: up on {machine.id}, {machine.type} in {machine.zone}, {gpu}{took}")
     _show_machine(ctx, report.portal, report.status)
-    volume = machine.disks.get(DEVICE, "drive")
-    ctx.console.billed([machine_cost(machine), volume_text(volume, report.size_gib)])
+    ctx.console.billed([machine_cost(machine), *(volume_text(d.volume, d.size_gib) for d in report.drives)])
 
 
 def _show_machine(ctx: Context, portal: str, status: AgentStatus) -> None:

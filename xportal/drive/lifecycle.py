@@ -6,8 +6,9 @@ too much; a new run does without.
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
@@ -144,12 +145,13 @@ class Lifecycle:
         return (*machines, *(f"{v.id} {v.size_gib} GiB" for v in self.observed.volumes))
 
     def _heartbeat(self) -> None:
-        """While we wait under our lock, tell the others once a minute that its holder lives."""
-        lock = self.observed.lock
-        mine = lock and self._lock and lock.tags.get(tags.LAUNCH) == self._lock.launch
-        if lock and mine and time.monotonic() - self._beat > HEARTBEAT_SECONDS:
-            set_tags(self._aws, lock.id, {tags.HEARTBEAT: self._aws.now().isoformat()})
-            self._beat = time.monotonic()
+        """While we wait, tell the others once a minute that the holder of our locks lives."""
+        if self._lock is None or time.monotonic() - self._beat < HEARTBEAT_SECONDS:
+            return
+        for lock in keys.list_key_pairs(self._aws):  # other drives of the portal may be locked already
+            if lock.tags.get(tags.LAUNCH) == self._lock.launch:
+                set_tags(self._aws, lock.id, {tags.HEARTBEAT: self._aws.now().isoformat()})
+        self._beat = time.monotonic()
 
     @contextmanager
     def _timed(self, what: str) -> Iterator[None]:
@@ -251,7 +253,7 @@ class Lifecycle:
             self._story.warn(f"{error.message}; the machine is shut down and its drive saved afterwards")
             self._unreachable |= {machine.id}
             return
-        self._snapshot(volume)
+        self._snapshot(volume, machine)
 
     def _choose(self, copy: Volume | Snapshot, generation: int) -> None:
         before = self.observed.generation_of(copy)
@@ -260,13 +262,16 @@ class Lifecycle:
         )
         set_tags(self._aws, copy.id, {tags.GENERATION: str(generation), tags.RESTORED: str(before)})
 
-    def _snapshot(self, volume: Volume) -> None:
-        """A final save. CreateSnapshot has no ClientToken: one whose answer was lost is looked for first (I5)."""
-        drive: Drive = observe(self._aws, self._drive)
+    def _snapshot(self, volume: Volume, machine: Instance | None = None) -> None:
+        """A final save, with `machine` of all its drives. CreateSnapshot has no ClientToken: one whose answer was lost
+        is looked for first (I5).
+        """
+        drive = observe(self._aws, self._drive)
         if drive.is_final_started(volume):
             return
+        kind = {tags.KIND: tags.FINAL}
         try:
-            self._show(self._create_snapshot(drive, volume, {tags.KIND: tags.FINAL}))
+            self._show(self._create_snapshots(self._moment(drive, volume, machine), machine, kind))
         except (AwsError, Unreachable) as error:
             if is_transient(error):  # or its answer was lost: the next look tells
                 self._pause(error)
@@ -278,41 +283,65 @@ class Lifecycle:
             ) from error
 
     def _checkpoint(self, machine: Instance, volume: Volume, save: str) -> None:
+        moment = self._moment(self.observed, volume, machine)
         try:
             with self._agent.frozen(machine, volume):
                 kind = {tags.KIND: tags.CHECKPOINT, tags.SAVE: save}
-                snapshot = self._create_snapshot(self.observed, volume, kind)
-            self._show(snapshot)
+                snapshots = self._create_snapshots(moment, machine, kind)
+            self._show(snapshots)
         except (AwsError, Unreachable) as error:
             if not is_transient(error):
                 raise
             self._pause(error)
 
-    def _create_snapshot(self, drive: Drive, volume: Volume, kind: Mapping[str, str]) -> Snapshot:
-        generation = drive.generation_of(volume)
-        return storage.create_snapshot(
+    def _moment(self, drive: Drive, volume: Volume, machine: Instance | None) -> dict[str, dict[str, str]]:
+        """What is to be saved together: each volume's id, and the tags that tell which drive's it is."""
+        found = {drive.name: (drive, volume)}
+        for name in tags.drive_names(machine.tags) if machine else ():
+            other = drive if name == drive.name else observe(self._aws, name)
+            at = next((v for v in other.volumes if machine and v.instance_id == machine.id), None)
+            found |= {name: (other, at)} if at else {}
+        return {v.id: _tags_of(d, v) for d, v in found.values()}
+
+    def _create_snapshots(
+        self, moment: Mapping[str, Mapping[str, str]], machine: Instance | None, kind: Mapping[str, str]
+    ) -> list[Snapshot]:
+        drives = {told[tags.DRIVE]: int(told[tags.GENERATION]) for told in moment.values()}
+        description = str(Description(drives, kind[tags.KIND]))
+        if machine is None or len(moment) == 1:
+            [(volume_id, told)] = moment.items()
+            return [storage.create_snapshot(self._aws, volume_id, description=description, tags={**told, **kind})]
+        for volume_id, told in moment.items():
+            set_tags(self._aws, volume_id, told)  # the call copies them
+        return storage.create_snapshots(
             self._aws,
-            volume.id,
-            description=str(Description(self._drive, generation, kind[tags.KIND])),
-            tags={
-                tags.NAME: self._drive,
-                tags.OURS: "1",
-                tags.DRIVE: self._drive,
-                tags.GENERATION: str(generation),
-                **kind,
-                **{key: volume.tags[key] for key in (tags.LAUNCH, tags.ARCHITECTURE) if key in volume.tags},
-            },
+            machine.id,
+            without=[v for d, v in machine.disks.items() if v not in moment and d != machine.root_device],
+            description=description,
+            tags={**kind, tags.SET: f"set-{secrets.token_hex(8)}"},
         )
 
-    def _show(self, snapshot: Snapshot) -> None:
-        self._story.say(f"snapshot {snapshot.id} of {snapshot.volume_id} started")
-        by_id: list[Any] = [{"Name": "snapshot-id", "Values": [snapshot.id]}]
-        _wait_until_shown(lambda: bool(storage.list_snapshots(self._aws, by_id)))
+    def _show(self, snapshots: Sequence[Snapshot]) -> None:
+        for snapshot in snapshots:
+            self._story.say(f"snapshot {snapshot.id} of {snapshot.volume_id} started")
+        by_id: list[Any] = [{"Name": "snapshot-id", "Values": [s.id for s in snapshots]}]
+        _wait_until_shown(lambda: len(storage.list_snapshots(self._aws, by_id)) == len(snapshots))
 
     def _pause(self, error: XportalError) -> None:
         self._story.update(f"{error.message}; looking again")
         rate = isinstance(error, AwsError) and error.code == "SnapshotCreationPerVolumeRateExceeded"
         time.sleep(SNAPSHOT_RATE_SECONDS if rate else POLL_SECONDS[0])
+
+
+def _tags_of(drive: Drive, volume: Volume) -> dict[str, str]:
+    """What a snapshot of a volume tells of itself."""
+    return {
+        tags.NAME: drive.name,
+        tags.OURS: "1",
+        tags.DRIVE: drive.name,
+        tags.GENERATION: str(drive.generation_of(volume)),
+        **{key: volume.tags[key] for key in (tags.LAUNCH, tags.ARCHITECTURE) if key in volume.tags},
+    }
 
 
 def _wait_until_shown(shown: Callable[[], bool]) -> None:

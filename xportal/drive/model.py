@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from xportal.aws import tags
+from xportal.aws.devices import device_of
 from xportal.aws.records import Instance, KeyPair, Snapshot, Volume
 
-DEVICE = "/dev/sdf"  # where every drive is attached; a volume attached elsewhere is a root disk
 LOCK_PREFIX = "xportal-"
 HEARTBEAT_LIMIT = timedelta(minutes=10)
 DESCRIBED = "xportal drive"
-_DESCRIPTION = re.compile(rf"{DESCRIBED} (?P<drive>\S+), generation (?P<generation>\d+), (?P<kind>\w+)")
+_DESCRIPTION = re.compile(rf"{DESCRIBED} (?P<drives>\S+), generation (?P<generations>[\d,]+), (?P<kind>\w+)")
 
 LIVE = ("pending", "running")
 ENDING = ("shutting-down", "stopping")
@@ -55,7 +55,7 @@ class Drive:
 
     def is_foreign(self, machine: Instance) -> bool:
         """Whether somebody attached the drive to a machine that is not the drive's."""
-        return machine.tags.get(tags.DRIVE) != self.name
+        return self.name not in tags.drive_names(machine.tags)
 
     def is_untagged(self, volume: Volume) -> bool:
         """Whether a volume of the drive lost the tag by which it is found once it is detached."""
@@ -76,7 +76,11 @@ class Drive:
 
     def has_lost(self, machine: Instance) -> bool:
         """Whether a machine that runs has nothing at the drive's place: somebody took it off."""
-        return machine.state == "running" and DEVICE not in machine.disks and not self.is_on(machine)
+        return (
+            machine.state == "running"
+            and device_of(machine, self.name) not in machine.disks
+            and not self.is_on(machine)
+        )
 
     def generation_of(self, item: Volume | Snapshot) -> int:
         """The tag; else, for a volume, one more than its snapshot's; else, for a snapshot, its volume's;
@@ -198,20 +202,34 @@ def _made_as(snapshot: Snapshot) -> int:
 
 @dataclass(frozen=True)
 class Description:
-    """What a snapshot of ours tells of itself where nobody can edit it."""
+    """What snapshots of ours tell where nobody can edit it: the generation of each drive, and the kind."""
+
+    drives: Mapping[str, int]
+    kind: str
+
+    def __str__(self) -> str:
+        generations = ",".join(map(str, self.drives.values()))
+        return f"{DESCRIBED} {','.join(self.drives)}, generation {generations}, {self.kind}"
+
+
+@dataclass(frozen=True)
+class Made:
+    """What one snapshot was made as."""
 
     drive: str
     generation: int
     kind: str
 
-    def __str__(self) -> str:
-        return f"{DESCRIBED} {self.drive}, generation {self.generation}, {self.kind}"
 
-
-def described(snapshot: Snapshot) -> Description | None:
-    """What a snapshot was made as; None if it is not ours."""
+def described(snapshot: Snapshot) -> Made | None:
+    """What a snapshot was made as; None if it is not ours, or does not tell which of several drives it is."""
     found = _DESCRIPTION.fullmatch(snapshot.description)
-    return Description(found["drive"], int(found["generation"]), found["kind"]) if found else None
+    if found is None:
+        return None
+    drives = dict(zip(found["drives"].split(","), map(int, found["generations"].split(",")), strict=False))
+    told = snapshot.tags.get(tags.DRIVE) or snapshot.tags.get(tags.NAME)
+    drive = next(iter(drives)) if len(drives) == 1 else told
+    return Made(drive, drives[drive], found["kind"]) if drive and drive in drives else None
 
 
 def _is_final(snapshot: Snapshot) -> bool:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from xportal.aws import compute, keys, storage, tags
+from xportal.aws.devices import device_of
 from xportal.aws.records import Instance, Snapshot, Volume
 from xportal.aws.session import Aws
-from xportal.drive.model import DESCRIBED, DEVICE, LOCK_PREFIX, Drive, described, lock_name
+from xportal.drive.model import DESCRIBED, LOCK_PREFIX, Drive, described, lock_name
 
 OF_AN_IMAGE = "Created by CreateImage("  # AWS's own description
 
 
 def observe(aws: Aws, name: str) -> Drive:
     """Everything AWS tells of drive `name` now."""
-    machines = {m.id: m for m in compute.list_instances(aws, tags.tag_filter(drive=name))}
-    volumes = _list_volumes(aws, name, machines)
+    machines = {m.id: m for m in compute.list_instances(aws, tags.drive_filter(name))}
+    snapshots = _list_snapshots(aws, name)
+    volumes = _list_volumes(aws, name, machines, snapshots)
     for volume in volumes:  # attached by hand to a machine that is not the drive's
         if volume.instance_id and volume.instance_id not in machines:
             found = compute.find_instance(aws, volume.instance_id)
@@ -25,28 +27,28 @@ def observe(aws: Aws, name: str) -> Drive:
         name=name,
         lock=keys.find_key_pair(aws, lock_name(name)),
         volumes=tuple(volumes),
-        snapshots=tuple(_list_snapshots(aws, name)),
+        snapshots=tuple(snapshots),
         machines=machines,
         now=aws.now(),
     )
 
 
-def _list_volumes(aws: Aws, name: str, machines: Mapping[str, Instance]) -> list[Volume]:
+def _list_volumes(aws: Aws, name: str, machines: Mapping[str, Instance], snapshots: Sequence[Snapshot]) -> list[Volume]:
     """Those with the drive's tag; whatever its own machines have at its device; and those of ours that lost the tag
     and kept Name and generation, which no root disk has.
     """
     told = [v for v in storage.list_volumes(aws, _with_value(name)) if _is_told(v, name)]
     known = {v.id for v in told}
-    missing = {m.disks[DEVICE] for m in machines.values() if DEVICE in m.disks} - known
+    missing = {m.disks.get(device_of(m, name) or "", "") for m in machines.values()} - known - {""}
     if missing:
         told += storage.list_volumes(aws, [{"Name": "volume-id", "Values": sorted(missing)}])
-    return [v for v in told if _is_drive(v, machines)]
+    return [v for v in told if _is_drive(v, name, machines, {s.id for s in snapshots})]
 
 
 def _is_told(volume: Volume, name: str) -> bool:
-    told = volume.tags.get(tags.DRIVE)
+    told = tags.drive_names(volume.tags)
     ours = tags.OURS in volume.tags and tags.GENERATION in volume.tags
-    return told == name or (told is None and ours and volume.tags.get(tags.NAME) == name)
+    return name in told or (not told and ours and volume.tags.get(tags.NAME) == name)
 
 
 def _list_snapshots(aws: Aws, name: str) -> list[Snapshot]:
@@ -65,8 +67,8 @@ def _is_generation(snapshot: Snapshot, name: str) -> bool:
 
 
 def _with_value(name: str) -> list[Any]:
-    """A filter: any tag has this value. One question for several tags."""
-    return [{"Name": "tag-value", "Values": [name]}]
+    """A filter: any tag has this value, alone or among others. One question for several tags."""
+    return [{"Name": "tag-value", "Values": tags.listed(name)}]
 
 
 def find_strangers(aws: Aws, drive: Drive) -> list[Volume]:
@@ -86,16 +88,24 @@ def list_drive_names(aws: Aws) -> list[str]:
     """The names of all drives of the account in this region, locked ones without data included."""
     ours: list[Any] = tags.tag_filter(ours="1")
     tagged = [v.tags for v in storage.list_volumes(aws, ours)] + [s.tags for s in storage.list_snapshots(aws, ours)]
-    names = {told[tags.DRIVE] for told in tagged if tags.DRIVE in told}
+    names = {name for told in tagged for name in tags.drive_names(told)}
     untagged = storage.list_snapshots(aws, [{"Name": "description", "Values": [f"{DESCRIBED} *"]}])
     names |= {made.drive for snapshot in untagged if (made := described(snapshot))}
     locks = {k.name.removeprefix(LOCK_PREFIX) for k in keys.list_key_pairs(aws) if k.name.startswith(LOCK_PREFIX)}
     return sorted(names | locks)
 
 
-def _is_drive(volume: Volume, machines: Mapping[str, Instance]) -> bool:
-    """I5: RunInstances tags the root disk like the drive. On the drive's own machines the drive is at its device;
-    attached to any other machine, or to none, a volume with its tag is the drive.
+def _is_drive(volume: Volume, name: str, machines: Mapping[str, Instance], snapshots: Set[str]) -> bool:
+    """I5: RunInstances tags all disks alike. On the drive's own machines the drive is at its device; attached to any
+    other machine, or to none, a volume with its tag is the drive.
+
+    One that was detached before it got a tag of its own, and has that of several drives, is told by its snapshot. If
+    it was created blank, nothing tells: then it is taken for each of them, and the user chooses.
     """
-    own = volume.instance_id in machines
-    return volume.state != "deleting" and (volume.device == DEVICE if own else True)
+    if volume.state == "deleting":
+        return False
+    machine = machines.get(volume.instance_id or "")
+    if machine:
+        return volume.device == device_of(machine, name)
+    several = len(tags.drive_names(volume.tags)) > 1
+    return not several or volume.snapshot_id is None or volume.snapshot_id in snapshots

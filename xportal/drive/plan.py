@@ -361,6 +361,8 @@ def _settle(drive: Drive, volume: Volume, unreachable: frozenset[str]) -> Action
 
 def _settle_detached(drive: Drive, volume: Volume) -> Action | None:
     final = drive.final_of(volume)
+    if len(tags.drive_names(volume.tags)) > 1 and drive.forks():  # nothing tells which of several drives it is
+        return Refuse(_forked(drive))
     if drive.is_untagged(volume):
         return KeepVolume(None, volume)
     if volume.state == "error":

@@ -53,8 +53,10 @@ class Claim:
     in_doubt: bool = False  # AWS was asked for a machine, and what became of that is not known
 
     def release(self) -> None:
-        """Let another process of this computer go on with it."""
-        os.close(self._descriptor)
+        """Let another process of this computer go on with it. Idempotent."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 def new_claim() -> Claim:

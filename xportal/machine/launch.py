@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from xportal.aws import compute, storage, tags
+from xportal.aws.devices import device_of
 from xportal.aws.errors import AwsError
 from xportal.aws.records import Image, Instance, Snapshot, Volume
 from xportal.aws.session import Aws
@@ -51,19 +52,26 @@ BROKEN_REASONS = {  # Client.InternalError is most often a KMS key that cannot b
 
 
 @dataclass(frozen=True)
+class DriveOrder:
+    """A drive of a launch; `source` is a snapshot, or None for a blank one."""
+
+    name: str
+    device: str
+    source: Snapshot | Volume | None
+    size_gib: int
+    generation: int
+
+
+@dataclass(frozen=True)
 class LaunchOrder:
     """Everything about a launch but the offer."""
 
     portal: str
-    drive: str
     launch: str
-    lock_id: str
-    lock_name: str
+    lock_ids: tuple[str, ...]
+    key_name: str
     image: Image
-    device: str
-    source: Snapshot | None
-    size_gib: int
-    generation: int
+    drives: tuple[DriveOrder, ...]
     architecture: str
     user_data: bytes
     host_key: str
@@ -95,7 +103,7 @@ def launch_first(
             continue
         started = _wait_running(aws, instance)
         if started.state == "running":
-            _tag_drive(aws, order, started)
+            tag_drives(aws, started, {drive.name: drive.generation for drive in order.drives})
             return started, offer
         reason = started.state_reason or started.state
         say(f"no machine: {offer} ({reason})")
@@ -116,15 +124,8 @@ def launch_first(
 
 def run_request(order: LaunchOrder, offer: Offer, group_id: str) -> dict[str, Any]:
     """The parameters of RunInstances."""
-    disk: dict[str, Any] = {
-        "VolumeSize": order.size_gib,
-        "VolumeType": "gp3",
-        "Encrypted": True,
-        "DeleteOnTermination": False,
-    }
-    if order.source:
-        disk["SnapshotId"] = order.source.id
-    ours = {tags.OURS: "1", tags.PORTAL: order.portal, tags.DRIVE: order.drive, tags.LAUNCH: order.launch}
+    names = ",".join(drive.name for drive in order.drives)
+    ours = {tags.OURS: "1", tags.PORTAL: order.portal, tags.DRIVE: names, tags.LAUNCH: order.launch}
     drive = {**ours, tags.ARCHITECTURE: order.architecture}
     root: dict[str, Any] = {"DeleteOnTermination": True}  # whatever the image says
     machine = {
@@ -139,12 +140,12 @@ def run_request(order: LaunchOrder, offer: Offer, group_id: str) -> dict[str, An
         "InstanceType": offer.type.name,
         "MinCount": 1,
         "MaxCount": 1,
-        "KeyName": order.lock_name,
+        "KeyName": order.key_name,
         "UserData": order.user_data,
-        "ClientToken": client_token(order.lock_id, offer),
+        "ClientToken": client_token(order.lock_ids, offer),
         "BlockDeviceMappings": [
             {"DeviceName": order.image.root_device, "Ebs": root},
-            {"DeviceName": order.device, "Ebs": disk},
+            *({"DeviceName": drive.device, "Ebs": _disk(drive)} for drive in order.drives),
         ],
         "NetworkInterfaces": [
             {
@@ -172,9 +173,15 @@ def run_request(order: LaunchOrder, offer: Offer, group_id: str) -> dict[str, An
     return request
 
 
-def client_token(lock_id: str, offer: Offer) -> str:
+def _disk(drive: DriveOrder) -> dict[str, Any]:
+    source = {"SnapshotId": drive.source.id} if drive.source else {}
+    kind = {"VolumeSize": drive.size_gib, "VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": False}
+    return source | kind
+
+
+def client_token(lock_ids: Sequence[str], offer: Offer) -> str:
     """Makes our own retries of one offer harmless; it is no lock."""
-    return hashlib.sha256(f"{lock_id} {offer.type.name} {offer.zone}".encode()).hexdigest()
+    return hashlib.sha256(f"{' '.join(lock_ids)} {offer.type.name} {offer.zone}".encode()).hexdigest()
 
 
 def discard(aws: Aws, instance: Instance, order: LaunchOrder) -> None:
@@ -191,9 +198,9 @@ def discard(aws: Aws, instance: Instance, order: LaunchOrder) -> None:
 
 def _copies(aws: Aws, order: LaunchOrder) -> list[Volume]:
     """The volumes that this launch made of its source, root disks aside."""
-    source = order.source.id if order.source else None
+    sources = {drive.source.id if drive.source else None for drive in order.drives}
     made = storage.list_volumes(aws, tags.tag_filter(launch=order.launch))
-    return [v for v in made if v.snapshot_id == source and v.state != "deleting"]
+    return [v for v in made if v.snapshot_id in sources and v.state != "deleting"]
 
 
 def _run_with_role(aws: Aws, request: dict[str, Any], claim: Claim, say: Callable[[str], None]) -> Instance:
@@ -271,12 +278,14 @@ def _wait_state(aws: Aws, instance: Instance, states: tuple[str, ...]) -> Instan
     )
 
 
-def _tag_drive(aws: Aws, order: LaunchOrder, instance: Instance) -> None:
-    """What RunInstances cannot put on the drive alone (I5); lost, it is derived from the snapshot. The root disk is
+def tag_drives(aws: Aws, instance: Instance, generations: Mapping[str, int]) -> None:
+    """What RunInstances cannot put on each drive alone (I5); lost, it is derived from the snapshot. The root disk is
     no drive: without the tag, backups that copy tags are none either.
     """
-    told = {tags.NAME: order.drive, tags.GENERATION: str(order.generation)}
-    set_tags(aws, instance.disks[order.device], told)
+    drives = {device_of(instance, name): name for name in generations}
     for device, volume_id in instance.disks.items():
-        if device != order.device:
+        if device in drives:
+            name = drives[device]
+            set_tags(aws, volume_id, {tags.DRIVE: name, tags.NAME: name, tags.GENERATION: str(generations[name])})
+        elif device == instance.root_device:
             delete_tag(aws, volume_id, tags.DRIVE)

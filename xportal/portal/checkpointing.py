@@ -4,38 +4,50 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 from xportal.aws.records import Snapshot
 from xportal.aws.session import Aws
 from xportal.drive import plan as p
-from xportal.drive.lifecycle import Lifecycle, Story
-from xportal.portal.saving import RemoteAgent
+from xportal.drive.lifecycle import Agent, Lifecycle, Story
+from xportal.portal.finding import find_drives
 from xportal.spec import check_name
+
+
+@dataclass(frozen=True)
+class DriveSaved:
+    """A drive and its checkpoint."""
+
+    drive: str
+    snapshot: Snapshot
 
 
 @dataclass
 class SaveReport:
-    """A checkpoint. Times in seconds."""
+    """A checkpoint of all drives of a portal, as of one moment. Times in seconds."""
 
     portal: str
-    drive: str
-    snapshot: Snapshot
+    drives: list[DriveSaved]
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def save(aws: Aws, name: str, story: Story, *, wait: bool = True) -> SaveReport:
+def save(aws: Aws, name: str, story: Story, agent: Agent, *, wait: bool = True) -> SaveReport:
     """Take a checkpoint of portal `name`; without `wait`, only until AWS has started it.
 
-    What it holds is fixed when it is started, as of one moment. Raises PortalNotUp, DriveInUse, SnapshotFailed,
-    MachineLost.
+    What it holds is fixed when it is started. Raises PortalNotUp, DriveInUse, SnapshotFailed, MachineLost.
     """
     began = time.monotonic()
     check_name("portal", name)
-    lifecycle = Lifecycle(aws, name, portal=name, agent=RemoteAgent(aws, story), story=story)
     choice = f"save-{secrets.token_hex(4)}"
-    lifecycle.settle(p.Goal.SAVE, choice=choice, wait=wait)
-    taken = lifecycle.observed.checkpoint_of(choice)
-    if taken is None:
-        raise AssertionError("a save is done when its checkpoint is observed")
-    return SaveReport(name, name, taken, {**lifecycle.seconds, "total": time.monotonic() - began})
+    saved: list[DriveSaved] = []
+    seconds: Counter[str] = Counter()
+    for drive in find_drives(aws, name):  # the first takes it of all
+        lifecycle = Lifecycle(aws, drive, portal=name, agent=agent, story=story)
+        lifecycle.settle(p.Goal.SAVE, choice=choice, wait=wait)
+        taken = lifecycle.observed.checkpoint_of(choice)
+        if taken is None:
+            raise AssertionError("a save is done when its checkpoint is observed")
+        saved.append(DriveSaved(drive, taken))
+        seconds.update(lifecycle.seconds)
+    return SaveReport(name, saved, {**seconds, "total": time.monotonic() - began})

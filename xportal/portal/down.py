@@ -3,58 +3,69 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from xportal.aws import compute, keys, network, tags
 from xportal.aws.records import Snapshot
 from xportal.aws.session import Aws
 from xportal.drive import plan as p
-from xportal.drive.lifecycle import Lifecycle, Story
+from xportal.drive.lifecycle import Agent, Lifecycle, Story
 from xportal.drive.model import Drive
 from xportal.drive.observe import list_drive_names, observe
 from xportal.errors import XportalError
 from xportal.machine.access import forget_login_key
 from xportal.portal.claiming import earlier_claim
-from xportal.portal.saving import RemoteAgent
+from xportal.portal.finding import find_drives
 from xportal.spec import check_name
+
+
+@dataclass(frozen=True)
+class DriveLeft:
+    """A drive and its newest snapshot."""
+
+    drive: str
+    snapshot: Snapshot | None
 
 
 @dataclass
 class DownReport:
-    """What a drive was left as. Times in seconds."""
+    """What a portal's drives were left as. Times in seconds."""
 
     portal: str
-    drive: str
+    drives: list[DriveLeft]
     found: bool  # whether there was anything to end
-    snapshot: Snapshot | None
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def down(
-    aws: Aws, name: str, story: Story, *, grace: float | None = None, wait: bool = True, discard: bool = False
-) -> DownReport:
+def down(aws: Aws, name: str, story: Story, agent: Agent, *, wait: bool = True, discard: bool = False) -> DownReport:
     """Save and end portal `name`; idempotent. Raises SaveIncomplete with nothing lost, DriveInUse.
 
     Without `wait` it returns once the final snapshot is started and the machine ended: a sweep does the rest. With
-    `discard` nothing is saved: what was written since the drive came up is deleted.
+    `discard` nothing is saved: what was written since the drives came up is deleted.
     """
     check_name("portal", name)
     began = time.monotonic()
-    before = observe(aws, name)
-    lifecycle = _lifecycle(aws, before, name, story, grace)
-    lifecycle.settle(p.Goal.DISCARD if discard else p.Goal.DOWN, wait=wait)
+    goal = p.Goal.DISCARD if discard else p.Goal.DOWN
+    before = [observe(aws, drive) for drive in find_drives(aws, name)]
+    lifecycles = [_lifecycle(aws, drive, name, story, agent) for drive in before]
+    for lifecycle in lifecycles:
+        lifecycle.plan(goal, wait=wait)  # what is there now is what this command ends, however long the others take
+    seconds: Counter[str] = Counter()
+    for lifecycle in lifecycles:
+        lifecycle.settle(goal, wait=wait)
+        seconds.update(lifecycle.seconds)
     _tidy(aws, before)
-    after = observe(aws, name)
     return DownReport(
         portal=name,
-        drive=name,
-        found=bool(before.lock or before.volumes or before.live_machine()),
-        snapshot=after.newest_snapshot(),
-        seconds={**lifecycle.seconds, "total": time.monotonic() - began},
+        drives=[DriveLeft(drive.name, observe(aws, drive.name).newest_snapshot()) for drive in before],
+        found=any(drive.lock or drive.volumes or drive.live_machine() for drive in before),
+        seconds={**seconds, "total": time.monotonic() - began},
     )
 
 
-def sweep(aws: Aws, story: Story) -> tuple[list[DownReport], list[XportalError]]:
+def sweep(aws: Aws, story: Story, agent: Agent) -> tuple[list[DownReport], list[XportalError]]:
     """Finish what earlier, interrupted runs left of every drive in the region; what is in use is left alone.
 
     One drive's error does not stop the others: the errors come back beside the reports.
@@ -64,25 +75,25 @@ def sweep(aws: Aws, story: Story) -> tuple[list[DownReport], list[XportalError]]
     for name in list_drive_names(aws):
         try:
             before = observe(aws, name)
-            _lifecycle(aws, before, None, story).settle(p.Goal.SWEEP)
+            _lifecycle(aws, before, None, story, agent).settle(p.Goal.SWEEP)
             after = observe(aws, name)
         except XportalError as error:
             errors.append(error)
             continue
         done = (before.lock, before.volumes) != (after.lock, after.volumes)
         if done:
-            _tidy(aws, before)
-        reports.append(DownReport(name, name, done, after.newest_snapshot()))
+            _tidy(aws, [before])
+        reports.append(DownReport(name, [DriveLeft(name, after.newest_snapshot())], done))
     return reports, errors
 
 
-def _lifecycle(aws: Aws, drive: Drive, portal: str | None, story: Story, grace: float | None = None) -> Lifecycle:
+def _lifecycle(aws: Aws, drive: Drive, portal: str | None, story: Story, agent: Agent) -> Lifecycle:
     """The loop, with the lock that an interrupted `up` of this computer left, if it did."""
     lock = earlier_claim(drive)
-    return Lifecycle(aws, drive.name, portal=portal, agent=RemoteAgent(aws, story, grace), story=story, lock=lock)
+    return Lifecycle(aws, drive.name, portal=portal, agent=agent, story=story, lock=lock)
 
 
-def _tidy(aws: Aws, before: Drive) -> None:
+def _tidy(aws: Aws, before: Sequence[Drive]) -> None:
     """What the drive's protocol does not know of: security groups that no machine uses, login keys of dead machines."""
     live = [m for m in compute.list_instances(aws, tags.tag_filter(ours="1")) if m.state != "terminated"]
     busy = {m.vpc_id for m in live}
@@ -91,6 +102,6 @@ def _tidy(aws: Aws, before: Drive) -> None:
         # An `up` that has the lock of its drive may be about to launch into the group.
         if group and not keys.list_key_pairs(aws):
             network.delete_security_group(aws, group)
-    for machine in before.machines.values():
+    for machine in (m for drive in before for m in drive.machines.values()):
         if machine.id not in {m.id for m in live}:
             forget_login_key(machine.tags.get(tags.LAUNCH, ""))

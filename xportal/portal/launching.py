@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from xportal.agent.config import AgentConfig, DriveConfig
 from xportal.aws import keys, network
 from xportal.aws.errors import AwsError
 from xportal.aws.records import Instance, KeyPair
 from xportal.aws.roles import ensure_instance_profile
 from xportal.aws.session import Aws
-from xportal.drive import plan as p
 from xportal.drive.lifecycle import Story
-from xportal.drive.model import DEVICE
 from xportal.errors import DriveInUse, Unreachable
 from xportal.machine.access import Claim, caller_cidr, get_host_key
 from xportal.machine.images import LOGIN_USER
-from xportal.machine.launch import LaunchOrder, discard, launch_first, without_role
+from xportal.machine.launch import DriveOrder, LaunchOrder, discard, launch_first, without_role
 from xportal.machine.offers import Offer
 from xportal.machine.userdata import build
-from xportal.portal.preparing import Preparation, drive_size
+from xportal.portal.preparing import DrivePlan, Preparation
 from xportal.portal.undo import Undo
-
-MOUNT_POINT = "/v1"
 
 
 def launch(
-    aws: Aws, plan: Preparation, action: p.Launch, lock: KeyPair, claim: Claim, story: Story
+    aws: Aws, plan: Preparation, drives: Sequence[DrivePlan], locks: Sequence[KeyPair], claim: Claim, story: Story
 ) -> tuple[Instance, Offer]:
-    """The first machine that AWS grants, still under our lock. Raises NoCapacity, AwsError, DriveInUse.
+    """The first machine that AWS grants, still under our locks. Raises NoCapacity, AwsError, DriveInUse.
 
-    If it raises for want of capacity or of the lock, nothing of the launch is left.
+    If it raises for want of capacity or of a lock, nothing of the launch is left.
     """
-    order = _order(aws, plan, action, lock, claim, _find_profile(aws, story))
+    order = _order(aws, plan, drives, locks, claim, _find_profile(aws, story))
     story.update(f"launching {plan.offers[0]}")
     with Undo(story.warn) as undo:
         machine, offer = launch_first(aws, order, plan.offers, _SecurityGroups(aws, undo).get, claim, story.say)
-        _check_lock(aws, order, machine)
+        for lock in locks:
+            _check_lock(aws, order, lock, machine)
         undo.keep()
     return machine, offer
 
@@ -49,36 +48,31 @@ def _find_profile(aws: Aws, story: Story) -> str | None:
 
 
 def _order(
-    aws: Aws, plan: Preparation, action: p.Launch, lock: KeyPair, claim: Claim, profile: str | None
+    aws: Aws,
+    plan: Preparation,
+    drives: Sequence[DrivePlan],
+    locks: Sequence[KeyPair],
+    claim: Claim,
+    profile: str | None,
 ) -> LaunchOrder:
-    spec = plan.spec
     host_key = get_host_key(claim.launch)
-    drive = DriveConfig(
-        name=spec.drive,
-        generation=action.generation,
-        device=DEVICE,
-        mount=MOUNT_POINT,
-        blank=action.source is None,
-    )
     config = AgentConfig(
-        portal=spec.name,
+        portal=plan.spec.name,
         launch=claim.launch,
         region=aws.region,
         endpoint=aws.endpoint,
-        drives=[drive],
+        drives=[
+            DriveConfig(d.name, d.generation, device=d.device, mount=d.mount, blank=d.source is None) for d in drives
+        ],
         login_user=LOGIN_USER,
     )
     return LaunchOrder(
-        portal=spec.name,
-        drive=spec.drive,
+        portal=plan.spec.name,
         launch=claim.launch,
-        lock_id=lock.id,
-        lock_name=lock.name,
+        lock_ids=tuple(lock.id for lock in locks),
+        key_name=locks[0].name,
         image=plan.image,
-        device=DEVICE,
-        source=action.source,
-        size_gib=drive_size(spec, action.source),
-        generation=action.generation,
+        drives=tuple(DriveOrder(d.name, d.device, d.source, d.size_gib, d.generation) for d in drives),
         architecture=plan.architecture,
         user_data=build(config, host_key),
         host_key=host_key.public,
@@ -86,13 +80,13 @@ def _order(
     )
 
 
-def _check_lock(aws: Aws, order: LaunchOrder, machine: Instance) -> None:
+def _check_lock(aws: Aws, order: LaunchOrder, ours: KeyPair, machine: Instance) -> None:
     """I3: the holder looks again; if the lock went to another, its copy goes, which nobody wrote to."""
-    lock = keys.find_key_pair(aws, order.lock_name)
-    if lock is None or lock.id != order.lock_id:
+    lock = keys.find_key_pair(aws, ours.name)
+    if lock is None or lock.id != ours.id:
         discard(aws, machine, order)
         raise DriveInUse(
-            f'the lock of drive "{order.drive}" was taken away during the launch; {machine.id} was ended again',
+            f"the lock {ours.name} was taken away during the launch; {machine.id} was ended again",
             hint="xportal status shows who has it",
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from xportal.aws import catalogue, network, tags
+from xportal.aws.devices import DEVICES
 from xportal.aws.records import Image, Instance, Snapshot, Volume
 from xportal.aws.session import Aws
 from xportal.drive import plan as p
@@ -13,22 +14,32 @@ from xportal.drive.observe import observe
 from xportal.errors import AwsRefused, Refused, UsageError
 from xportal.machine.images import get_machine_image
 from xportal.machine.offers import Offer, rank_offers
-from xportal.spec import DEFAULT_ARCHITECTURE, DEFAULT_SIZE_GIB, PortalSpec
+from xportal.portal.access import find_machine
+from xportal.spec import DEFAULT_ARCHITECTURE, DEFAULT_SIZE_GIB, DriveSpec, PortalSpec
+
+MOUNT = "/v"  # the first drive is at /v1
+
+
+@dataclass(frozen=True)
+class DrivePlan:
+    """A drive to be restored: `source` is its newest data, a volume that an earlier machine left is saved first."""
+
+    name: str
+    device: str
+    mount: str
+    source: Snapshot | Volume | None
+    size_gib: int
+    generation: int
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """What a launch needs besides the lock: `architecture` is the drive's, else the one asked for.
-
-    `source` is the newest data: a volume that an earlier machine left is saved before the launch.
-    """
+    """What a launch needs besides the locks: `architecture` is the drives', else the one asked for."""
 
     spec: PortalSpec
     offers: tuple[Offer, ...]
     image: Image
-    source: Snapshot | Volume | None
-    size_gib: int
-    generation: int
+    drives: tuple[DrivePlan, ...]
     architecture: str
 
 
@@ -37,51 +48,77 @@ def prepare(aws: Aws, spec: PortalSpec, *, mine: str | None = None) -> Instance 
 
     Raises what stands in the way: DriveInUse, DriveForked, Refused, UsageError, AwsRefused.
     """
-    drive = observe(aws, spec.drive)
-    action = p.plan(p.Goal.UP, drive, portal=spec.name, mine=mine)
-    if isinstance(action, p.Refuse):
-        raise action.error
-    if isinstance(action, p.Ready):
-        return action.machine
-    volume = max(drive.volumes, key=drive.generation_of, default=None)
-    source = volume or drive.newest_snapshot()
-    architecture = _architecture(spec, drive)
+    spec = _with_drives(aws, spec)
+    observed = [observe(aws, drive.name) for drive in spec.drives]
+    actions = [p.plan(p.Goal.UP, drive, portal=spec.name, mine=mine) for drive in observed]
+    for action in actions:
+        if isinstance(action, p.Refuse):
+            raise action.error
+    ready = [action.machine for action in actions if isinstance(action, p.Ready)]
+    if len(ready) == len(actions):
+        return ready[0]
+    architecture = _architecture(spec, observed)
     spec = replace(spec, machine=replace(spec.machine, architecture=architecture))
     offers, image = _find_offers(aws, spec)
-    return Preparation(
-        spec, tuple(offers), image, source, drive_size(spec, source), _next_generation(drive), architecture
+    drives = tuple(map(_plan_drive, range(len(observed)), spec.drives, observed))
+    return Preparation(spec, tuple(offers), image, drives, architecture)
+
+
+def _with_drives(aws: Aws, spec: PortalSpec) -> PortalSpec:
+    """The spec with its drives named. Raises Refused if the portal is up with others."""
+    machine = find_machine(aws, spec.name)
+    there = tags.drive_names(machine.tags) if machine else ()
+    if spec.drives and there and there != tuple(drive.name for drive in spec.drives):
+        raise Refused(
+            f'portal "{spec.name}" is up with drive {", ".join(there)}',
+            hint=f"xportal down {spec.name} first, or another portal name",
+        )
+    names = there or (spec.name,)
+    drives = spec.drives or tuple(DriveSpec(name, spec.size_gib if len(names) == 1 else None) for name in names)
+    return replace(spec, drives=drives, size_gib=None)
+
+
+def _plan_drive(number: int, wanted: DriveSpec, drive: Drive) -> DrivePlan:
+    source = max(drive.volumes, key=drive.generation_of, default=None) or drive.newest_snapshot()
+    return DrivePlan(
+        name=wanted.name,
+        device=DEVICES[number],
+        mount=f"{MOUNT}{number + 1}",
+        source=source,
+        size_gib=drive_size(wanted, source),
+        generation=drive.next_generation(),
     )
 
 
-def drive_size(spec: PortalSpec, source: Snapshot | Volume | None) -> int:
+def drive_size(wanted: DriveSpec, source: Snapshot | Volume | None) -> int:
     """The size of the volume to be, in GiB. Raises UsageError if it would have to shrink."""
     if source is None:
-        return spec.size_gib or DEFAULT_SIZE_GIB
-    if spec.size_gib and spec.size_gib < source.size_gib:
+        return wanted.size_gib or DEFAULT_SIZE_GIB
+    if wanted.size_gib and wanted.size_gib < source.size_gib:
         raise UsageError(
-            f'drive "{spec.drive}" has {source.size_gib} GiB and cannot shrink to {spec.size_gib}',
-            hint="drop --size, or give a larger one",
+            f'drive "{wanted.name}" has {source.size_gib} GiB and cannot shrink to {wanted.size_gib}',
+            hint="give no size, or a larger one",
         )
-    return spec.size_gib or source.size_gib
+    return wanted.size_gib or source.size_gib
 
 
-def _next_generation(drive: Drive) -> int:
-    known = [drive.generation_of(v) for v in drive.volumes] + [drive.generation_of(s) for s in drive.snapshots]
-    return max(known, default=0) + 1
-
-
-def _architecture(spec: PortalSpec, drive: Drive) -> str:
-    """I8: the drive remembers its CPU architecture, and offers must match it. The newest tag that there is counts."""
-    items = [(drive.generation_of(v), v.tags) for v in drive.volumes]
-    items += [(drive.generation_of(s), s.tags) for s in drive.snapshots]
-    told = max(((g, t[tags.ARCHITECTURE]) for g, t in items if tags.ARCHITECTURE in t), default=(0, None))[1]
+def _architecture(spec: PortalSpec, drives: list[Drive]) -> str:
+    """I8: a drive remembers its CPU architecture, and offers must match it."""
+    told = {drive.name: found for drive in drives if (found := _told_architecture(drive))}
     asked = spec.machine.architecture
-    if told and asked and told != asked:
+    wrong = next((name for name, found in told.items() if found != (asked or next(iter(told.values())))), None)
+    if wrong:
         raise Refused(
-            f'drive "{spec.drive}" holds {told} programs; a {asked} machine cannot run them',
-            hint=f"drop --architecture, or use another portal for {asked}",
+            f'drive "{wrong}" holds {told[wrong]} programs; no machine of this portal could run them',
+            hint="drop --architecture, or use another portal for each architecture",
         )
-    return asked or told or DEFAULT_ARCHITECTURE
+    return asked or next(iter(told.values()), DEFAULT_ARCHITECTURE)
+
+
+def _told_architecture(drive: Drive) -> str | None:
+    """The newest tag that there is."""
+    told = [(drive.generation_of(c), c.tags[tags.ARCHITECTURE]) for c in drive.copies if tags.ARCHITECTURE in c.tags]
+    return max(told, default=(0, None))[1]
 
 
 def _find_offers(aws: Aws, spec: PortalSpec) -> tuple[list[Offer], Image]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from dataclasses import dataclass
 
 from xportal.aws import catalogue, compute, storage, tags
+from xportal.aws.devices import device_of
 from xportal.aws.records import Instance, Volume
 from xportal.aws.session import Aws
 from xportal.drive.lifecycle import Story
-from xportal.drive.model import DEVICE
+from xportal.drive.observe import observe
 from xportal.errors import MachineLost, Refused
+from xportal.machine.launch import tag_drives
 from xportal.portal.access import login_for
 from xportal.portal.agent import AgentStatus, agent_status, deliver, finish_boot
 from xportal.portal.money import machine_cost, price_of
@@ -20,6 +23,15 @@ from xportal.spec import PortalSpec
 CONNECT_SECONDS = 300.0  # a GPU image's root disk loads lazily
 POLL_SECONDS = 1.0
 BEFORE_READY = ("opening", "open")
+
+
+@dataclass(frozen=True)
+class AwakeDrive:
+    """A drive on its machine."""
+
+    name: str
+    volume: str
+    size_gib: int
 
 
 def wait_ready(aws: Aws, machine: Instance, story: Story, *, new: bool) -> tuple[AgentStatus, dict[str, float]]:
@@ -77,17 +89,37 @@ def adopt(aws: Aws, spec: PortalSpec, machine: Instance, story: Story) -> Instan
             hint=f"xportal down {spec.name} first: everything comes back on the other machine",
             billed=(machine_cost(machine),),
         )
-    for volume in _find_drive(aws, machine):
+    for volume in _drive_volumes(aws, machine):
         if volume.delete_on_termination:
             story.warn(f"{volume.id} was to be deleted with {machine.id}: somebody had switched that on, now it is off")
-            compute.keep_volume(aws, machine.id, DEVICE)
+            compute.keep_volume(aws, machine.id, volume.device or "")
+    _finish_tags(aws, machine)
     return machine
 
 
-def _find_drive(aws: Aws, machine: Instance) -> list[Volume]:
-    """The volume at the drive's device; empty if there is none."""
-    volume_id = machine.disks.get(DEVICE)
-    return storage.list_volumes(aws, [{"Name": "volume-id", "Values": [volume_id]}]) if volume_id else []
+def _finish_tags(aws: Aws, machine: Instance) -> None:
+    """An `up` that was cut off right after its launch has not told the machine's disks apart."""
+    generations: dict[str, int] = {}
+    for name in tags.drive_names(machine.tags):
+        drive = observe(aws, name)
+        volume = next((v for v in drive.volumes if v.instance_id == machine.id), None)
+        if volume and tags.GENERATION not in volume.tags:
+            generations[name] = drive.generation_of(volume)
+    if generations:
+        tag_drives(aws, machine, generations)
+
+
+def _drive_volumes(aws: Aws, machine: Instance) -> list[Volume]:
+    """The volumes at the devices of the machine's drives."""
+    devices = [device_of(machine, name) or "" for name in tags.drive_names(machine.tags)]
+    ids = [machine.disks[device] for device in devices if device in machine.disks]
+    return storage.list_volumes(aws, [{"Name": "volume-id", "Values": ids}]) if ids else []
+
+
+def awake_drives(aws: Aws, machine: Instance) -> list[AwakeDrive]:
+    """The drives that a machine has."""
+    names = {machine.disks.get(device_of(machine, name) or ""): name for name in tags.drive_names(machine.tags)}
+    return [AwakeDrive(names[v.id], v.id, v.size_gib) for v in _drive_volumes(aws, machine)]
 
 
 def _misfits(aws: Aws, spec: PortalSpec, machine: Instance) -> list[str]:
@@ -96,7 +128,8 @@ def _misfits(aws: Aws, spec: PortalSpec, machine: Instance) -> list[str]:
     known = catalogue.list_instance_types(aws, [machine.type])[0]
     memory = known.gpu_memory_mib / 1024
     price = price_of(machine)
-    size = next((volume.size_gib for volume in _find_drive(aws, machine)), 0)
+    sizes = {drive.name: drive.size_gib for drive in awake_drives(aws, machine)}
+    asked = {drive.name: drive.size_gib for drive in spec.drives} or {spec.name: spec.size_gib}
     checks = {
         "it has no GPU": wanted.wants_gpu() and not known.gpus,
         "it has a GPU": wanted.gpu is False and known.gpus > 0,
@@ -106,6 +139,6 @@ def _misfits(aws: Aws, spec: PortalSpec, machine: Instance) -> list[str]:
         "it is a spot machine": wanted.on_demand and machine.spot,
         f"it boots {machine.image_id}": wanted.image_id and machine.image_id != wanted.image_id,
         f"it is {machine.architecture}": wanted.architecture and machine.architecture != wanted.architecture,
-        f"its drive has {size} GiB": spec.size_gib and size and spec.size_gib != size,
+        **{f"its drive {name} has {size} GiB": asked.get(name) not in (None, size) for name, size in sizes.items()},
     }
     return [text for text, differs in checks.items() if differs]

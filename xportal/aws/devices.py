@@ -1,0 +1,16 @@
+"""Where a machine has its drives."""
+
+from __future__ import annotations
+
+from xportal.aws import tags
+from xportal.aws.records import Instance
+
+# Where a machine's drives are attached, in order (EC2 User Guide, device names); what is elsewhere is no drive.
+DEVICES = tuple(f"/dev/sd{letter}" for letter in "fghijklmnop")
+DEVICE = DEVICES[0]
+
+
+def device_of(machine: Instance, drive: str) -> str | None:
+    """Where a machine has one of its drives; None if it is not its own."""
+    names = tags.drive_names(machine.tags)
+    return DEVICES[names.index(drive)] if drive in names else None
