@@ -358,5 +358,15 @@ def test_down_without_waiting() -> None:
 
 def test_restored_copies_do_not_move_their_volume() -> None:
     """A hand-made snapshot of the volume of a copy that was restored stays where it was."""
-    restored = snapshot(tags={tags.GENERATION: "5", tags.RESTORED: "1"})
+    restored = snapshot(tags={tags.GENERATION: "5", tags.RESTORED: f"1 {NOW.isoformat()}"})
     assert drive(restored, HAND_MADE).generation_of(HAND_MADE) == 1
+
+
+def test_a_restored_copy_comes_before_what_is_made_by_hand_later() -> None:
+    """What was made by hand before the restore stays behind it; what was made after it is newer."""
+    hour = timedelta(hours=1)
+    hand = snapshot("snap-h", volume_id="vol-h", generation=None, kind=None, started=NOW + hour)
+    restored = snapshot(tags={tags.GENERATION: "3", tags.RESTORED: f"1 {(NOW + 2 * hour).isoformat()}"})
+    assert plan(Goal.UP, drive(lock(), restored, hand), mine="L1") == p.Launch(restored, 4)
+    later = snapshot("snap-l", volume_id="vol-l", generation=None, kind=None, started=NOW + 3 * hour)
+    assert plan(Goal.UP, drive(lock(), restored, hand, later), mine="L1") == p.Launch(later, 5)

@@ -18,7 +18,7 @@ from xportal.aws.records import Instance, Snapshot, Volume
 from xportal.aws.session import Aws
 from xportal.aws.tagging import set_tags
 from xportal.drive import plan as p
-from xportal.drive.model import Description, Drive, described, lock_name
+from xportal.drive.model import Description, Drive, described, lock_name, restored_text
 from xportal.drive.observe import find_strangers, observe
 from xportal.errors import MachineLost, SaveIncomplete, Unreachable, XportalError
 
@@ -260,7 +260,8 @@ class Lifecycle:
         self._story.say(
             f'drive "{self._drive}" goes on from {copy.id} (generation {before}), as generation {generation}'
         )
-        set_tags(self._aws, copy.id, {tags.GENERATION: str(generation), tags.RESTORED: str(before)})
+        told = {tags.GENERATION: str(generation), tags.RESTORED: restored_text(before, self.observed.now)}
+        set_tags(self._aws, copy.id, told)
 
     def _snapshot(self, volume: Volume, machine: Instance | None = None) -> None:
         """A final save, with `machine` of all its drives. CreateSnapshot has no ClientToken: one whose answer was lost

@@ -176,28 +176,44 @@ class Drive:
 
     def _placed(self) -> dict[str, int]:
         """Each snapshot's generation. Those of a volume that nobody tagged are one generation, and what a restored
-        snapshot was before tells that of its volume.
+        snapshot was before tells that of its volume. One that nothing tells of follows those that were there before
+        it: a restored one counts as of the moment when it was chosen.
         """
         volumes = {s.volume_id: told for s in self.snapshots if (told := _made_as(s) or _told(s))}
         volumes |= {v.id: told for v in self.volumes if (told := _told(v))}
         placed: dict[str, int] = {}
-        for snapshot in sorted(self.snapshots, key=lambda s: s.started):
+        for snapshot in sorted(self.snapshots, key=_placed_at):
             newest = max(placed.values(), default=0)
             told = max(_told(snapshot), _made_as(snapshot))
             placed[snapshot.id] = told or volumes.setdefault(snapshot.volume_id, newest + 1)
         return placed
 
 
-def _told(item: Volume | Snapshot, tag: str = tags.GENERATION) -> int:
-    """The generation that a tag tells; 0 if it tells none."""
-    told = item.tags.get(tag, "")
+def _told(item: Volume | Snapshot) -> int:
+    """The generation that the tag tells; 0 if it tells none."""
+    told = item.tags.get(tags.GENERATION, "")
     return int(told) if told.isdecimal() else 0
+
+
+def restored_text(before: int, moment: datetime) -> str:
+    """What the tag of a copy that the user chose tells: the generation that it was, and when that was."""
+    return f"{before} {moment.isoformat()}"
+
+
+def restored_from(item: Volume | Snapshot) -> int:
+    """The generation that a restored copy was before; 0 if it is none."""
+    told = item.tags.get(tags.RESTORED, "").partition(" ")[0]
+    return int(told) if told.isdecimal() else 0
+
+
+def _placed_at(snapshot: Snapshot) -> datetime:
+    return _time(snapshot.tags.get(tags.RESTORED, "").partition(" ")[2]) or snapshot.started
 
 
 def _made_as(snapshot: Snapshot) -> int:
     """The generation that a snapshot had at first, whatever was put on it since; 0 if nothing tells."""
     made = described(snapshot)
-    return made.generation if made else _told(snapshot, tags.RESTORED)
+    return made.generation if made else restored_from(snapshot)
 
 
 @dataclass(frozen=True)

@@ -197,7 +197,7 @@ def _plan_up(drive: Drive, portal: str | None, mine: str | None) -> Action:
         return Refuse(_forked(drive))
     if state is LockState.FREE:
         return TakeLock()
-    return _settle_volumes(drive, frozenset()) or _restore(drive)
+    return _settle_volumes(drive, frozenset()) or _settle_machines(drive) or _restore(drive)
 
 
 def _restore(drive: Drive) -> Action:

@@ -8,7 +8,7 @@ from datetime import datetime
 from xportal.aws import compute, storage, tags
 from xportal.aws.records import Instance, Snapshot, Volume
 from xportal.aws.session import Aws
-from xportal.drive.model import LIVE, Drive
+from xportal.drive.model import LIVE, Drive, restored_from
 from xportal.drive.observe import list_drive_names, observe
 from xportal.portal.access import open_portal
 from xportal.portal.agent import AgentStatus
@@ -92,7 +92,7 @@ def list_copies(aws: Aws, name: str) -> list[CopyRow]:
 
 def _note(drive: Drive, copy: Volume | Snapshot) -> str:
     forked = (copy.id if isinstance(copy, Volume) else copy.volume_id) in drive.forks()
-    before = copy.tags.get(tags.RESTORED)
+    before = restored_from(copy)
     notes = ["forked" if forked else "newest" if copy == drive.newest() else ""]
     return ", ".join(filter(None, [*notes, f"restored, was generation {before}" if before else ""]))
 
