@@ -13,6 +13,7 @@ SNAPSHOTS = "EBS User Guide, Create Amazon EBS snapshots"
 SETS = "EBS User Guide, Create multi-volume snapshots"
 DELETING = "EBS User Guide, Delete an Amazon EBS snapshot"
 SPOT = "EC2 User Guide, Spot Instances"
+IAM = "Service Authorization Reference, Amazon EC2"
 IDEMPOTENCY = f"{API}, Ensuring idempotency"
 CONSISTENCY = f"{API}, Eventual consistency"
 SEEN = "seen on AWS: the message stands in public issue threads"
@@ -152,6 +153,21 @@ RULES = (
     Rule("Deletion by KeyPairId spares a newer key of the name", f"{API}, DeleteKeyPair",
          "test_keypairs::test_deletion_by_id_spares_a_newer_key_of_the_name"),
     Rule("A malformed key: InvalidKey.Format", ERRORS, "test_keypairs::test_a_malformed_key_is_refused"),
+    # Roles
+    Rule("Machines may do what their role's policies allow, nothing else: UnauthorizedOperation", IAM,
+         "test_roles::test_a_role_may_do_nothing_else"),
+    Rule("CreateSnapshot is authorized on the volume and on the snapshot", IAM,
+         "test_roles::test_create_snapshot_is_authorized_on_volume_and_snapshot"),
+    Rule("Tags in the creating call need CreateTags, with ec2:CreateAction", IAM,
+         "test_roles::test_tags_in_the_creating_call_need_create_tags"),
+    Rule("CreateSnapshots is authorized on the instance, its volumes and the snapshots", IAM,
+         "test_roles::test_a_set_is_authorized_on_instance_volumes_and_snapshots"),
+    Rule("A denial wins over every permission", "IAM User Guide, Policy evaluation logic",
+         "test_roles::test_attached_policies_count_and_denials_win"),
+    Rule("DryRun tells whether it is allowed", f"{API}, DryRun", "test_roles::test_a_dry_run_tells_what_is_allowed"),
+    Rule("Unknown credentials: AuthFailure; a wrong signature: SignatureDoesNotMatch", ERRORS,
+         "test_roles::test_credentials_must_be_known_and_whole"),
+    Rule("Expired credentials: RequestExpired", ERRORS, "test_roles::test_credentials_expire"),
     # Catalogue
     Rule("Types are not offered in every zone", f"{API}, DescribeInstanceTypeOfferings",
          "test_catalogue::test_some_types_are_not_in_some_zones"),

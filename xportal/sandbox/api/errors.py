@@ -13,6 +13,14 @@ class ApiError(EC2ClientError):
         self.http_status = status
 
 
+class RefusedError(Exception):
+    """The request does not get as far as its service."""
+
+    def __init__(self, code: str, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.code, self.message, self.status = code, message, status
+
+
 def invalid_value(message: str) -> ApiError:
     return ApiError("InvalidParameterValue", message)
 

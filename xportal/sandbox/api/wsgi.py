@@ -13,6 +13,7 @@ from socket import SHUT_RDWR
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.core.request import Request
 from moto.core.responses import BaseResponse
 from moto.core.utils import get_service_model, utcnow
@@ -23,13 +24,15 @@ from moto.sts.responses import TokenResponse
 from werkzeug.wrappers import Response
 
 from xportal.sandbox.api.admin import ADMIN_PATH, Admin
+from xportal.sandbox.api.backend import Ec2Backend
 from xportal.sandbox.api.calls import Call, CallLog, plain
 from xportal.sandbox.api.connect import ConnectResponse
 from xportal.sandbox.api.engine import Engine
+from xportal.sandbox.api.errors import RefusedError
 from xportal.sandbox.api.faults import CallTrouble, Faults
 from xportal.sandbox.api.parameters import SsmResponse
 from xportal.sandbox.api.responses import Ec2Response
-from xportal.sandbox.api.roles import find_holder
+from xportal.sandbox.api.roles import check_call, find_session
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -60,14 +63,6 @@ class Scope:
     service: str
     region: str
     access_key: str
-
-
-class RefusedError(Exception):
-    """The request does not get as far as its service."""
-
-    def __init__(self, code: str, message: str, status: int = 400) -> None:
-        super().__init__(message)
-        self.code, self.message, self.status = code, message, status
 
 
 class AnswerLostError(ConnectionAbortedError):
@@ -111,6 +106,7 @@ class Application:
             return _error(service, "InternalError", f"The sandbox failed: {error!r}", 500)
 
     def _serve(self, request: ApiRequest, scope: Scope) -> Response:
+        request.get_data()  # kept, for the signature is over it: else whoever parses it first has it for himself
         _check_action(request, scope.service)
         handler = SERVICES[scope.service]()
         try:
@@ -119,24 +115,26 @@ class Application:
             raise RefusedError("MalformedQueryString", f"The request cannot be read: {error!r}") from error
         operation = handler._get_action() or "?"
         with self._engine.lock:
-            if self._faults.role_gone and find_holder(scope.access_key):
-                raise _unknown_credentials()
             trouble = self._faults.meet_call(scope.service, operation)
-        if trouble.refusal:
-            refusal = trouble.refusal
-            response = _error(scope.service, refusal.code, refusal.message, refusal.http_status)
-        else:
-            response = self._act(handler, operation)
+        try:
+            if trouble.refusal:
+                raise RefusedError(trouble.refusal.code, trouble.refusal.message, trouble.refusal.http_status)
+            response = self._act(request, handler, scope, operation)
+        except RefusedError as refusal:
+            response = _error(scope.service, refusal.code, refusal.message, refusal.status)
         self._calls.add(_call(handler, scope, operation, response, trouble))
         time.sleep(trouble.late_s)
         if trouble.lost:
             raise AnswerLostError(operation)
         return response
 
-    def _act(self, handler: BaseResponse, operation: str) -> Response:
-        """Do what is asked; a change is saved before it is answered."""
+    def _act(self, request: ApiRequest, handler: BaseResponse, scope: Scope, operation: str) -> Response:
+        """Do what is asked, if the caller may; a change is saved before it is answered."""
         try:
             with self._engine.lock:
+                session = find_session(request, scope.service, scope.access_key, self._faults)
+                if session:
+                    check_call(session, scope.service, operation, _parameters(handler), _backend(scope))
                 status, headers, body = handler.call_action()
         except NotImplementedError as error:
             raise RefusedError("InvalidAction", f"The sandbox does not provide {operation}: {error}") from error
@@ -148,13 +146,13 @@ class Application:
 
 
 def _scope(request: ApiRequest) -> Scope:
-    """Read the Authorization header. Signatures are not checked: the sandbox knows no secret keys."""
+    """Read the Authorization header. The user's signature is not checked: any secret key will do."""
     header = request.headers.get("Authorization", "")
     match = re.search(r"Credential=([^/\s]+)/\d{8}/([^/\s]+)/([^/\s]+)/aws4_request", header)
     if not match:
         if request.headers.get("X-Amz-Target"):
             raise RefusedError("MissingAuthenticationToken", "Missing Authentication Token", 403)
-        raise _unknown_credentials()
+        raise RefusedError("AuthFailure", "AWS was not able to validate the provided access credentials", 401)
     access_key, region, service = match.groups()
     if service not in SERVICES:
         raise RefusedError("InvalidAction", f"The sandbox does not provide the service {service}")
@@ -163,8 +161,10 @@ def _scope(request: ApiRequest) -> Scope:
     return Scope(service, region, access_key)
 
 
-def _unknown_credentials() -> RefusedError:
-    return RefusedError("AuthFailure", "AWS was not able to validate the provided access credentials", 401)
+def _backend(scope: Scope) -> Ec2Backend:
+    backend = ec2_backends[DEFAULT_ACCOUNT_ID][scope.region]
+    assert isinstance(backend, Ec2Backend)
+    return backend
 
 
 def _check_action(request: ApiRequest, service: str) -> None:
@@ -179,10 +179,6 @@ def _check_action(request: ApiRequest, service: str) -> None:
 
 
 def _call(handler: BaseResponse, scope: Scope, operation: str, response: Response, trouble: CallTrouble) -> Call:
-    if handler.automated_parameter_parsing:
-        parameters: Any = handler.params
-    else:
-        parameters = json.loads(handler.body or "{}")
     status, code = response.status_code, None
     if status >= 400:
         code = re.search(rb"<Code>([^<]+)</Code>|\"__type\": *\"([^\"]+)\"", response.get_data())
@@ -191,11 +187,16 @@ def _call(handler: BaseResponse, scope: Scope, operation: str, response: Respons
         service=scope.service,
         region=scope.region,
         operation=operation,
-        parameters=plain(parameters),
+        parameters=plain(_parameters(handler)),
         status=status,
         error=(code[1] or code[2]).decode() if code else None,
         faults=trouble.kinds,
     )
+
+
+def _parameters(handler: BaseResponse) -> Any:
+    """The request's, by AWS's names."""
+    return handler.params if handler.automated_parameter_parsing else json.loads(handler.body or "{}")
 
 
 def _error(service: str, code: str, message: str, status: int) -> Response:
