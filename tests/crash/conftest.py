@@ -76,9 +76,9 @@ class Bench:
         """The loop for one drive; the agent on the machine is a fake that has always unmounted."""
         return Lifecycle(self.aws, drive, portal=drive, agent=FileAgent(self), story=self.story, lock=lock)
 
-    def up(self, drive: str = "demo", **spec: object) -> Instance:
+    def up(self, drive: str = "demo", *, on_demand: bool = False, **spec: object) -> Instance:
         """All that `up` does until ssh."""
-        wanted = PortalSpec(drive, MachineSpec(gpu=False), **spec)  # type: ignore[arg-type]
+        wanted = PortalSpec(drive, MachineSpec(gpu=False, on_demand=on_demand), **spec)  # type: ignore[arg-type]
         machine, _ = find_or_launch(self.aws, wanted, self.story, FileAgent(self))
         return machine
 
@@ -131,7 +131,12 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 @pytest.fixture
 def bench(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """A bench in that cloud, with a home directory of its own."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return make_bench(cloud, tmp_path, monkeypatch)
+
+
+def make_bench(cloud: Cloud, home: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A bench in a cloud, its login keys in `home`."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(home))
     monkeypatch.setenv("AWS_ENDPOINT_URL", cloud.endpoint_url)
     session = boto3.Session("test", "test", region_name="us-east-1")
     hardware = cloud.hardware

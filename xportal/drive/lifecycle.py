@@ -270,9 +270,6 @@ class Lifecycle:
         drive = observe(self._aws, self._drive)
         if drive.is_final_started(volume):
             return
-        failed = drive.final_of(volume)
-        if failed:
-            self._story.warn(f"{failed.id} ended in state {failed.state}: {volume.id} is snapshotted again")
         kind = {tags.KIND: tags.FINAL}
         try:
             self._show(self._create_snapshots(self._moment(drive, volume, machine), machine, kind))

@@ -105,7 +105,8 @@ class Drive:
     def _order(self, item: Volume | Snapshot) -> tuple[int, bool, datetime, bool]:
         made = item.created if isinstance(item, Volume) else item.started
         # StartTimes may be told to the second: a final save comes after every checkpoint.
-        return self.generation_of(item), isinstance(item, Volume), made, item.tags.get(tags.KIND) == tags.FINAL
+        final = isinstance(item, Snapshot) and _is_final(item)
+        return self.generation_of(item), isinstance(item, Volume), made, final
 
     def next_generation(self) -> int:
         """One more than any that there is."""

@@ -445,8 +445,7 @@ def _not_up(drive: Drive, portal: str | None) -> PortalNotUp:
             f'portal "{portal}" is not up; drive "{drive.name}" is in {left}, with no machine',
             hint=f"xportal down {portal}        saves it; xportal up {portal} saves it and goes on",
         )
-    fact = "its drive is saved already" if drive.snapshots else "it has no drive yet"
-    return PortalNotUp(f'portal "{portal}" is not up: {fact}', hint=f"xportal up {portal}")
+    return PortalNotUp(f'portal "{portal}" is not up: its drive is saved already', hint=f"xportal up {portal}")
 
 
 def _on_its_way_down(drive: Drive, machine: Instance) -> Refused:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import base64
 import bz2
+import functools
 import gzip
 import hashlib
 import io
@@ -136,6 +137,7 @@ def cloud_config(config: AgentConfig, host_key: HostKey) -> str:
     return "#cloud-config\n" + yaml.safe_dump(cloud, width=1 << 20)
 
 
+@functools.cache
 def pack() -> bytes:
     """The core's files for a zip file that `python3 FILE` runs: NAME, NUL, SOURCE, NUL and so on.
 

@@ -31,7 +31,12 @@ def launch(
     order = _order(aws, plan, drives, locks, claim, _find_profile(aws, story))
     story.update(f"launching {plan.offers[0]}")
     with Undo(story.warn) as undo:
-        machine, offer = launch_first(aws, order, plan.offers, _SecurityGroups(aws, undo).get, claim, story.say)
+        try:
+            machine, offer = launch_first(aws, order, plan.offers, _SecurityGroups(aws, undo).get, claim, story.say)
+        except AwsError as error:
+            if error.code != "InvalidKeyPair.NotFound":
+                raise
+            raise _lock_gone(locks[0].name, "nothing was launched") from error
         for lock in locks:
             _check_lock(aws, order, lock, machine)
         undo.keep()
@@ -85,10 +90,14 @@ def _check_lock(aws: Aws, order: LaunchOrder, ours: KeyPair, machine: Instance) 
     lock = keys.find_key_pair(aws, ours.name)
     if lock is None or lock.id != ours.id:
         discard(aws, machine, order)
-        raise DriveInUse(
-            f"the lock {ours.name} was taken away during the launch; {machine.id} was ended again",
-            hint="xportal status shows who has it",
-        )
+        raise _lock_gone(ours.name, f"{machine.id} was ended again")
+
+
+def _lock_gone(name: str, left: str) -> DriveInUse:
+    return DriveInUse(
+        f"the lock {name} was taken away during the launch; {left}",
+        hint="xportal status shows whether somebody else has it; xportal up tries again",
+    )
 
 
 class _SecurityGroups:
