@@ -55,7 +55,12 @@ def test_settings_are_changed(account: Account) -> None:
     """The duration of snapshots is a setting; what is no setting is refused."""
     assert account.admin("POST", "settings", snapshot_seconds=5)["settings"]["snapshot_seconds"] == 5.0
     url = f"{account.cloud.endpoint_url}/_xportal/settings"
-    for wrong in ({"colour": 1}, {"snapshot_seconds": -1}, {"snapshot_seconds": "x"}):
+    assert (
+        account.admin("POST", "settings", snapshot_bytes_per_second=9)["settings"]["snapshot_bytes_per_second"] == 9.0
+    )
+    told = account.admin("POST", "settings", snapshot_bytes_per_second=None)["settings"]
+    assert told["snapshot_bytes_per_second"] is None
+    for wrong in ({"colour": 1}, {"snapshot_seconds": -1}, {"snapshot_seconds": "x"}, {"snapshot_seconds": None}):
         assert requests.post(url, json=wrong, timeout=5).status_code == 400
 
 

@@ -27,9 +27,9 @@ class SlowHardware(FileHardware):
         self.begun.set()
         assert self.may_end.wait(10), "nobody allowed the work to end"
 
-    def create_snapshot(self, snapshot_id: str, volume_id: str) -> None:
+    def create_snapshot(self, snapshot_id: str, volume_id: str) -> int:
         self._work()
-        super().create_snapshot(snapshot_id, volume_id)
+        return super().create_snapshot(snapshot_id, volume_id)
 
     def boot(self, boot: Boot) -> Addresses:
         self._work()

@@ -86,10 +86,10 @@ def test_a_set_is_of_one_point_in_time(account: Account, hardware: FileHardware)
 class HalfHardware(FileHardware):
     """Hardware whose second volume cannot be copied."""
 
-    def create_snapshot(self, snapshot_id: str, volume_id: str) -> None:
+    def create_snapshot(self, snapshot_id: str, volume_id: str) -> int:
         if list((self.directory / "snapshots").iterdir()):
             raise HardwareFailure("no space")
-        super().create_snapshot(snapshot_id, volume_id)
+        return super().create_snapshot(snapshot_id, volume_id)
 
 
 def test_a_set_is_all_or_none(tmp_path: Path, port: int, refused: Refuse) -> None:

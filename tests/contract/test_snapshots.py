@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from tests.contract.conftest import Account, Refuse
+from xportal.sandbox.api.backend import all_backends
 from xportal.sandbox.hardware import FileHardware
 
 
@@ -152,6 +155,33 @@ def test_a_snapshot_can_be_held_pending(account: Account) -> None:
     account.cloud.settings.snapshot_seconds = math.inf
     made = account.ec2.create_snapshot(VolumeId=account.make_volume())
     assert account.snapshot(made["SnapshotId"])["Progress"] == "0%"
+
+
+def test_a_snapshot_takes_as_long_as_what_changed(account: Account, hardware: FileHardware) -> None:
+    """At a set rate: all data of the first one, then what changed since, also in a volume that was made from it."""
+    account.cloud.settings.snapshot_seconds = 0.0
+    account.cloud.settings.snapshot_bytes_per_second = 1024**2
+    volume = account.make_volume()
+    write(hardware, volume, b"x" * 1024**2)
+    assert seconds_of(account, volume) == pytest.approx(1.0, abs=0.01)
+    assert seconds_of(account, volume) == 0.0
+    write(hardware, volume, b"y" * 256 * 1024)
+    snapshot = account.make_snapshot(volume)
+    restored = account.make_volume(SnapshotId=snapshot)
+    write(hardware, restored, b"z" * 128 * 1024)
+    assert seconds_of(account, restored) == pytest.approx(0.125, abs=0.01)
+    account.ec2.delete_snapshot(SnapshotId=snapshot)
+    assert seconds_of(account, account.make_volume()) == 0.0
+    account.cloud.settings.snapshot_bytes_per_second = None
+    write(hardware, volume, b"x" * 1024**2)
+    assert seconds_of(account, volume) == 0.0
+
+
+def seconds_of(account: Account, volume_id: str) -> float:
+    """How long a new snapshot of the volume is to be pending, as the cloud's records say."""
+    made = account.ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
+    [snapshot] = [b.snapshots[made] for b in all_backends() if made in b.snapshots]
+    return float((snapshot.completes_at - snapshot.start_time).total_seconds())
 
 
 def drive(**ebs: object) -> dict[str, object]:

@@ -11,6 +11,8 @@ from xportal.cli import faults
 from xportal.cli.emulator import get_control
 from xportal.cli.options import SANDBOX_PROFILE, Context, with_common_options
 
+MIB = 1024**2
+
 app = typer.Typer(
     help="A cloud on this computer: the same API, real machines and disks, no account.", no_args_is_help=True
 )
@@ -83,6 +85,36 @@ def interrupt(
     _answer(ctx, {"machine": machine.id}, f"{machine.id} {'has lost its power' if no_notice else 'got its notice'}")
 
 
+def set_(
+    ctx: Context,
+    snapshot_rate: Annotated[
+        float | None,
+        typer.Option("--snapshot-rate", min=0, metavar="MIB_S", help="A snapshot is pending for as long as the bytes "
+                     "that changed since the last one take at this rate, in addition; 0: no limit."),
+    ] = None,
+    snapshot_seconds: Annotated[
+        float | None, typer.Option("--snapshot-seconds", min=0, metavar="S", help="Every snapshot is pending so long.")
+    ] = None,
+    snapshot_interval: Annotated[
+        float | None,
+        typer.Option("--snapshot-interval", min=0, metavar="S", help="Two snapshots of a volume must be so far apart; "
+                     "AWS wants 15."),
+    ] = None,
+) -> None:  # fmt: skip
+    """Say how it behaves, and change that until it stops."""
+    changes: dict[str, float | None] = {"snapshot_seconds": snapshot_seconds}
+    changes["snapshot_interval_seconds"] = snapshot_interval
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if snapshot_rate is not None:
+        changes["snapshot_bytes_per_second"] = snapshot_rate * MIB or None
+    told = get_control().change_settings(changes)
+    if ctx.json:
+        ctx.console.answer_json(told)
+        return
+    for name, value in told.items():
+        ctx.console.answer(f"{name:<26} {'no limit' if value is None else value}")
+
+
 def _answer(ctx: Context, value: object, text: str) -> None:
     if ctx.json:
         ctx.console.answer_json(asdict(value) if hasattr(value, "__dataclass_fields__") else value)  # type: ignore[call-overload]
@@ -92,4 +124,5 @@ def _answer(ctx: Context, value: object, text: str) -> None:
 
 for _command in (start, stop, status, reset, interrupt):
     app.command()(with_common_options(_command))
+app.command("set")(with_common_options(set_))
 app.add_typer(faults.app, name="fault")

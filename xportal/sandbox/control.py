@@ -146,6 +146,12 @@ def interrupt(
     _ask(home, "POST", "interrupt", body)
 
 
+def change_settings(changes: dict[str, float | None], *, home: Path | None = None) -> dict[str, float | None]:
+    """Change some of the cloud's settings (`Settings`), until it stops; all of them, by name."""
+    settings: dict[str, float | None] = _ask(home, "POST", "settings", changes)["settings"]
+    return settings
+
+
 def add_fault(kind: str, options: dict[str, Any], *, home: Path | None = None) -> dict[str, Any]:
     """Put a fault in force; what it is. UsageError for what is no fault, Refused when its machine cannot be harmed."""
     fault: dict[str, Any] = _ask(home, "POST", "faults", {"kind": kind, **options})

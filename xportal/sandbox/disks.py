@@ -13,6 +13,7 @@ from pathlib import Path
 
 from xportal.errors import HardwareFailure, NotInstalled
 from xportal.sandbox import loops
+from xportal.sandbox.extents import count_unshared
 
 GIB = 1024**3
 _FICLONE = 0x40049409
@@ -107,23 +108,28 @@ class Disks:
         self.disconnect(volume_id)
         self.volume_path(volume_id).unlink(missing_ok=True)
 
-    def create_snapshot(self, snapshot_id: str, volume_id: str) -> None:
+    def create_snapshot(self, snapshot_id: str, volume_id: str) -> int:
         """Copy the volume as its device has acknowledged it by now. What is only in a machine's memory is not in.
 
         Direct I/O puts every acknowledged write into the file, and the kernel clones a file in one step.
+        What the volume shared with no snapshot before is what changed; its bytes are returned.
         """
         try:
+            changed = count_unshared(self.volume_path(volume_id))
             _clone(self.volume_path(volume_id), self.snapshot_path(snapshot_id))
         except OSError as error:
             raise HardwareFailure(f"cannot make snapshot {snapshot_id} of {volume_id}: {error}") from error
+        return changed
 
-    def create_snapshots(self, volumes: Mapping[str, str]) -> None:
-        """Copy volumes, their ids by the snapshots': all or none."""
+    def create_snapshots(self, volumes: Mapping[str, str]) -> dict[str, int]:
+        """Copy volumes, their ids by the snapshots': all or none. Bytes that changed, by snapshot."""
+        changed = {}
         with ExitStack() as undo:
             for snapshot_id, volume_id in volumes.items():
                 undo.callback(self.delete_snapshot, snapshot_id)
-                self.create_snapshot(snapshot_id, volume_id)
+                changed[snapshot_id] = self.create_snapshot(snapshot_id, volume_id)
             undo.pop_all()
+        return changed
 
     def delete_snapshot(self, snapshot_id: str) -> None:
         """Delete; a snapshot that is gone is no error."""

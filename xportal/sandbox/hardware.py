@@ -19,11 +19,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from socket import socket
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from xportal.errors import HardwareFailure
 
 GIB = 1024**3
+BLOCK = 4096
 
 
 @dataclass(frozen=True)
@@ -158,11 +159,14 @@ class Hardware(Protocol):
 
     def delete_volume(self, volume_id: str) -> None: ...
 
-    def create_snapshot(self, snapshot_id: str, volume_id: str) -> None:
-        """Copy a disk. Its point in time is fixed when this returns; called within CreateSnapshot, so short."""
+    def create_snapshot(self, snapshot_id: str, volume_id: str) -> int:
+        """Copy a disk; the bytes that changed since the last copy, or since the copy that it was made from.
 
-    def create_snapshots(self, instance_id: str, volumes: Mapping[str, str]) -> None:
-        """Copy disks of one machine at one moment: their ids by the snapshots'. All or none."""
+        Its point in time is fixed when this returns; called within CreateSnapshot, so short.
+        """
+
+    def create_snapshots(self, instance_id: str, volumes: Mapping[str, str]) -> dict[str, int]:
+        """Copy disks of one machine at one moment, all or none: their ids by the snapshots'; bytes that changed."""
 
     def delete_snapshot(self, snapshot_id: str) -> None: ...
 
@@ -210,6 +214,7 @@ class FileHardware:
     machines: dict[str, Boot] = field(default_factory=dict)  # those with power
     cuts: list[str] = field(default_factory=list)  # ids whose power was cut
     harm: dict[str, set[str]] = field(default_factory=dict)  # by machine: ids of its full disks, "ssh" if dropped
+    _copied: dict[str, str] = field(default_factory=dict)  # by volume: the last snapshot of it, or its source
     _booted: int = 0
     _api: Api | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -243,6 +248,7 @@ class FileHardware:
             path.touch()
         else:
             _copy_sparse(self.snapshot_path(snapshot_id), path)
+            self._copied[volume_id] = snapshot_id
         os.truncate(path, size_gib * GIB)
 
     def resize_volume(self, volume_id: str, size_gib: int) -> None:
@@ -251,15 +257,21 @@ class FileHardware:
     def delete_volume(self, volume_id: str) -> None:
         self.volume_path(volume_id).unlink(missing_ok=True)
 
-    def create_snapshot(self, snapshot_id: str, volume_id: str) -> None:
-        _copy_sparse(self.volume_path(volume_id), self.snapshot_path(snapshot_id))
+    def create_snapshot(self, snapshot_id: str, volume_id: str) -> int:
+        path = self.snapshot_path(snapshot_id)
+        _copy_sparse(self.volume_path(volume_id), path)
+        earlier = self.snapshot_path(self._copied.get(volume_id, "none"))
+        self._copied[volume_id] = snapshot_id
+        return _count_changed(path, earlier)
 
-    def create_snapshots(self, instance_id: str, volumes: Mapping[str, str]) -> None:
+    def create_snapshots(self, instance_id: str, volumes: Mapping[str, str]) -> dict[str, int]:
+        changed = {}
         with ExitStack() as undo:
             for snapshot_id, volume_id in volumes.items():
                 undo.callback(self.delete_snapshot, snapshot_id)
-                self.create_snapshot(snapshot_id, volume_id)
+                changed[snapshot_id] = self.create_snapshot(snapshot_id, volume_id)
             undo.pop_all()
+        return changed
 
     def delete_snapshot(self, snapshot_id: str) -> None:
         self.snapshot_path(snapshot_id).unlink(missing_ok=True)
@@ -312,6 +324,18 @@ def _copy_sparse(source: Path, target: Path) -> None:
             writer.truncate(size)
     except OSError as error:
         raise HardwareFailure(f"cannot copy {source} to {target}: {error}") from error
+
+
+def _count_changed(path: Path, earlier: Path) -> int:
+    """Bytes in blocks with data that are not the same in the earlier file, or all of them if there is none."""
+    with path.open("rb") as file, (earlier if earlier.exists() else Path(os.devnull)).open("rb") as other:
+        size = os.fstat(file.fileno()).st_size
+        blocks = (at for start, end in _extents(file.fileno(), size) for at in range(start, end, BLOCK))
+        return sum(BLOCK for at in blocks if _block(file, at) != _block(other, at))
+
+
+def _block(file: BinaryIO, position: int) -> bytes:
+    return os.pread(file.fileno(), BLOCK, position).ljust(BLOCK, b"\0")
 
 
 def _extents(descriptor: int, size: int) -> Iterable[tuple[int, int]]:

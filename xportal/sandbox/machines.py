@@ -100,15 +100,15 @@ class RealHardware:
     def delete_volume(self, volume_id: str) -> None:
         self.disks.delete_volume(volume_id)
 
-    def create_snapshot(self, snapshot_id: str, volume_id: str) -> None:
-        self.disks.create_snapshot(snapshot_id, volume_id)
+    def create_snapshot(self, snapshot_id: str, volume_id: str) -> int:
+        return self.disks.create_snapshot(snapshot_id, volume_id)
 
-    def create_snapshots(self, instance_id: str, volumes: Mapping[str, str]) -> None:
+    def create_snapshots(self, instance_id: str, volumes: Mapping[str, str]) -> dict[str, int]:
         machine = self._find(instance_id)
         # One moment for all: nobody may write to the second disk what he wrote because the first one has it.
         stopped = machine is not None and self._engine.freeze(machine.container_id)
         try:
-            self.disks.create_snapshots(volumes)
+            return self.disks.create_snapshots(volumes)
         finally:
             if machine and stopped:
                 self._engine.unfreeze(machine.container_id)

@@ -126,10 +126,11 @@ class Admin:
     def _change_settings(self, given: Json) -> Json:
         settings = self._engine.settings
         for name, value in given.items():
-            if not hasattr(settings, name) or not isinstance(value, (int, float)) or value < 0:
-                raise WrongRequestError(f"settings are seconds: {', '.join(vars(settings))}")
+            is_off = value is None and name == "snapshot_bytes_per_second"
+            if not hasattr(settings, name) or not (is_off or (isinstance(value, (int, float)) and value >= 0)):
+                raise WrongRequestError(f"settings are numbers, not negative: {', '.join(vars(settings))}")
         for name, value in given.items():
-            setattr(settings, name, float(value))
+            setattr(settings, name, value and float(value))
         return {"settings": vars(settings)}
 
 

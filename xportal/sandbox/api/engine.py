@@ -30,6 +30,7 @@ class Settings:
     """How long things take, in seconds. Changed at will while the cloud runs; new work follows."""
 
     snapshot_seconds: float = 1.5
+    snapshot_bytes_per_second: float | None = None  # of what changed since the last one, in addition; None: no limit
     snapshot_interval_seconds: float = 0.0  # between two of one volume; AWS wants 15
     invisible_seconds: float = 2.0  # after a launch, the first DescribeInstances by id does not find it
     profile_seconds: float = 3.0  # a new instance profile is unknown to EC2 for so long

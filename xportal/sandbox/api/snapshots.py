@@ -131,8 +131,9 @@ def create_snapshot(backend: Ec2Backend, volume: Volume, description: str, tags:
     """The point in time is fixed when this returns; `pending` for as long as the settings say."""
     engine = backend.engine
 
-    def copy(made: list[Snapshot]) -> None:
-        engine.call(volume.id, lambda: engine.hardware.create_snapshot(made[0].id, volume.id))
+    def copy(made: list[Snapshot]) -> dict[str, int]:
+        [snapshot] = made
+        return {snapshot.id: engine.call(volume.id, lambda: engine.hardware.create_snapshot(snapshot.id, volume.id))}
 
     return _create(backend, {volume: tags}, description, copy)[0]
 
@@ -143,9 +144,9 @@ def create_snapshots(
     """Snapshots of volumes of an instance, each with its tags, of one point in time: all or none."""
     engine = backend.engine
 
-    def copy(made: list[Snapshot]) -> None:
+    def copy(made: list[Snapshot]) -> dict[str, int]:
         with engine.unlocked():
-            engine.hardware.create_snapshots(instance.id, {snapshot.id: snapshot.volume_id for snapshot in made})
+            return engine.hardware.create_snapshots(instance.id, {snapshot.id: snapshot.volume_id for snapshot in made})
 
     return _create(backend, sources, description, copy)
 
@@ -154,22 +155,21 @@ def _create(
     backend: Ec2Backend,
     sources: Mapping[Volume, dict[str, str]],
     description: str,
-    copy: Callable[[list[Snapshot]], None],
+    copy: Callable[[list[Snapshot]], dict[str, int]],
 ) -> list[Snapshot]:
     for volume in sources:
         _check_source(backend, volume)
     made = [_record(backend, volume, description, tags) for volume, tags in sources.items()]
     stored = [snapshot for snapshot in made if snapshot.stored]
     try:
-        if stored:
-            copy(stored)
+        changed = copy(stored) if stored else {}
     except HardwareFailure as error:
         for snapshot in made:
             backend.forget(backend.snapshots, snapshot.id)
         raise ApiError("InternalError", f"The sandbox could not take the snapshot: {error}", 500) from error
     for snapshot in made:
         snapshot.start_time = made[0].start_time
-        _set_fate(snapshot, backend.faults.meet_snapshot(), backend.engine.settings.snapshot_seconds)
+        _set_fate(snapshot, backend.faults.meet_snapshot(), _seconds(backend, changed.get(snapshot.id, 0)))
     if any(snapshot.outcome == "error" for snapshot in made):
         for snapshot in made:
             snapshot.outcome = "error"
@@ -203,6 +203,13 @@ def _record(backend: Ec2Backend, volume: Volume, description: str, tags: dict[st
     backend.snapshots[snapshot.id] = snapshot
     snapshot.add_tags(tags)
     return snapshot
+
+
+def _seconds(backend: Ec2Backend, changed: int) -> float:
+    """How long so many changed bytes are pending."""
+    settings = backend.engine.settings
+    rate = settings.snapshot_bytes_per_second
+    return settings.snapshot_seconds + (changed / rate if rate else 0.0)
 
 
 def _set_fate(snapshot: Snapshot, fault: Fault | None, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""`xportal sandbox fault ...`: every option arrives."""
+"""`xportal sandbox fault ...` and `set`: every option arrives."""
 
 from __future__ import annotations
 
@@ -66,6 +66,23 @@ def test_what_was_chosen_is_told_in_words() -> None:
     """Without --json: the fault and the options that are not as always."""
     done = CliRunner().invoke(app, ["sandbox", "fault", "lost", "--operation", "CreateSnapshot", "--count", "1"])
     assert done.stdout == "in force: lost count=1 operations=CreateSnapshot\n"
+
+
+@pytest.mark.usefixtures("home")
+def test_settings_are_told_and_changed(account: Account) -> None:
+    """`sandbox set`: each option is the setting that it names, the others stay; 0 is no rate."""
+    before = account.admin("GET", "status")["settings"]
+    words = ["--snapshot-rate", "2", "--snapshot-seconds", "0.5", "--snapshot-interval", "15"]
+    changed = {"snapshot_bytes_per_second": 2.0 * 1024**2, "snapshot_seconds": 0.5, "snapshot_interval_seconds": 15.0}
+    assert sets(*words) == {**before, **changed}
+    assert sets() == {**before, **changed}
+    assert sets("--snapshot-rate", "0") == {**before, **changed, "snapshot_bytes_per_second": None}
+
+
+def sets(*words: str) -> Any:
+    """The JSON answer of `xportal sandbox set WORDS`."""
+    done = CliRunner().invoke(app, ["--json", "sandbox", "set", *words], catch_exceptions=False)
+    return json.loads(done.stdout)
 
 
 @pytest.mark.usefixtures("home")
