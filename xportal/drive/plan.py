@@ -11,16 +11,9 @@ from enum import Enum
 
 from xportal.aws import tags
 from xportal.aws.records import Instance, KeyPair, Snapshot, Volume
-from xportal.drive.model import ENDING, HEARTBEAT_LIMIT, LIVE, Drive, LockState
-from xportal.errors import (
-    DriveForked,
-    DriveInUse,
-    NoSuchCopy,
-    PortalNotUp,
-    Refused,
-    SnapshotFailed,
-    XportalError,
-)
+from xportal.drive import refusals
+from xportal.drive.model import ENDING, LIVE, Drive, LockState
+from xportal.errors import XportalError
 
 
 class Goal(Enum):
@@ -181,20 +174,20 @@ def plan(
 def _plan_up(drive: Drive, portal: str | None, mine: str | None) -> Action:
     machine = drive.live_machine()
     if machine and _is_anothers(machine, portal):
-        return Refuse(_in_use(drive, machine))
+        return Refuse(refusals.in_use(drive, machine))
     if machine and not drive.is_saved(machine) and not drive.has_lost(machine):
         return Ready(machine)
     state = drive.lock_state(mine)
     if machine or state is LockState.HELD:  # it is saved, stopped, without its drive or on its way out: end it
         return _settle_volumes(drive, frozenset()) or _settle_machines(drive) or Wait("the machine is going away")
     if drive.lock and state is LockState.STRANGE:
-        return Refuse(_strange_lock(drive, drive.lock))
+        return Refuse(refusals.strange_lock(drive, drive.lock))
     if state is LockState.STARTING:
-        return Refuse(_in_use(drive, None))
+        return Refuse(refusals.in_use(drive, None))
     if drive.lock and state is LockState.STALE:
         return ReleaseLock(drive.lock, "its holder is gone")
     if drive.forks():
-        return Refuse(_forked(drive))
+        return Refuse(refusals.forked(drive))
     if state is LockState.FREE:
         return TakeLock()
     return _settle_volumes(drive, frozenset()) or _settle_machines(drive) or _restore(drive)
@@ -207,13 +200,7 @@ def _restore(drive: Drive) -> Action:
     if newest.state == "pending":  # I1: never skipped in silence
         return Wait(_pending_text(newest))
     if newest.state != "completed":
-        return Refuse(
-            SnapshotFailed(
-                f'the newest snapshot of drive "{drive.name}", {newest.id}, is in state {newest.state}',
-                hint=f"xportal drives history {drive.name} shows the others; xportal drives restore {drive.name} ID "
-                "goes on from one of them",
-            )
-        )
+        return Refuse(refusals.newest_failed(drive, newest))
     return Launch(newest, drive.generation_of(newest) + 1)
 
 
@@ -221,34 +208,38 @@ def _plan_save(drive: Drive, portal: str | None, save: str, wait: bool) -> Actio
     """A checkpoint is known by its save's id: one whose answer was lost is found again."""
     taken = drive.checkpoint_of(save)
     if taken and taken.state == "error":
-        return Refuse(_checkpoint_failed(drive, taken))
+        return Refuse(refusals.checkpoint_failed(drive, taken))
     if taken:
         return Wait(_pending_text(taken)) if wait and taken.state != "completed" else Done()
     machine = drive.live_machine()
     if machine is None:
-        return Refuse(_not_up(drive, portal))
+        return Refuse(refusals.not_up(drive, portal))
     if _is_anothers(machine, portal):
-        return Refuse(_in_use(drive, machine))
+        return Refuse(refusals.in_use(drive, machine))
     if machine.state == "pending":
         return Wait(f"{machine.id} is pending")
     volume = next((v for v in drive.volumes if v.instance_id == machine.id), None)
     if volume is None or drive.is_saved(machine):
-        return Refuse(_on_its_way_down(drive, machine))
+        return Refuse(refusals.on_its_way_down(drive, machine))
     return Checkpoint(machine, volume)
 
 
 def _plan_restore(drive: Drive, mine: str | None, choice: str) -> Action:
     machine = next((m for m in drive.machines.values() if m.state != "terminated" and not drive.is_foreign(m)), None)
     if machine:
-        return Wait(f"{machine.id} is {machine.state}") if machine.state in ENDING else Refuse(_in_use(drive, machine))
+        return (
+            Wait(f"{machine.id} is {machine.state}")
+            if machine.state in ENDING
+            else Refuse(refusals.in_use(drive, machine))
+        )
     state = drive.lock_state(mine)
     if drive.lock and state is LockState.STRANGE:
-        return Refuse(_strange_lock(drive, drive.lock))
+        return Refuse(refusals.strange_lock(drive, drive.lock))
     if state is LockState.STARTING:
-        return Refuse(_in_use(drive, None))
+        return Refuse(refusals.in_use(drive, None))
     chosen = drive.find_copy(choice)
     if chosen is None or chosen.state == "error":
-        return Refuse(_no_such_copy(drive, choice, chosen))
+        return Refuse(refusals.no_such_copy(drive, choice, chosen))
     if drive.newest() == chosen and not drive.forks():
         return ReleaseLock(drive.lock, f"{choice} is the newest") if drive.lock else Done()
     if drive.lock and state is LockState.STALE:
@@ -266,7 +257,7 @@ def _plan_discard(drive: Drive, portal: str | None, mine: str | None, seen: froz
     if refusal:
         return refusal
     if drive.forks():
-        return Refuse(_forked(drive))
+        return Refuse(refusals.forked(drive))
     volume = drive.newest()
     if not isinstance(volume, Volume) or (seen is not None and volume.id not in seen):
         return _settle_machines(drive) or _release(drive, "all that was to go is gone")
@@ -275,7 +266,7 @@ def _plan_discard(drive: Drive, portal: str | None, mine: str | None, seen: froz
         ready = volume.state in ("available", "error")
         return DeleteVolume(volume, "discarded") if ready else Wait(f"{volume.id} is {volume.state}")
     if drive.is_foreign(machine):
-        return Refuse(_attached_elsewhere(drive, volume, machine))
+        return Refuse(refusals.attached_elsewhere(drive, volume, machine))
     return Wait(f"{machine.id} is {machine.state}") if machine.state in ENDING else Terminate(machine)
 
 
@@ -307,8 +298,8 @@ def _refuse_end(drive: Drive, portal: str | None, mine: str | None) -> Refuse | 
     """Whose it is, only they end."""
     machine = drive.live_machine()
     if machine and _is_anothers(machine, portal):
-        return Refuse(_in_use(drive, machine))
-    return Refuse(_in_use(drive, None)) if drive.lock_state(mine) is LockState.STARTING else None
+        return Refuse(refusals.in_use(drive, machine))
+    return Refuse(refusals.in_use(drive, None)) if drive.lock_state(mine) is LockState.STARTING else None
 
 
 def _is_anothers(machine: Instance, portal: str | None) -> bool:
@@ -345,7 +336,7 @@ def _settle(drive: Drive, volume: Volume, unreachable: frozenset[str]) -> Action
     if machine is None:
         return _settle_detached(drive, volume)
     if drive.is_foreign(machine):
-        return Refuse(_attached_elsewhere(drive, volume, machine))
+        return Refuse(refusals.attached_elsewhere(drive, volume, machine))
     if drive.is_untagged(volume):
         return KeepVolume(machine, volume)
     if machine.state in ENDING:
@@ -362,11 +353,11 @@ def _settle(drive: Drive, volume: Volume, unreachable: frozenset[str]) -> Action
 def _settle_detached(drive: Drive, volume: Volume) -> Action | None:
     final = drive.final_of(volume)
     if len(tags.drive_names(volume.tags)) > 1 and drive.forks():  # nothing tells which of several drives it is
-        return Refuse(_forked(drive))
+        return Refuse(refusals.forked(drive))
     if drive.is_untagged(volume):
         return KeepVolume(None, volume)
     if volume.state == "error":
-        return Refuse(_broken(drive, volume))
+        return Refuse(refusals.broken(drive, volume))
     if volume.state != "available":
         return Wait(f"{volume.id} is {volume.state}")
     if final is None or final.state == "error":
@@ -390,81 +381,3 @@ def _settle_machines(drive: Drive) -> Action | None:
 
 def _pending_text(snapshot: Snapshot) -> str:
     return f"{snapshot.id} is {snapshot.state} {snapshot.progress}".rstrip()
-
-
-def _in_use(drive: Drive, machine: Instance | None) -> DriveInUse:
-    if machine:
-        portal = machine.tags.get(tags.PORTAL, "?")
-        return DriveInUse(
-            f'drive "{drive.name}" is in use by {machine.id} (portal "{portal}", {machine.type} in {machine.zone})',
-            hint=f"xportal down {portal}        saves it and frees the drive",
-        )
-    holder = drive.lock.tags.get(tags.HOLDER, "somebody") if drive.lock else "somebody"
-    return DriveInUse(
-        f'drive "{drive.name}" is being brought up by {holder}, seen {drive.heartbeat_age():.0f} s ago',
-        hint=f"wait for it; if it was cut off, it is taken over {HEARTBEAT_LIMIT.seconds} s after it was last seen",
-    )
-
-
-def _strange_lock(drive: Drive, lock: KeyPair) -> DriveInUse:
-    return DriveInUse(
-        f'the key pair {lock.name} ({lock.id}) is not xportal\'s, and the lock of drive "{drive.name}" has that name',
-        hint=f"if you do not need it: aws ec2 delete-key-pair --key-pair-id {lock.id}",
-    )
-
-
-def _forked(drive: Drive) -> DriveForked:
-    return DriveForked(
-        f'drive "{drive.name}" has two newest copies: {", ".join(drive.forks())}',
-        hint=f"xportal drives history {drive.name} shows both; xportal drives restore {drive.name} ID chooses; "
-        "nothing is deleted before",
-    )
-
-
-def _attached_elsewhere(drive: Drive, volume: Volume, machine: Instance) -> DriveInUse:
-    launch = machine.tags.get(tags.LAUNCH)
-    own = launch is not None and launch == volume.tags.get(tags.LAUNCH)
-    tag = f"aws ec2 create-tags --resources {machine.id} --tags Key={tags.DRIVE},Value={drive.name}"
-    return DriveInUse(
-        f'{volume.id} of drive "{drive.name}" is attached to {machine.id}, which is not tagged as the drive\'s',
-        hint=f"it is: {tag}" if own else f"detach it: aws ec2 detach-volume --volume-id {volume.id}",
-    )
-
-
-def _broken(drive: Drive, volume: Volume) -> DriveInUse:
-    return DriveInUse(
-        f'{volume.id} of drive "{drive.name}" is in state {volume.state}',
-        hint="AWS lost it or could not make it; if its data is in a snapshot, delete it in the AWS console",
-    )
-
-
-def _not_up(drive: Drive, portal: str | None) -> PortalNotUp:
-    if drive.volumes:
-        left = ", ".join(v.id for v in drive.volumes)
-        return PortalNotUp(
-            f'portal "{portal}" is not up; drive "{drive.name}" is in {left}, with no machine',
-            hint=f"xportal down {portal}        saves it; xportal up {portal} saves it and goes on",
-        )
-    return PortalNotUp(f'portal "{portal}" is not up: its drive is saved already', hint=f"xportal up {portal}")
-
-
-def _on_its_way_down(drive: Drive, machine: Instance) -> Refused:
-    portal = machine.tags.get(tags.PORTAL, "?")
-    return Refused(
-        f'drive "{drive.name}" is leaving {machine.id}, or has left it', hint=f"xportal down {portal}    finishes that"
-    )
-
-
-def _checkpoint_failed(drive: Drive, snapshot: Snapshot) -> SnapshotFailed:
-    return SnapshotFailed(
-        f'AWS could not finish {snapshot.id} of drive "{drive.name}"; the drive itself is untouched',
-        hint="the same command takes another one",
-    )
-
-
-def _no_such_copy(drive: Drive, choice: str, found: Volume | Snapshot | None) -> NoSuchCopy:
-    fact = f"is in state {found.state}" if found else "is no copy of it"
-    return NoSuchCopy(
-        f'drive "{drive.name}" cannot go on from {choice}: it {fact}',
-        hint=f"xportal drives history {drive.name} shows them all",
-    )
