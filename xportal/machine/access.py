@@ -11,6 +11,7 @@ import ipaddress
 import os
 import secrets
 import socket
+import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 from xportal.errors import Unreachable
 from xportal.machine.userdata import HostKey, new_host_key
 
+UNUSED_SECONDS = 30 * 86_400.0
 CHECK_ADDRESS_URL = "https://checkip.amazonaws.com"
 
 
@@ -120,6 +122,20 @@ def forget_login_key(launch: str) -> None:
     """Remove a launch's keys and what ssh knows of its machine; missing is fine."""
     for path in state_dir().glob(f"{launch}.*") if launch else ():
         path.unlink(missing_ok=True)
+
+
+def forget_unused_login_keys() -> None:
+    """Remove the keys with which nobody logged in for a month: of launches that came to nothing, or ended elsewhere.
+
+    Whose machine still lives, perhaps in another region, is let in again by Instance Connect.
+    """
+    used: dict[str, float] = {}  # when, by launch
+    for path in state_dir().glob("*.key*"):
+        launch = path.name.partition(".")[0]
+        used[launch] = max(used.get(launch, 0.0), path.stat().st_mtime)
+    for launch, last in used.items():
+        if time.time() - last > UNUSED_SECONDS:
+            forget_login_key(launch)
 
 
 def caller_cidr(endpoint: str) -> str:

@@ -77,6 +77,7 @@ def login_for(aws: Aws, machine: Instance) -> Login:
     login = Login(machine.public_address, LOGIN_USER, key_file(launch), host_key)
     if not login.key_file.exists():
         _replace_login_key(aws, machine, launch, login)
+    login.key_file.touch()  # it is in use: not to be forgotten
     return login
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from xportal.aws import compute, keys, network, tags
@@ -15,7 +14,7 @@ from xportal.drive.lifecycle import Agent, Lifecycle, Story
 from xportal.drive.model import Drive
 from xportal.drive.observe import list_drive_names, observe
 from xportal.errors import XportalError
-from xportal.machine.access import forget_login_key
+from xportal.machine.access import forget_login_key, forget_unused_login_keys
 from xportal.portal.claiming import earlier_claim
 from xportal.portal.finding import find_drives
 from xportal.spec import check_name
@@ -56,7 +55,7 @@ def down(aws: Aws, name: str, story: Story, agent: Agent, *, wait: bool = True, 
     for lifecycle in lifecycles:
         lifecycle.settle(goal, wait=wait)
         seconds.update(lifecycle.seconds)
-    _tidy(aws, before)
+    _tidy(aws)
     return DownReport(
         portal=name,
         drives=[DriveLeft(drive.name, observe(aws, drive.name).newest_snapshot()) for drive in before],
@@ -81,9 +80,8 @@ def sweep(aws: Aws, story: Story, agent: Agent) -> tuple[list[DownReport], list[
             errors.append(error)
             continue
         done = (before.lock, before.volumes) != (after.lock, after.volumes)
-        if done:
-            _tidy(aws, [before])
         reports.append(DownReport(name, [DriveLeft(name, after.newest_snapshot())], done))
+    _tidy(aws)
     return reports, errors
 
 
@@ -93,15 +91,16 @@ def _lifecycle(aws: Aws, drive: Drive, portal: str | None, story: Story, agent: 
     return Lifecycle(aws, drive.name, portal=portal, agent=agent, story=story, lock=lock)
 
 
-def _tidy(aws: Aws, before: Sequence[Drive]) -> None:
+def _tidy(aws: Aws) -> None:
     """What the drive's protocol does not know of: security groups that no machine uses, login keys of dead machines."""
-    live = [m for m in compute.list_instances(aws, tags.tag_filter(ours="1")) if m.state != "terminated"]
-    busy = {m.vpc_id for m in live}
+    ours = compute.list_instances(aws, tags.tag_filter(ours="1"))
+    busy = {m.vpc_id for m in ours if m.state != "terminated"}
     for vpc in {s.vpc_id for s in network.list_default_subnets(aws)} - busy:
         group = network.find_security_group(aws, vpc)
         # An `up` that has the lock of its drive may be about to launch into the group.
         if group and not keys.list_key_pairs(aws):
             network.delete_security_group(aws, group)
-    for machine in (m for drive in before for m in drive.machines.values()):
-        if machine.id not in {m.id for m in live}:
+    for machine in ours:
+        if machine.state == "terminated":
             forget_login_key(machine.tags.get(tags.LAUNCH, ""))
+    forget_unused_login_keys()
