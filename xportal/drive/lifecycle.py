@@ -18,7 +18,7 @@ from xportal.aws.records import Instance, Snapshot, Volume
 from xportal.aws.session import Aws
 from xportal.aws.tagging import set_tags
 from xportal.drive import plan as p
-from xportal.drive.model import Description, Drive, described, lock_name, restored_text
+from xportal.drive.model import ENDING, Description, Drive, described, lock_name, restored_text
 from xportal.drive.observe import find_strangers, observe
 from xportal.errors import MachineLost, SaveIncomplete, Unreachable, XportalError
 
@@ -185,7 +185,7 @@ class Lifecycle:
             case p.Choose(copy, generation):
                 self._choose(copy, generation)
             case p.KeepVolume(machine, volume):
-                self._keep(machine, volume)
+                self._keep(self.observed, machine, volume)
             case p.Terminate(machine):
                 self._story.say(f"terminating {machine.id} ({machine.type} in {machine.zone})")
                 self._terminate(machine)
@@ -208,16 +208,26 @@ class Lifecycle:
                 f"a snapshot of it with Name={self._drive} is the newest data for the next up"
             )
 
-    def _keep(self, machine: Instance | None, volume: Volume) -> None:
-        if self.observed.is_untagged(volume):
+    def _keep(self, drive: Drive, machine: Instance | None, volume: Volume) -> None:
+        if drive.is_untagged(volume):
             self._story.say(f"{volume.id} lost its tags: they are put back")
-            told = {tags.NAME: self._drive, tags.OURS: "1", tags.DRIVE: self._drive}
-            set_tags(self._aws, volume.id, {**told, tags.GENERATION: str(self.observed.generation_of(volume))})
-        elif machine:
+            told = {tags.NAME: drive.name, tags.OURS: "1", tags.DRIVE: drive.name}
+            set_tags(self._aws, volume.id, {**told, tags.GENERATION: str(drive.generation_of(volume))})
+        if machine and machine.state not in ENDING and volume.delete_on_termination:
             self._story.say(f"{volume.id} was to be deleted with {machine.id}: switched off")
             compute.keep_volume(self._aws, machine.id, volume.device or "")
 
+    def _keep_others(self, machine: Instance) -> None:
+        """The plan looks at one drive; a machine that ends takes nothing of its other drives with it either."""
+        for name in tags.drive_names(machine.tags):
+            if name != self._drive:
+                other = observe(self._aws, name)
+                for volume in other.volumes:
+                    if volume.instance_id == machine.id:
+                        self._keep(other, machine, volume)
+
     def _terminate(self, machine: Instance) -> None:
+        self._keep_others(machine)
         try:
             compute.terminate_instance(self._aws, machine.id)
         except AwsError as error:

@@ -1,0 +1,52 @@
+"""Several drives on one machine: what ends the machine for one of them loses nothing of the others."""
+
+from __future__ import annotations
+
+from tests.crash.conftest import Bench
+from xportal.aws import tags
+from xportal.aws.devices import DEVICES
+from xportal.aws.records import Instance
+from xportal.aws.tagging import delete_tag
+from xportal.drive.observe import observe
+from xportal.spec import DriveSpec
+
+
+def bring_up(bench: Bench, drive: str) -> Instance:
+    """A machine with the drives DRIVE-a and DRIVE-b, and a record on each."""
+    drives = (DriveSpec(f"{drive}-a", 1), DriveSpec(f"{drive}-b", 1))
+    machine = bench.up(drive, drives=drives)
+    for wanted, device in zip(drives, DEVICES, strict=False):
+        bench.append(machine.disks[device], f"on {wanted.name}")
+    return machine
+
+
+def newest_of(bench: Bench, name: str) -> list[str]:
+    """The records in a drive's newest snapshot; no volume is left of it."""
+    left = observe(bench.aws, name)
+    newest = left.newest_snapshot()
+    assert newest
+    assert (left.volumes, left.lock) == ((), None)
+    return bench.bytes_of(newest.id)
+
+
+def test_delete_on_termination_of_the_other_drive(bench: Bench) -> None:
+    """Switched on by hand for the second drive: the first drive's save ends the machine, and takes nothing with it."""
+    machine = bring_up(bench, "switched")
+    bench.aws.ec2.modify_instance_attribute(
+        InstanceId=machine.id,
+        BlockDeviceMappings=[{"DeviceName": DEVICES[1], "Ebs": {"DeleteOnTermination": True}}],
+    )
+    bench.reachable = False
+    bench.down("switched")
+    assert newest_of(bench, "switched-a") == ["on switched-a"]
+    assert newest_of(bench, "switched-b") == ["on switched-b"]
+
+
+def test_lost_tags_of_the_other_drive(bench: Bench) -> None:
+    """The second drive's volume lost its tags: they are put back before the machine ends for the first one."""
+    machine = bring_up(bench, "bare")
+    for key in (tags.DRIVE, tags.NAME, tags.GENERATION, tags.PORTAL):
+        delete_tag(bench.aws, machine.disks[DEVICES[1]], key)
+    bench.reachable = False
+    bench.down("bare")
+    assert newest_of(bench, "bare-b") == ["on bare-b"]
