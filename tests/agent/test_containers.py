@@ -65,7 +65,8 @@ class FakeDocker:
         self.argv.append(argv[1:])
         verb, last = argv[1], argv[-1]
         if verb == "ps":
-            return Done(0, "\n".join(self.infos), "")
+            shown = [id_ for id_, info in self.infos.items() if info["State"]["Running"] or "-a" in argv]
+            return Done(0, "\n".join(shown), "")
         if verb == "container":
             return Done(0, json.dumps([self.infos[id_] for id_ in argv[3:] if id_ in self.infos]), "")
         if last not in self.infos or last in self.broken:
@@ -138,11 +139,52 @@ def test_gpu_access_follows_the_machine(drive):
 
 
 def test_an_unknown_docker_s_files_are_not_edited(drive):
-    """A Docker version that nobody has compared: hands off, and a note."""
+    """A Docker version that nobody has compared: hands off, and who does not fit the machine waits."""
     drive.put("aa", policy=ALWAYS, labels={"xportal.gpu": "auto"}, Running=True)
-    assert drive.hold_back(gpus=1, version="31.1.0") == {"aa": "not switched: Docker 31.1.0 is unknown"}
+    drive.put("bb", policy=ALWAYS, Running=True)
+    assert drive.hold_back(gpus=1, version="31.1.0") == {"aa": "waits to be made anew for this machine"}
     assert drive.host("aa") == {"RestartPolicy": ALWAYS, "Memory": 7}
-    assert drive.record("running.json")["running"] == ["aa"]
+    assert drive.record("running.json")["running"] == ["aa", "bb"]
+    assert drive.record("aside.json") == {}
+    assert drive.record("recreate.json") == ["aa"]
+
+
+def test_nothing_is_edited_if_the_launch_says_so(drive):
+    """The same as with an unknown Docker; a container that fits the machine waits for nothing."""
+    drive.put("aa", policy=ALWAYS, labels={"xportal.gpu": "auto"}, Running=True)
+    hold_back(drive.docker, drive.ours, VERSION, 1, edit=False)
+    assert drive.host("aa") == {"RestartPolicy": ALWAYS, "Memory": 7}
+    assert drive.record("recreate.json") == ["aa"]
+    assert hold_back(drive.docker, drive.ours, VERSION, 0, edit=False) == {}
+
+
+def test_what_docker_started_though_it_had_been_stopped_is_stopped_again(drive, tmp_path):
+    """The policy `always`, and files that are not edited."""
+    drive.put("aa", policy=ALWAYS, stopped=True)
+    drive.put("bb", Running=True)
+    hold_back(drive.docker, drive.ours, VERSION, 0, edit=False)
+    docker = FakeDocker("aa", "bb")
+    docker.infos["aa"]["State"]["Running"] = True
+    bring_back(Docker(docker), drive.ours, Log(tmp_path / "log"))
+    assert docker.asked("stop") == [["-t", "10", "aa"]]
+    bring_back(Docker(docker), drive.ours, Log(tmp_path / "log"))  # later on, what runs is the user's
+    assert len(docker.asked("stop")) == 1
+
+
+def test_what_waits_is_not_started_and_not_forgotten(drive, tmp_path):
+    """With the core alone: the others run; a power cut or a save in between, and it is still to be started."""
+    drive.put("aa", labels={"xportal.gpu": "auto"}, Running=True)
+    drive.put("bb", Running=True)
+    (drive.ours / "aside.json").write_text(json.dumps({"aa": ALWAYS}))
+    hold_back(drive.docker, drive.ours, VERSION, 1, edit=False)
+    docker = FakeDocker("aa", "bb")
+    bring_back(Docker(docker), drive.ours, Log(tmp_path / "log"))
+    assert docker.asked("start") == [["bb"]]
+    assert docker.asked("update") == []
+    assert drive.record("aside.json") == {"aa": ALWAYS}
+    assert drive.record("running.json")["failed"] == ["aa"]
+    record_running(Docker(docker), drive.ours, "s-1")
+    assert drive.record("running.json")["running"] == ["aa", "bb"]
 
 
 def test_a_container_that_cannot_be_read_is_noted(drive):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
 from .docker import Docker
+from .engine import Engine
 from .events import Log
 from .files import read_json, write_json
+from .flattening import check_space, flatten_image, is_deep
 from .process import AgentError
 
-MARGIN = 64 << 20
 NEVER = "0001-01-01T00:00:00Z"
 LEGAL = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 
@@ -24,14 +24,76 @@ def image_name(container: str, id_: str) -> str:
     return f"xportal/{re.sub('[^a-z0-9]+', '-', container.lower()).strip('-')}-{id_[:6]}:latest"
 
 
+class Records:
+    """What the drive remembers of our images.
+
+    MOUNT/.xportal/commits.json   {container: {"image", "started": when it ran last before the commit,
+                                  "base": the image we made the container of, "flat": bytes of its first or flat image}}
+    MOUNT/.xportal/images.json    [images of ours that something newer has taken the place of, not yet removed]
+    """
+
+    def __init__(self, drive: Path) -> None:
+        self._commits = drive / "commits.json"
+        self._images = drive / "images.json"
+        self.of: Dict[str, Dict[str, Any]] = read_json(self._commits) or {}
+
+    def put(self, container: str, **facts: object) -> None:
+        """Remember facts of a container beside what is known of it."""
+        self.of[container] = {**self.of.get(container, {}), **facts}
+        write_json(self._commits, self.of)
+
+    def forget(self, container: str) -> None:
+        """The container has gone."""
+        self.of.pop(container, None)
+        write_json(self._commits, self.of)
+
+    def supersede(self, container: str) -> None:
+        """The container's images are about to be replaced: remember them first, to remove them afterwards."""
+        known = self.of.get(container, {})
+        ours = [known[key] for key in ("image", "base") if known.get(key)]
+        write_json(self._images, list(dict.fromkeys([*(read_json(self._images) or []), *ours])))
+
+    def remove_superseded(self, docker: Docker) -> None:
+        """Remove our old images, but for those that have a name, or that Docker still needs: these another time."""
+        current = {facts.get(key) for facts in self.of.values() for key in ("image", "base")}
+        # The newest first: an image is needed by those that were made on top of it.
+        before = list(reversed(read_json(self._images) or []))
+        left = [image for image in before if image in current or is_needed(docker, image)]
+        write_json(self._images, left[::-1])
+
+
+def is_needed(docker: Docker, image: str) -> bool:
+    """Remove a nameless image. Returns whether Docker still needs it."""
+    return docker.tags(image) == [] and docker.remove_image(image) is not None
+
+
+def flatten_deep(engine: Engine, docker: Docker, drive: Path, log: Log) -> None:
+    """Flatten those of our committed images that have many layers. A machine that works goes on meanwhile."""
+    records = Records(drive)
+    for id_, facts in list(records.of.items()):
+        image = engine.find_image(facts["image"]) if facts.get("image") else None
+        if image is None or facts["image"] == facts.get("base") or not is_deep(image, facts.get("flat", image["Size"])):
+            continue
+        name = next((tag for tag in image["RepoTags"] or [] if tag.startswith("xportal/")), None)
+        if name is None:
+            continue
+        try:
+            with log.step("flatten", f"Making one layer of the {len(image['RootFS']['Layers'])} of {name}"):
+                records.supersede(id_)
+                records.put(id_, image=flatten_image(engine, drive, image, name))
+        except AgentError as failure:
+            log.say("flatten", f"{name} is not flattened now: {failure}")
+    records.remove_superseded(docker)
+
+
 class Commits:
-    """The record of what was committed when: MOUNT/.xportal/commits.json, {id: {"image", "started"}}."""
+    """The commits of a save."""
 
     def __init__(self, docker: Docker, drive: Path, log: Log) -> None:
         self._docker = docker
-        self._path = drive / "commits.json"
+        self._drive = drive
         self._log = log
-        self._done: Dict[str, Any] = read_json(self._path) or {}
+        self._records = Records(drive)
 
     def commit_changed(self, infos: Sequence[Dict[str, Any]]) -> Dict[str, List[Dict[str, str]]]:
         """Commit each container that has run since its last commit and changed its layer.
@@ -50,34 +112,19 @@ class Commits:
             except AgentError as failure:
                 result["deferred"].append({"container": name, "reason": str(failure)})
                 self._log.say("commit", f"{name} is not committed now: {failure}")
+        self._records.remove_superseded(self._docker)
         return result
 
     def _is_due(self, info: Dict[str, Any]) -> bool:
         started = info["State"].get("StartedAt", NEVER)
-        if started in (NEVER, self._done.get(info["Id"], {}).get("started")):
+        if started in (NEVER, self._records.of.get(info["Id"], {}).get("started")):
             return False
         return self._docker.is_changed(info["Id"])
 
     def _commit(self, info: Dict[str, Any], name: str) -> str:
-        self._check_space(info["Id"])
+        check_space(self._drive, self._docker.layer_bytes(info["Id"]))
         image = image_name(name, info["Id"])
+        self._records.supersede(info["Id"])
         made = self._docker.commit(info["Id"], image)
-        before = self._done.get(info["Id"], {}).get("image")
-        self._done[info["Id"]] = {"image": made, "started": info["State"]["StartedAt"]}
-        write_json(self._path, self._done)
-        if before and before != made:
-            self._remove_unnamed(before)
+        self._records.put(info["Id"], image=made, started=info["State"]["StartedAt"])
         return image
-
-    def _check_space(self, id_: str) -> None:
-        needs = self._docker.layer_bytes(id_)
-        disk = os.statvfs(self._path.parent)
-        free = disk.f_bavail * disk.f_frsize
-        if needs * 1.05 + MARGIN > free:
-            raise AgentError(f"its layer has {needs >> 20} MiB and the drive only {free >> 20} MiB free")
-
-    def _remove_unnamed(self, image: str) -> None:
-        if self._docker.tags(image) == []:
-            why = self._docker.remove_image(image)
-            if why:
-                self._log.say("commit", f"the image before it stays: {why}")

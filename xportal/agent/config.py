@@ -36,6 +36,7 @@ class AgentConfig:
     endpoint: str
     drives: List[DriveConfig]
     login_user: str = "ec2-user"
+    edit: bool = True  # whether Docker's settings files may be edited; else containers are made anew instead
 
     @property
     def main(self) -> DriveConfig:

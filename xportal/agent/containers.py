@@ -3,13 +3,16 @@
 Docker would start containers with a restart policy before anybody has looked at
 the machine. So with dockerd stopped the policies are set aside and GPU access is
 made to fit the machine, in Docker's own settings files. That is not an interface
-of Docker's: it is done for the versions in `KNOWN` alone.
+of Docker's: it is done for the versions in `KNOWN` alone, and not if the launch says
+so. Otherwise containers whose GPU access does not fit are not started until the whole
+agent has made them anew (see `recreating`).
 
 On the drive, each written before what depends on it:
     running.json   {"save", "running": [ids] or null, "failed": [ids]}: what the next boot starts.
                    `running` is null while a machine works: after a power cut Docker's own files tell
     aside.json     {id: restart policy} not yet given back
     gpu.json       {id: what the container had asked for}
+    recreate.json  [ids] of those that wait to be made anew
     settings.json  what `docker inspect` said of every container at the last save
 """
 
@@ -26,6 +29,8 @@ from .files import read_json, write_json
 from .gpu import plan_gpu
 
 KNOWN = range(20, 30)  # major versions whose config.v2.json and hostconfig.json were compared
+STOP_SECONDS = 10
+HALF_MADE = ".xportal-"  # in the names of containers that a recreation has not finished with
 
 
 @dataclass(frozen=True)
@@ -80,21 +85,26 @@ def list_stored(data_root: Path, notes: Dict[str, str]) -> List[Stored]:
     return stored
 
 
-def hold_back(data_root: Path, drive: Path, version: str, gpus: int) -> Dict[str, str]:
+def hold_back(data_root: Path, drive: Path, version: str, gpus: int, edit: bool = True) -> Dict[str, str]:
     """Before dockerd starts: note what should run, set restart policies aside, fit GPU access. Idempotent.
+
+    Without `edit`, or with a Docker that is not known, nothing of Docker's is touched: it is noted who has to wait.
 
     Returns notes by container id.
     """
     notes: Dict[str, str] = {}
     stored = list_stored(data_root, notes)
     note_running(stored, drive)
-    if major(version) not in KNOWN:
-        notes.update({one.id: f"not switched: Docker {version} is unknown" for one in stored})
-        return notes
-    aside = keep(drive / "aside.json", {one.id: one.policy for one in stored if one.policy}, stored)
     wishes = read_json(drive / "gpu.json") or {}
     plans = {one.id: plan_gpu(one.host, one.labels, wishes.get(one.id), gpus) for one in stored}
     keep(drive / "gpu.json", {id_: wish for id_, (_, wish) in plans.items() if wish}, stored)
+    edit = edit and major(version) in KNOWN
+    misfits = [one.id for one in stored if HALF_MADE in one.name or (not edit and plans[one.id][0] != one.host)]
+    write_json(drive / "recreate.json", misfits)
+    notes.update(dict.fromkeys(misfits, "waits to be made anew for this machine"))
+    aside = keep(drive / "aside.json", {one.id: one.policy for one in stored if edit and one.policy}, stored)
+    if not edit:
+        return notes
     for one in stored:
         host, wish = plans[one.id]
         if one.id in aside:
@@ -134,13 +144,18 @@ def bring_back(docker: Docker, drive: Path, log: Log) -> Dict[str, str]:
     record = read_json(drive / "running.json") or {}
     names = {info["Id"]: info["Name"].lstrip("/") for info in docker.inspect(docker.list_ids())}
     wanted = dict.fromkeys([*(record.get("running") or []), *(record.get("failed") or [])])
-    failed = start_all(docker, [id_ for id_ in wanted if id_ in names])
+    waiting = read_json(drive / "recreate.json") or []
+    if record.get("running") is not None:
+        # With its files not edited, Docker has started what has the policy `always`, though somebody had stopped it.
+        docker.stop([id_ for id_ in docker.list_ids(running=True) if id_ not in wanted], STOP_SECONDS)
+    failed = start_all(docker, [id_ for id_ in wanted if id_ in names and id_ not in waiting])
     for id_ in wanted:
         if id_ in failed:
             notes[id_] = f"did not start: {failed[id_]}"
             log.say("containers", f"{names[id_]} {notes[id_]}")
-        elif id_ in names:
+        elif id_ in names and id_ not in waiting:
             log.say("containers", f"{names[id_]} runs again")
+    failed.update((id_, "") for id_ in wanted if id_ in waiting)
     write_json(drive / "running.json", {"save": None, "running": None, "failed": list(failed)})
     return notes
 
@@ -159,8 +174,10 @@ def start_all(docker: Docker, ids: List[str]) -> Dict[str, str]:
 def give_policies(docker: Docker, drive: Path) -> Dict[str, str]:
     """Give the restart policies back through Docker. Returns notes on those that Docker would not take."""
     aside = read_json(drive / "aside.json") or {}
-    refused = {id_: why for id_, why in ((id_, docker.set_policy(id_, aside[id_])) for id_ in aside) if why}
-    write_json(drive / "aside.json", {id_: aside[id_] for id_ in refused}, 0o600)
+    waiting = read_json(drive / "recreate.json") or []
+    given = [id_ for id_ in aside if id_ not in waiting]
+    refused = {id_: why for id_, why in ((id_, docker.set_policy(id_, aside[id_])) for id_ in given) if why}
+    write_json(drive / "aside.json", {id_: aside[id_] for id_ in [*refused, *waiting] if id_ in aside}, 0o600)
     return {id_: f"its restart policy {aside[id_]['Name']} was not set: {why}" for id_, why in refused.items()}
 
 
@@ -170,8 +187,11 @@ def record_running(docker: Docker, drive: Path, save: str) -> List[Dict[str, Any
     infos.sort(key=lambda info: str(info["State"].get("StartedAt")))
     before = read_json(drive / "running.json") or {}
     not_yet, failed = before.get("running") or [], before.get("failed") or []
+    waiting = read_json(drive / "recreate.json") or []
     owed = {
-        info["Id"] for info in infos if info["Id"] in not_yet or (info["Id"] in failed and info["State"].get("Error"))
+        info["Id"]
+        for info in infos
+        if info["Id"] in not_yet or (info["Id"] in failed and (info["State"].get("Error") or info["Id"] in waiting))
     }
     running = [info["Id"] for info in infos if info["State"].get("Running") or info["Id"] in owed]
     write_json(drive / "settings.json", infos, 0o600)

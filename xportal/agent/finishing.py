@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Dict, List
 
 from . import docker
+from .commits import flatten_deep
 from .config import AgentConfig, Paths
+from .engine import Engine
 from .events import Log
 from .home import get_user, open_home
-from .process import run
-from .state import read_state, update_state
+from .process import AgentError, run
+from .recreating import make_anew
+from .state import log_path, read_state, update_state
 
 
 def finish_boot(config: AgentConfig, paths: Paths, log: Log) -> None:
@@ -19,10 +23,22 @@ def finish_boot(config: AgentConfig, paths: Paths, log: Log) -> None:
         run(["usermod", "-a", "-G", "docker", config.login_user])
         docker.give_socket(get_user(config.login_user).pw_uid)
     before = read_state(paths)
+    drive = config.main.directory
+    notes = {**before["notes"], **fit_containers(drive, len(before["gpus"]), log)}
     seconds = {**before["seconds"], **log.seconds}
-    update_state(paths, phase="ready", seconds=seconds)
+    update_state(paths, phase="ready", notes=notes, seconds=seconds)
     result = {"drives": before["drives"], "gpu": (before["gpus"] or [None])[0], "docker": before["docker"]}
-    log.end(True, None, {**result, "containers": names(docker.Docker(), before["notes"]), "seconds": seconds})
+    log.end(True, None, {**result, "containers": names(docker.Docker(), notes), "seconds": seconds})
+    flatten_deep(Engine(), docker.Docker(), drive, Log(log_path(paths, "flatten")))
+
+
+def fit_containers(drive: Path, gpus: int, log: Log) -> Dict[str, str]:
+    """Make those containers anew that wait for it. Returns notes by id; a failure is said, and the boot goes on."""
+    try:
+        return make_anew(Engine(), docker.Docker(), drive, gpus, log)
+    except AgentError as failure:
+        log.say("anew", f"Not all containers could be made anew: {failure}")
+        return {}
 
 
 def names(client: docker.Docker, notes: Dict[str, str]) -> List[Dict[str, Any]]:

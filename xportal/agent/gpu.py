@@ -54,6 +54,8 @@ def plan_gpu(
         return host, None
     wanted = [request if fits(request, gpus) else ALL_GPUS for request in wish["requests"]] if gpus else []
     runtime = wish["runtime"] if gpus or not nvidia else "runc"
+    if requests == others + wanted and runtime == host.get("Runtime"):
+        return host, wish
     return {**host, "DeviceRequests": others + wanted or None, "Runtime": runtime}, wish
 
 

@@ -102,7 +102,7 @@ def hold_containers(config: AgentConfig, paths: Paths, log: Log) -> None:
     check_docker(config.main, version)
     with log.step("hold", "Setting restart policies aside, fitting containers to this machine"):
         gpus = len(read_state(paths)["gpus"])
-        notes = hold_back(Path(config.main.mount, "docker"), config.main.directory, version, gpus)
+        notes = hold_back(Path(config.main.mount, "docker"), config.main.directory, version, gpus, config.edit)
     update_state(paths, notes=notes, docker=version)
 
 

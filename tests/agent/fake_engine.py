@@ -1,0 +1,223 @@
+"""Docker in memory: containers, layers, images and volumes; it refuses a verb, or the power goes at a step."""
+
+from __future__ import annotations
+
+import json
+
+from xportal.agent.containers import bring_back, hold_back
+from xportal.agent.docker import Docker
+from xportal.agent.events import Log
+from xportal.agent.process import AgentError
+
+ALWAYS = {"Name": "always", "MaximumRetryCount": 0}
+NO = {"Name": "no", "MaximumRetryCount": 0}
+
+
+class PowerCut(BaseException):
+    """Nobody gets to do anything any more."""
+
+
+class FakeEngine(Docker):
+    """Both of the agent's ways to ask Docker: the command line's verbs and the API's."""
+
+    def __init__(self):
+        self.containers = {}
+        self.images = {"i0": {"tags": ["tiny:latest"], "content": ["base"]}}
+        self.volumes = set()
+        self.done = []
+        self.ran_together = []
+        self.refuses = ""
+        self.cut = (0, "")
+        self._made = 0
+        self._steps = 0
+
+    # What tests say and see
+
+    def add(self, name, *, layer="", volumes=None, policy=NO, running=False, labels=None):
+        """A container of the image tiny that wishes for the GPU. Returns its id."""
+        body = {
+            "Image": "tiny:latest",
+            "Labels": {"xportal.gpu": "auto"} if labels is None else labels,
+            "HostConfig": {"RestartPolicy": policy, "NetworkMode": "default", "DeviceRequests": None, "Binds": None},
+        }
+        id_ = self._new(name, body)
+        self.containers[id_]["layer"] = layer
+        info = self.containers[id_]["info"]
+        info["State"].update(Running=running, StartedAt="2026-01-01")
+        for target, volume in (volumes or {}).items():
+            self.volumes.add(volume)
+            mount = {"Type": "volume", "Name": volume, "Destination": target, "Mode": "", "RW": True}
+            info["Mounts"].append(mount)
+        return id_
+
+    def find(self, name):
+        """What `docker inspect` says."""
+        (info,) = [one["info"] for one in self.containers.values() if one["info"]["Name"] == f"/{name}"]
+        return info
+
+    def names(self):
+        """The names of all containers."""
+        return sorted(one["info"]["Name"].lstrip("/") for one in self.containers.values())
+
+    def sees(self, name):
+        """What a container's image and layer hold."""
+        one = self.containers[self.find(name)["Id"]]
+        return [*self.images[one["info"]["Image"]]["content"], *filter(None, [one["layer"]])]
+
+    def boot(self, drive, gpus=1):
+        """A boot up to where the whole agent takes over, with a Docker whose files are not edited."""
+        self.cut = (0, "")
+        root = drive / "docker"
+        for id_, one in self.containers.items():
+            info = one["info"]
+            info["State"]["Running"] = False
+            config = {key: info[key] for key in ("Name", "Config", "State")}
+            config["HasBeenStartedBefore"] = bool(info["State"]["StartedAt"])
+            (root / "containers" / id_).mkdir(parents=True, exist_ok=True)
+            (root / "containers" / id_ / "config.v2.json").write_text(json.dumps(config))
+            (root / "containers" / id_ / "hostconfig.json").write_text(json.dumps(info["HostConfig"]))
+        for directory in (root / "containers").glob("*"):
+            if directory.name not in self.containers:
+                for file in directory.iterdir():
+                    file.unlink()
+                directory.rmdir()
+        hold_back(root, drive, "25.0.16", gpus, edit=False)
+        for one in self.containers.values():
+            if one["info"]["HostConfig"]["RestartPolicy"] == ALWAYS and one["info"]["State"]["StartedAt"]:
+                self._run(one)
+        bring_back(self, drive, Log(drive / "log"))
+
+    # The command line's verbs
+
+    def list_ids(self, *, running=False):
+        return [id_ for id_, one in self.containers.items() if one["info"]["State"]["Running"] or not running]
+
+    def inspect(self, ids):
+        return [json.loads(json.dumps(self.containers[id_]["info"])) for id_ in ids if id_ in self.containers]
+
+    def layer_bytes(self, container):
+        return len(self.containers[container]["layer"])
+
+    def is_changed(self, container):
+        return bool(self.containers[container]["layer"])
+
+    def start(self, container):
+        with self._step("start", container):
+            self._run(self.containers[container])
+
+    def set_policy(self, container, policy):
+        with self._step("set_policy", container):
+            self.containers[container]["info"]["HostConfig"]["RestartPolicy"] = policy
+
+    def stop(self, containers, seconds):
+        for container in containers:
+            with self._step("stop", container):
+                self.containers[container]["info"]["State"]["Running"] = False
+
+    def tags(self, image):
+        return self.images[image]["tags"] if image in self.images else None
+
+    def remove_image(self, image):
+        if any(one["info"]["Image"] == image for one in self.containers.values()):
+            return "it is in use"
+        del self.images[image]
+        return None
+
+    # The API's
+
+    def find_image(self, image):
+        self._check("find_image")
+        found = next((id_ for id_, one in self.images.items() if image in (id_, *one["tags"])), None)
+        if found is None:
+            return None
+        content = self.images[found]["content"]
+        return {"Id": found, "Size": 1000, "Config": {}, "RootFS": {"Layers": content}, "RepoTags": self.tags(found)}
+
+    def commit(self, container, name, config=None):
+        with self._step("commit", container):
+            one = self.containers[container]
+            assert not one["info"]["State"]["Running"]
+            for image in self.images.values():
+                image["tags"] = [tag for tag in image["tags"] if tag != name]
+            self._made += 1
+            content = [*self.images[one["info"]["Image"]]["content"], *filter(None, [one["layer"]])]
+            self.images[f"i{self._made}"] = {"tags": [name], "content": content}
+            return f"i{self._made}"
+
+    def create(self, name, body):
+        with self._step("create", name):
+            assert name not in self.names()
+            return self._new(name, body)
+
+    def connect(self, network, container, endpoint):
+        with self._step("connect", container):
+            self.containers[container]["info"]["NetworkSettings"]["Networks"][network] = endpoint
+
+    def rename(self, container, name):
+        with self._step("rename", container):
+            assert name not in self.names()
+            self.containers[container]["info"]["Name"] = f"/{name}"
+
+    def remove(self, container, *, volumes=False):
+        with self._step("remove", container):
+            assert not self.containers[container]["info"]["State"]["Running"]
+            del self.containers[container]
+
+    # Inside
+
+    def _new(self, name, body):
+        self._made += 1
+        id_ = f"c{self._made:063x}"
+        host = body["HostConfig"]
+        mounts = [
+            {"Type": "volume", "Name": bind.split(":")[0], "Destination": bind.split(":")[1], "Mode": "", "RW": True}
+            for bind in host.get("Binds") or []
+        ]
+        info = {
+            "Id": id_,
+            "Name": f"/{name}",
+            "Image": self.find_image(body["Image"])["Id"],
+            "Config": {key: value for key, value in body.items() if key not in ("HostConfig", "NetworkingConfig")},
+            "HostConfig": dict(host),
+            "Mounts": mounts,
+            "NetworkSettings": {"Networks": {}},
+            "State": {"Running": False, "StartedAt": ""},
+        }
+        self.containers[id_] = {"info": info, "layer": ""}
+        return id_
+
+    def _run(self, one):
+        others = [other["info"]["Name"] for other in self.containers.values() if other["info"]["State"]["Running"]]
+        base = one["info"]["Name"].partition(".xportal-")[0]
+        self.ran_together += [name for name in others if name.partition(".xportal-")[0] == base and name != base]
+        one["info"]["State"].update(Running=True, StartedAt="2026-01-02")
+
+    def _check(self, verb):
+        if verb == self.refuses:
+            raise AgentError(f"{verb} is refused")
+
+    def _step(self, verb, container):
+        self._check(verb)
+        name = self.containers[container]["info"]["Name"].lstrip("/") if container in self.containers else container
+        self.done.append((verb, name))
+        return Step(self)
+
+
+class Step:
+    """One step's effect; the power may go before or after it."""
+
+    def __init__(self, engine):
+        self.engine = engine
+        engine._steps += 1
+
+    def __enter__(self):
+        self._cut("before")
+
+    def __exit__(self, *error):
+        if error[0] is None:
+            self._cut("after")
+
+    def _cut(self, when):
+        number, at = self.engine.cut
+        if number == self.engine._steps and at == when:
+            raise PowerCut

@@ -1,0 +1,83 @@
+"""I8 and I9: over many lives a container keeps settings, volumes and data, its image few layers, the drive its size."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.agent.agent_bench import MAKE_IMAGE, AgentBench, result
+from tests.sandbox.bench import Bench
+
+pytestmark = pytest.mark.machine
+
+PROGRAM = Path(__file__).with_name("lives.py")
+LIVES = int(os.environ.get("XPORTAL_TEST_LIVES", "6"))  # 130 for the whole: about 10 minutes for each way
+MAX_LAYERS = 60 if LIVES > 60 else 4
+SPARE = 8 << 20  # bytes: the filesystem's and Docker's own books
+
+# With something of everything that a container can have.
+RUN = r"""set -e
+docker network create --subnet 10.9.0.0/24 lan > /dev/null
+docker network create side > /dev/null
+docker create --name train --init --label xportal.gpu=auto --label com.docker.compose.project=demo \
+    --label com.docker.compose.service=train --restart unless-stopped -v /data -v models:/models -v /v1:/v1 \
+    --mount type=volume,dst=/scratch --mount type=tmpfs,dst=/fast --network lan --network-alias trainer --ip 10.9.0.9 \
+    --shm-size 128m --ulimit nofile=1000:2000 --memory 256m --cpu-shares 512 --device /dev/null:/dev/zip \
+    --cap-add SYS_NICE --security-opt no-new-privileges --sysctl net.ipv4.ip_unprivileged_port_start=90 \
+    --add-host there:10.9.0.77 --dns 10.9.0.53 --hostname box -p 127.0.0.1:8888:88 --read-only=false --pids-limit 100 \
+    --env "WORDS=it's \"quoted\" \$HOME" --workdir /data --user 0:0 --stop-signal INT --stop-timeout 7 \
+    --health-cmd "cat /ledger" --health-interval 60s --log-opt max-size=1m --entrypoint sh tiny \
+    -c 'trap "exit 0" INT; while :; do sleep 0.1; done'
+docker network connect --alias second side train
+docker start train > /dev/null
+docker run -d --init --name stopped --restart always tiny sleep 99 > /dev/null
+docker stop -t 0 stopped > /dev/null
+docker run -d --init --name plain --network container:train tiny sh -c 'while :; do sleep 0.1; done' > /dev/null
+docker exec train sh -c 'echo 0 > /ledger; echo 0 > /data/ledger; echo mine > /models/file'
+"""
+
+
+@pytest.fixture(scope="module")
+def cloud(bench: Bench) -> AgentBench:
+    """Machines with agents."""
+    return AgentBench(bench)
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("way", "volume"), [("edit", "vol-0d1"), ("anew", "vol-0d2")])
+def test_a_container_over_many_lives(
+    cloud: AgentBench, way: str, volume: str, record_property: Callable[[str, object], None]
+) -> None:
+    """The GPU gained and lost in turn, layer and volumes changed each time; Docker's files edited, and not."""
+    cloud.bench.hardware.create_volume(volume, 8, None)
+    machine = cloud.boot(volume, blank=True, gpus=1)
+    result(machine.follow("boot"))
+    machine.run(MAKE_IMAGE)
+    machine.run(RUN)
+    machine.run(f"cat > /tmp/lives.py <<'END'\n{PROGRAM.read_text()}\nEND")
+    told = machine.run(f"cd /; sudo python3 /tmp/lives.py {LIVES} {way} {MAX_LAYERS}").splitlines()
+    first, *each = [json.loads(line) for line in told]
+
+    for life in each:
+        expected = [str(number) for number in range(life["life"])]
+        assert (life["layer_ledger"], life["volume_ledger"]) == (expected, expected)
+        assert life["gpus"] == life["life"] % 2
+        assert (life["smi"] == 0) == bool(life["gpus"]), life["notes"]
+        assert life["states"] == {"/train": True, "/stopped": False, "/plain": True}, life["notes"]
+        assert life["settings"] == first["settings"]
+        assert life["address"] == "10.9.0.9"
+        assert [one["container"] for one in life["saved"]["committed"]] == ["train"]
+        assert life["layers"] <= MAX_LAYERS + 1
+        assert life["volumes"] == first["volumes"]
+    assert len({life["id"] for life in each}) == (1 if way == "edit" else LIVES)
+    assert each[-1]["used"] - each[1]["used"] < MAX_LAYERS * (1 << 19) + SPARE
+    assert len(each[-1]["images"]) <= len(each[1]["images"]) + MAX_LAYERS + 2
+    for life in (each[min(number, LIVES) - 1] for number in (10, 50, 130)):
+        figures = {"layers": life["layers"], "images": len(life["images"]), "bytes": life["used"]}
+        record_property(f"{way}, life {life['life']}", figures)
+    record_property(f"{way}, seconds", sum(life["seconds"] for life in each))
+    machine.off()
