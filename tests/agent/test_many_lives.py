@@ -70,7 +70,7 @@ def test_a_container_over_many_lives(
         assert life["states"] == {"/train": True, "/stopped": False, "/plain": True}, life["notes"]
         assert life["settings"] == first["settings"]
         assert life["address"] == "10.9.0.9"
-        assert [one["container"] for one in life["saved"]["committed"]] == ["train"]
+        assert "train" in [one["container"] for one in life["saved"]["committed"]]
         assert life["layers"] <= MAX_LAYERS + 1
         assert life["volumes"] == first["volumes"]
     assert len({life["id"] for life in each}) == (1 if way == "edit" else LIVES)
