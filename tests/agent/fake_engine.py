@@ -83,7 +83,7 @@ class FakeEngine(Docker):
                 directory.rmdir()
         hold_back(root, drive, "25.0.16", gpus, edit=False)
         for one in self.containers.values():
-            if one["info"]["HostConfig"]["RestartPolicy"] == ALWAYS and one["info"]["State"]["StartedAt"]:
+            if one["info"]["HostConfig"]["RestartPolicy"] == ALWAYS:
                 self._run(one)
         bring_back(self, drive, Log(drive / "log"))
 
@@ -160,7 +160,11 @@ class FakeEngine(Docker):
 
     def remove(self, container, *, volumes=False):
         with self._step("remove", container):
-            assert not self.containers[container]["info"]["State"]["Running"]
+            info = self.containers[container]["info"]
+            assert not info["State"]["Running"]
+            if volumes:
+                named = [bind.split(":")[0] for bind in info["HostConfig"]["Binds"] or []]
+                self.volumes -= {mount["Name"] for mount in info["Mounts"]} - set(named)
             del self.containers[container]
 
     # Inside

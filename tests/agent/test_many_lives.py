@@ -6,10 +6,11 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.agent.agent_bench import MAKE_IMAGE, AgentBench, result
+from tests.agent.agent_bench import MAKE_IMAGE, AgentBench, Machine, result
 from tests.sandbox.bench import Bench
 
 pytestmark = pytest.mark.machine
@@ -81,3 +82,74 @@ def test_a_container_over_many_lives(
         record_property(f"{way}, life {life['life']}", figures)
     record_property(f"{way}, seconds", sum(life["seconds"] for life in each))
     machine.off()
+
+
+DEEP = r"""set -e
+cat > /tmp/Dockerfile <<'END'
+FROM tiny
+ENV WORDS="it's \"quoted\" \$HOME" EMPTY=
+LABEL some.label="a b='c'"
+EXPOSE 80/tcp 53/udp
+VOLUME ["/data", "/with space"]
+WORKDIR /work dir
+USER 12:34
+STOPSIGNAL SIGINT
+SHELL ["/bin/sh", "-e", "-c"]
+HEALTHCHECK --interval=9s --retries=2 CMD ["cat", "it's here"]
+ONBUILD ENV LATER="x y"
+ENTRYPOINT ["sh", "-c", "exec \"$@\"", "--"]
+CMD ["sleep", "99"]
+END
+sed 1d /tmp/Dockerfile > /tmp/settings
+{ echo FROM tiny; for n in 1 2 3 4 5; do echo "RUN echo $n > /$n"; done; echo 'RUN echo > /1'; } > /tmp/Dockerfile
+cat /tmp/settings >> /tmp/Dockerfile
+docker build -q -t deep - < /tmp/Dockerfile > /dev/null
+docker run -d --init --name deep deep > /dev/null
+docker exec -u 0 deep sh -c 'echo mine > /mine'
+docker stop -t 0 deep > /dev/null
+"""
+FLATTEN = """
+import sys
+from pathlib import Path
+sys.path.insert(0, "/opt/xportal/agent-whole")
+from agent import commits, flattening
+from agent.docker import Docker
+from agent.engine import Engine
+from agent.events import Log
+docker, drive, log = Docker(), Path("/v1/.xportal"), Log(Path("/run/flat.jsonl"))
+commits.Commits(docker, drive, log).commit_changed(docker.inspect(docker.list_ids()))
+flattening.MAX_LAYERS = int(sys.argv[1])
+commits.flatten_deep(Engine(), docker, drive, log)
+"""
+
+
+def test_a_deep_image_is_made_flat_with_all_its_settings(cloud: AgentBench) -> None:
+    """ENV, CMD, ONBUILD and all the others, whatever needs quoting in them; the files; nothing else is left over."""
+    cloud.bench.hardware.create_volume("vol-0d3", 4, None)
+    machine = cloud.boot("vol-0d3", blank=True)
+    result(machine.follow("boot"))
+    machine.run(MAKE_IMAGE)
+    machine.run(DEEP)
+    machine.run(f"cat > /tmp/flatten.py <<'END'\n{FLATTEN}\nEND")
+    machine.run("cd /; sudo python3 /tmp/flatten.py 60")
+    deep = inspect_image(machine)
+    assert len(deep["RootFS"]["Layers"]) == 8
+    assert deep["Config"]["Env"] == ['WORDS=it\'s "quoted" $HOME', "EMPTY="]
+    before = machine.run("docker volume ls -q; docker ps -aq")
+
+    machine.run("cd /; sudo python3 /tmp/flatten.py 4")
+    flat = inspect_image(machine)
+    assert len(flat["RootFS"]["Layers"]) <= 2
+    assert flat["Config"] == deep["Config"]
+    assert (
+        machine.run("docker volume ls -q; docker ps -aq; docker images -qa | wc -l").split()[:-1] == before.split()[:-1]
+    )
+    assert machine.run("docker run --rm --user 0 xportal/deep cat /mine /1 /5") == "mine\n\n5"
+    assert machine.run(f"docker image inspect {deep['Id']} > /dev/null 2>&1 || echo gone") == "gone"
+    machine.off()
+
+
+def inspect_image(machine: Machine) -> dict[str, Any]:
+    """What Docker knows of the committed image."""
+    (found,) = json.loads(machine.run("docker image inspect xportal/deep"))
+    return dict(found)

@@ -115,6 +115,26 @@ def test_a_drive_that_does_not_open_keeps_docker_down(cloud: AgentBench) -> None
     machine.off()
 
 
+def test_an_older_docker_does_not_touch_the_drive(cloud: AgentBench) -> None:
+    """Said in words; Docker cannot be started, the drive is not mounted, and `down` goes through."""
+    cloud.bench.hardware.create_volume("vol-0c9", 1, None)
+    first = cloud.boot("vol-0c9", blank=True)
+    result(first.follow("boot"))
+    first.run('sudo sed -i \'s/"docker": .*/"docker": "99.0.1",/\' /v1/.xportal/drive.json')
+    result(first.save("save-1"))
+    first.off()
+
+    second = cloud.boot("vol-0c9", generation=2)
+    error = second.follow("boot")[-1]["error"]
+    assert "Docker 99.0.1 has worked on drive demo0" in error
+    assert "Docker 99 or newer" in error
+    assert (second.status()["phase"], second.status()["error"]) == ("failed", error)
+    second.fails("sudo systemctl start docker.socket docker.service")
+    assert second.run("pgrep -x dockerd || grep -c /v1 /proc/mounts || true") == "0"
+    assert result(second.save("save-2"))["clean"]
+    second.off()
+
+
 def test_a_saved_machine_never_mounts_its_drive_again(cloud: AgentBench) -> None:
     """Not when its boot command runs once more, as at a reboot, and by no `systemctl start docker`."""
     cloud.bench.hardware.create_volume("vol-0c3", 1, None)

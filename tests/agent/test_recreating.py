@@ -146,6 +146,16 @@ def test_a_power_cut_at_any_step_loses_nothing(tmp_path, when, changed):
     assert step < 59
 
 
+def test_an_old_one_that_is_left_alone_gets_its_name_back(drive):
+    """Somebody removed the new one by hand."""
+    engine = FakeEngine()
+    engine.add("train.xportal-old", layer="data", policy=ALWAYS)
+    engine.boot(drive)
+    anew(engine, drive)
+    assert engine.names() == ["train"]
+    assert engine.sees("train") == ["base", "data"]
+
+
 def info(**changes):
     """What `docker inspect` says of a container, in short."""
     plain = {

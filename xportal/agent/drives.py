@@ -63,7 +63,10 @@ def check_docker(drive: DriveConfig, version: str) -> None:
     """Raises `AgentError` if a newer Docker has worked on the drive: an older one might harm what it left."""
     wrote: Optional[str] = (read_json(drive.directory / "drive.json") or {}).get("docker")
     if wrote and major(wrote) > major(version):
-        raise AgentError(f"Docker {wrote} has worked on drive {drive.name}; this machine's is older: {version}")
+        raise AgentError(
+            f"Docker {wrote} has worked on drive {drive.name}, and this machine's, {version}, might harm what it left:"
+            f" Docker does not start here. The drive needs a machine image with Docker {major(wrote)} or newer"
+        )
 
 
 def mark_docker(drive: DriveConfig, version: str) -> None:

@@ -99,7 +99,11 @@ def hold_containers(config: AgentConfig, paths: Paths, log: Log) -> None:
     version = docker.find_version()
     if version is None:
         raise AgentError("this machine's Docker does not tell its version")
-    check_docker(config.main, version)
+    try:
+        check_docker(config.main, version)
+    except AgentError:
+        units.mask_docker()
+        raise
     with log.step("hold", "Setting restart policies aside, fitting containers to this machine"):
         gpus = len(read_state(paths)["gpus"])
         notes = hold_back(Path(config.main.mount, "docker"), config.main.directory, version, gpus, config.edit)

@@ -108,7 +108,6 @@ class Recreation:
         new = self._engine.create(f"{name}{NEW}", body)
         for network, endpoint in more_networks.items():
             self._engine.connect(network, new, endpoint)
-        self._carry(old, new)
         self._engine.rename(old, f"{name}{OLD}")
         self._finish(name, old, new)
 
