@@ -20,7 +20,15 @@ from xportal.machine import userdata
 pytestmark = pytest.mark.machine
 
 REPOSITORY = Path(userdata.__file__).parents[2]
-PURE = ["test_events.py", "test_gpu.py", "test_containers.py", "test_commits.py", "test_docker.py", "test_mounts.py"]
+PURE = [
+    "test_events.py",
+    "test_gpu.py",
+    "test_containers.py",
+    "test_commits.py",
+    "test_docker.py",
+    "test_mounts.py",
+    "test_drives.py",
+]
 CONFIG = AgentConfig("demo", "l-1", "us-east-1", "http://127.0.0.1:5577", [DriveConfig("demo", 1, blank=True)])
 
 
