@@ -370,3 +370,13 @@ def test_a_restored_copy_comes_before_what_is_made_by_hand_later() -> None:
     assert plan(Goal.UP, drive(lock(), restored, hand), mine="L1") == p.Launch(restored, 4)
     later = snapshot("snap-l", volume_id="vol-l", generation=None, kind=None, started=NOW + 3 * hour)
     assert plan(Goal.UP, drive(lock(), restored, hand, later), mine="L1") == p.Launch(later, 5)
+
+
+def test_a_restore_outranks_a_volume_made_of_the_copy_before() -> None:
+    """An untagged volume that was made of the chosen copy stays the generation that it was; one made later is newer."""
+    hour = timedelta(hours=1)
+    restored = snapshot(tags={tags.GENERATION: "3", tags.RESTORED: f"1 {(NOW + 2 * hour).isoformat()}"})
+    before = volume("vol-b", generation=None, snapshot_id=restored.id, created=NOW + hour)
+    after = volume("vol-a", generation=None, snapshot_id=restored.id, created=NOW + 3 * hour)
+    assert plan(Goal.RESTORE, drive(restored, before), choice=restored.id) == p.Done()
+    assert drive(restored, before, after).generation_of(after) == 4

@@ -244,15 +244,13 @@ def _confirm_discard(ctx: Context, portal: str) -> None:
     from xportal.portal import status as state
     from xportal.portal.finding import find_drives
 
-    copies = [copy for drive in find_drives(ctx.aws, portal) for copy in state.list_copies(ctx.aws, drive)]
-    volumes = [copy.id for copy in copies if copy.kind == "volume"]
-    if not volumes:
+    histories = [state.list_copies(ctx.aws, drive) for drive in find_drives(ctx.aws, portal)]
+    awake = [history for history in histories if history and history[0].kind == "volume"]
+    if not awake:
         return
-    kept = next((copy for copy in copies if copy.kind != "volume"), None)
-    back = (
-        f"{kept.kind} {kept.id} of {time_text(kept.made)} is what is left" if kept else "nothing is left of the drive"
-    )
-    ctx.console.say(f"{', '.join(volumes)} is deleted without being saved; {back}")
+    for newest, *older in awake:
+        back = f"{older[0].kind} {older[0].id} of {time_text(older[0].made)} is" if older else "nothing of the drive is"
+        ctx.console.say(f"{newest.id} is deleted without being saved; {back} what is left")
     if not sys.stdin.isatty():
         raise UsageError("--discard asks before it deletes, and nobody can answer here", hint="--yes says it at once")
     typer.confirm("Delete it?", abort=True, err=True)

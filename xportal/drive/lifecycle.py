@@ -25,6 +25,7 @@ from xportal.errors import MachineLost, SaveIncomplete, Unreachable, XportalErro
 POLL_SECONDS = (0.5, 10.0)  # between two looks: the first, and the longest
 HEARTBEAT_SECONDS = 60.0
 SHOWN_SECONDS = 30.0
+SHOWN_LATE = (p.TakeLock, p.ReleaseLock, p.Choose, p.KeepVolume, p.Terminate, p.DeleteVolume)  # by AWS's lists
 PATIENCE_SECONDS = 1800.0  # with a wait whose text, progress included, does not change
 SNAPSHOT_RATE_SECONDS = 15.0  # AWS wants so much between two snapshots of a volume
 MOST_REPEATS = 3  # of one action that should have changed what is observed
@@ -69,7 +70,7 @@ class Lifecycle:
         self._story = story
         self._lock = lock
         self._unreachable: frozenset[str] = frozenset()
-        self._seen: frozenset[str] | None = None  # what was there when the command began
+        self._seen: frozenset[str] | None = None  # the machines, lock and newest copy when the command began
         self._beat = time.monotonic()
         self._waiting = ("", 0.0)  # for what, since when
         self.observed: Drive
@@ -85,6 +86,7 @@ class Lifecycle:
         """
         pause = POLL_SECONDS[0]
         taken: dict[str, int] = {}
+        done: tuple[p.Action | None, float] = (None, 0.0)  # the last action, and until when AWS may not show it
         while True:
             with self._timed("Observe"):
                 action = self.plan(goal, choice=choice, wait=wait)
@@ -102,9 +104,13 @@ class Lifecycle:
                     time.sleep(pause)  # AWS can only be asked again
                 pause = min(pause * 1.5, POLL_SECONDS[1])
                 continue
+            if action == done[0] and time.monotonic() < done[1]:
+                time.sleep(POLL_SECONDS[0])
+                continue
             self._count(action, taken)
             with self._timed(type(action).__name__):
                 self._act(action, choice)
+            done = (action, time.monotonic() + (SHOWN_SECONDS if isinstance(action, SHOWN_LATE) else 0.0))
             pause = POLL_SECONDS[0]
 
     def plan(self, goal: p.Goal, *, choice: str = "", wait: bool = True) -> p.Action:
@@ -112,8 +118,8 @@ class Lifecycle:
         drive = observe(self._aws, self._drive)
         mine = self._lock.launch if self._lock else None
         if self._seen is None:
-            lock = {drive.lock.id} if drive.lock else set()
-            self._seen = frozenset({*drive.machines, *(v.id for v in drive.volumes), *lock})
+            there = (drive.lock, drive.newest())
+            self._seen = frozenset({*drive.machines, *(item.id for item in there if item)})
         self.observed = drive
         return p.plan(
             goal,

@@ -92,7 +92,8 @@ class Drive:
             return self._placed()[item.id]
         told = _told(item)
         source = next((s for s in self.snapshots if s.id == item.snapshot_id), None)
-        if told or item.snapshot_id is None:
+        older = source is not None and item.created < _placed_at(source)  # than the restore of what it is made of
+        if told or older or item.snapshot_id is None:
             return max(told, _made_as(source) + 1 if source else 1)
         before = self._placed()
         return (before[source.id] if source else max(before.values(), default=0)) + 1
