@@ -29,6 +29,7 @@ def test_a_portal_with_a_full_drive_and_no_ssh(user: User) -> None:
         full = user.types("ssh", "demo", "--", "echo word > /v1/file && sync", check=False)
         assert "No space left" in full.stderr
         user.types("sandbox", "fault", "ssh-drop", "demo")
+        assert "faults    disk-full" in user.types("sandbox", "status").stdout
         assert greeting(user) == b""
         assert [(f["kind"], f["hits"]) for f in user.asks("sandbox", "fault", "list")] == [
             ("disk-full", 1),

@@ -66,6 +66,8 @@ def test_what_was_chosen_is_told_in_words() -> None:
     """Without --json: the fault and the options that are not as always."""
     done = CliRunner().invoke(app, ["sandbox", "fault", "lost", "--operation", "CreateSnapshot", "--count", "1"])
     assert done.stdout == "in force: lost count=1 operations=CreateSnapshot\n"
+    told = CliRunner().invoke(app, ["sandbox", "fault", "list"]).stdout
+    assert told == "FAULT\tHITS\tOPTIONS\nlost\t0\tcount=1 operations=CreateSnapshot\n"
 
 
 @pytest.mark.usefixtures("home")

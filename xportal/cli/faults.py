@@ -122,7 +122,12 @@ def _add(ctx: Context, kind: str, **options: Any) -> None:
     if ctx.json:
         ctx.console.answer_json(fault)
     else:
-        ctx.console.answer(f"in force: {kind} {_options(fault)}".rstrip())
+        ctx.console.answer(f"in force: {describe(fault)}")
+
+
+def describe(fault: dict[str, Any]) -> str:
+    """The kind and what was chosen, in one line."""
+    return f"{fault['kind']} {_options(fault)}".rstrip()
 
 
 def _options(fault: dict[str, Any]) -> str:

@@ -60,6 +60,7 @@ def status(ctx: Context) -> None:
         "home": told.home,
         "machines": "; ".join(machines) or "none",
         "drives": "; ".join(drives) or "none",
+        "faults": "; ".join(faults.describe(fault) for fault in told.faults) or "none",
     }
     for name, value in facts.items():
         ctx.console.answer(f"{name:<9} {value}")

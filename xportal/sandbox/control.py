@@ -35,6 +35,7 @@ class SandboxStatus:
     """What `xportal sandbox status` says.
 
     A machine: id, state, type, zone and so on. A drive: its name, and the volume or snapshot it is in.
+    A fault: its kind, its options, and how often it hit.
     """
 
     running: bool
@@ -44,6 +45,7 @@ class SandboxStatus:
     home: str
     machines: list[dict[str, Any]]
     drives: list[dict[str, Any]]
+    faults: list[dict[str, Any]]
 
 
 def default_home() -> Path:
@@ -117,6 +119,7 @@ def _status(place: Place, endpoint_url: str, told: dict[str, Any] | None) -> San
         home=str(place.home),
         machines=[machine for machine in told.get("instances", []) if machine["state"] != "terminated"],
         drives=_drives(told),
+        faults=told.get("faults", []),
     )
 
 
