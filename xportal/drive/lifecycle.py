@@ -20,7 +20,7 @@ from xportal.aws.tagging import set_tags
 from xportal.drive import plan as p
 from xportal.drive.model import ENDING, Description, Drive, described, lock_name, restored_text
 from xportal.drive.observe import find_strangers, observe
-from xportal.errors import MachineLost, SaveIncomplete, Unreachable, XportalError
+from xportal.errors import MachineLost, SaveIncomplete, Unreachable
 
 POLL_SECONDS = (0.5, 10.0)  # between two looks: the first, and the longest
 HEARTBEAT_SECONDS = 60.0
@@ -97,19 +97,23 @@ class Lifecycle:
             if isinstance(action, (p.Launch, p.Ready, p.Done, *until)):
                 return action  # type: ignore[return-value]
             if isinstance(action, p.Wait):
-                self._check_patience(action)
-                self._story.update(action.text)
-                self._heartbeat()
-                with self._timed("Wait"):
-                    time.sleep(pause)  # AWS can only be asked again
-                pause = min(pause * 1.5, POLL_SECONDS[1])
+                pause = self._wait(action.text, pause)
                 continue
             if action == done[0] and time.monotonic() < done[1]:
                 time.sleep(POLL_SECONDS[0])
                 continue
             self._count(action, taken)
-            with self._timed(type(action).__name__):
-                self._act(action, choice)
+            try:
+                with self._timed(type(action).__name__):
+                    self._act(action, choice)
+            except (AwsError, Unreachable) as error:  # its answer may be lost: the next look tells
+                if not is_transient(error):
+                    raise
+                if not isinstance(action, p.Checkpoint):  # for which work would be held up again and again
+                    taken.clear()
+                rate = isinstance(error, AwsError) and error.code == "SnapshotCreationPerVolumeRateExceeded"
+                pause = self._wait(f"{error.message}; looking again", SNAPSHOT_RATE_SECONDS if rate else pause)
+                continue
             done = (action, time.monotonic() + (SHOWN_SECONDS if isinstance(action, SHOWN_LATE) else 0.0))
             pause = POLL_SECONDS[0]
 
@@ -132,12 +136,21 @@ class Lifecycle:
             wait=wait,
         )
 
-    def _check_patience(self, action: p.Wait) -> None:
-        if action.text != self._waiting[0]:
-            self._waiting = (action.text, time.monotonic())
+    def _wait(self, text: str, pause: float) -> float:
+        """Sleep, for AWS can only be asked again; how long the next time."""
+        self._check_patience(text)
+        self._story.update(text)
+        self._heartbeat()
+        with self._timed("Wait"):
+            time.sleep(pause)
+        return min(pause * 1.5, POLL_SECONDS[1])
+
+    def _check_patience(self, text: str) -> None:
+        if text != self._waiting[0]:
+            self._waiting = (text, time.monotonic())
         elif time.monotonic() - self._waiting[1] > PATIENCE_SECONDS:
             raise SaveIncomplete(
-                f'drive "{self._drive}": {action.text}, for {PATIENCE_SECONDS / 60:.0f} minutes without a change',
+                f'drive "{self._drive}": {text}, for {PATIENCE_SECONDS / 60:.0f} minutes without a change',
                 hint=f"{self._again()}        goes on waiting; AWS works on it meanwhile",
                 billed=self._billed(),
             )
@@ -289,10 +302,9 @@ class Lifecycle:
         kind = {tags.KIND: tags.FINAL}
         try:
             self._show(self._create_snapshots(self._moment(drive, volume, machine), machine, kind))
-        except (AwsError, Unreachable) as error:
-            if is_transient(error):  # or its answer was lost: the next look tells
-                self._pause(error)
-                return
+        except AwsError as error:
+            if is_transient(error):
+                raise
             raise SaveIncomplete(
                 f'drive "{self._drive}": {error.message}; {volume.id} keeps everything',
                 hint=f"{self._again()}        tries again" + (f"; {error.hint}" if error.hint else ""),
@@ -301,15 +313,10 @@ class Lifecycle:
 
     def _checkpoint(self, machine: Instance, volume: Volume, save: str) -> None:
         moment = self._moment(self.observed, volume, machine)
-        try:
-            with self._agent.frozen(machine, volume):
-                kind = {tags.KIND: tags.CHECKPOINT, tags.SAVE: save}
-                snapshots = self._create_snapshots(moment, machine, kind)
-            self._show(snapshots)
-        except (AwsError, Unreachable) as error:
-            if not is_transient(error):
-                raise
-            self._pause(error)
+        with self._agent.frozen(machine, volume):
+            kind = {tags.KIND: tags.CHECKPOINT, tags.SAVE: save}
+            snapshots = self._create_snapshots(moment, machine, kind)
+        self._show(snapshots)
 
     def _moment(self, drive: Drive, volume: Volume, machine: Instance | None) -> dict[str, dict[str, str]]:
         """What is to be saved together: each volume's id, and the tags that tell which drive's it is."""
@@ -343,11 +350,6 @@ class Lifecycle:
             self._story.say(f"snapshot {snapshot.id} of {snapshot.volume_id} started")
         by_id: list[Any] = [{"Name": "snapshot-id", "Values": [s.id for s in snapshots]}]
         _wait_until_shown(lambda: len(storage.list_snapshots(self._aws, by_id)) == len(snapshots))
-
-    def _pause(self, error: XportalError) -> None:
-        self._story.update(f"{error.message}; looking again")
-        rate = isinstance(error, AwsError) and error.code == "SnapshotCreationPerVolumeRateExceeded"
-        time.sleep(SNAPSHOT_RATE_SECONDS if rate else POLL_SECONDS[0])
 
 
 def _tags_of(drive: Drive, volume: Volume) -> dict[str, str]:
