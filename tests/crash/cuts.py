@@ -1,4 +1,6 @@
-"""Every command cut at every step, and the ordinary next command: `python -m tests.crash.cuts [SCENARIO...]`.
+"""Every command cut at every step, and the ordinary next command.
+
+`python -m tests.crash.cuts [--changing] [SCENARIO...]`; `--changing`: only at steps that change something.
 
 A scenario is a command in a situation. It is run once to learn its steps. Then, in a new world each time, it is cut at
 one of them in one way; containers go on writing where a machine goes on; somebody types the next command, on the same
@@ -133,6 +135,12 @@ class Trial:
         """Whether the step does more than read."""
         return not self.cut_at.place.operation.startswith(READING)
 
+    @property
+    def may_undo(self) -> bool:
+        """Whether the command gives its lock back: it lives, and knows that AWS granted no machine."""
+        takes_lock = self.scenario.argv[0] in ("up", "drives")
+        return takes_lock and not self.cut_at.cut.kills and self.cut_at.place.operation != "RunInstances"
+
     def __str__(self) -> str:
         cut = f"{self.cut_at.place} {self.cut_at.cut.value}"
         return f"{self.scenario.name}: {cut}; then {' '.join(self.then)} on the {self.home}"
@@ -171,7 +179,8 @@ def make_situation(scenario: Scenario, directory: Path, program: Program) -> Sit
     with situation.world(directory.with_name(f"{directory.name} uncut")) as world:
         ended = world.type_well(*scenario.argv)
         scenario.changes(world)
-        assert not world.wrong_at_any_time()
+        wrong = world.wrong_at_any_time()
+        assert not wrong, f"uncut: {wrong}"
         return replace(situation, steps=[Place(*_split(step)) for step in ended.steps])
 
 
@@ -198,12 +207,15 @@ def run(trial: Trial, situation: Situation, directory: Path) -> Outcome:
     """Cut, go on, look."""
     outcome = Outcome(trial)
     with situation.world(directory) as world:
+        before = world.claims()
         ended = world.type(*trial.scenario.argv, cut_at=trial.cut_at)
         if str(trial.cut_at.place) not in ended.steps:
             outcome.reached = False
             return outcome
         trial.scenario.changes(world)
-        outcome.wrong += _wrong_end(ended, trial.cut_at.cut)
+        outcome.wrong += _wrong_end(ended, trial.cut_at)
+        if trial.may_undo and world.claims() - before:
+            outcome.wrong.append("leaked lock: an up that failed gives it back")
         world.work("after the cut")
         outcome.wrong += world.wrong_at_any_time()
         _go_on(world, outcome)
@@ -233,8 +245,8 @@ def _go_on(world: World, outcome: Outcome) -> None:
         outcome.wrong += [*world.wrong_when_down(), *(f"leaked key: {key}" for key in world.key_files())]
 
 
-def _wrong_end(ended: Ended, cut: Cut) -> list[str]:
-    if cut.kills:
+def _wrong_end(ended: Ended, cut_at: CutAt) -> list[str]:
+    if cut_at.cut.kills:
         return [] if ended.status is None else [f"not killed: {ended}"]
     wrong = [] if ended.status in CUT_SHORT else [f"ended with {ended.status}"]
     return wrong + ["an unexpected error"] * ("unexpected" in ended.said)
@@ -245,7 +257,7 @@ def _type_on(world: World, argv: tuple[str, ...], outcome: Outcome) -> None:
     home = outcome.trial.home
     for _ in range(3):
         ended = world.type(*argv, home=home)
-        if world.is_claimed() and not outcome.waited and (ended.status == 3 or argv == SWEEP):
+        if world.claims() and not outcome.waited and (ended.status == 3 or argv == SWEEP):
             if argv != SWEEP and f"is being brought up by {LAPTOP}@" not in ended.said:
                 outcome.wrong.append("the refusal does not name the holder")
             world.ten_minutes_pass()
@@ -279,15 +291,16 @@ class Row:
 HEADINGS = ("steps", "cuts", "kill<", "refuse", "never", "kill>", "500", "lost>", "waited", "losses", "leaks")
 
 
-def main(names: list[str]) -> int:
+def main(words: list[str]) -> int:
     """Run the scenarios named, or all; the number of cuts after which something was wrong."""
+    names = [word for word in words if word != "--changing"]
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     chosen = [s for s in SCENARIOS if not names or s.name in names]
     rows = []
     with tempfile.TemporaryDirectory() as name, started_program(Path(name)) as program:
         for scenario in chosen:
             began = time.monotonic()
-            rows.append(cut_everywhere(scenario, Path(name), program))
+            rows.append(cut_everywhere(scenario, Path(name), program, everything="--changing" not in words))
             say(f"{rows[-1]}   {time.monotonic() - began:.0f} s")
     say(f"{'':32}" + "".join(f"{heading:>8}" for heading in HEADINGS))
     for row in rows:
@@ -295,11 +308,11 @@ def main(names: list[str]) -> int:
     return sum(bool(outcome.wrong) for row in rows for outcome in row.outcomes)
 
 
-def cut_everywhere(scenario: Scenario, directory: Path, program: Program) -> Row:
+def cut_everywhere(scenario: Scenario, directory: Path, program: Program, *, everything: bool) -> Row:
     """Every cut of a scenario; what is wrong is told as it comes."""
     situation = make_situation(scenario, directory / scenario.name, program)
     row = Row(scenario.name, len(situation.steps))
-    for number, trial in enumerate(trials_of(situation)):
+    for number, trial in enumerate(t for t in trials_of(situation) if everything or t.changes_something):
         outcome = run(trial, situation, directory / f"{scenario.name} {number}")
         row.outcomes.append(outcome)
         if outcome.wrong:

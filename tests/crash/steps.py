@@ -85,6 +85,7 @@ class Steps:
         """botocore's event before a request is sent: an answer given here is taken for AWS's."""
         call = (event_name.rpartition(".")[2], request.body)
         again = call == self._tried
+        self._tried = self._tried if again else None
         cut = self._next(call[0])
         if again and self._cut_at and self._cut_at.cut in (Cut.LOSE_BEFORE, Cut.FAIL_AFTER):
             cut = self._cut_at.cut

@@ -28,7 +28,7 @@ DEVICE = "/dev/sdf"
 OLDEST = "OLDEST"  # typed by its id
 LAPTOP, DESK = "laptop", "desk"
 ONE_DRIVE = {DEVICE: DRIVE}
-SETTINGS = {"snapshot_seconds": 0.05, "invisible_seconds": 0.02, "profile_seconds": 0.05}
+SETTINGS = {"snapshot_seconds": 0.4, "invisible_seconds": 0.02, "profile_seconds": 0.05}
 
 
 @dataclass(frozen=True)
@@ -191,10 +191,10 @@ class World:
     def _records(self, snapshot: Any) -> list[str]:
         return self.disks.snapshot(snapshot["SnapshotId"]) if snapshot else []
 
-    def is_claimed(self) -> bool:
-        """Whether there is a lock whose holder has no machine."""
+    def claims(self) -> set[str]:
+        """The ids of the locks whose holder has no machine."""
         launches = {_tags(machine).get("xportal:launch") for machine in self.instances()}
-        return any(_tags(lock)["xportal:launch"] not in launches for lock in self.locks())
+        return {lock["KeyPairId"] for lock in self.locks() if _tags(lock)["xportal:launch"] not in launches}
 
     def wrong_at_any_time(self) -> list[str]:
         """After whatever happened: every acknowledged record is on some copy, at most one machine can write."""
