@@ -14,111 +14,18 @@ import logging
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tests.crash.scenarios import DOWN, SCENARIOS, SWEEP, Scenario
 from tests.crash.steps import Cut, CutAt, Place
-from tests.crash.world import DESK, DRIVE, LAPTOP, OLDEST, ONE_DRIVE, Ended, Program, World, new_world, started_program
+from tests.crash.world import DESK, LAPTOP, Ended, Program, World, new_world, started_program
 
-UP = ("up", DRIVE)
-TWO_DRIVES = {"/dev/sdf": "data", "/dev/sdg": "models"}
-UP_TWO = (*UP, "--drive", "data", "--drive", "models")
-DOWN = ("down", DRIVE)
-NO_WAIT = ("down", DRIVE, "--no-wait")
-DISCARD = ("down", DRIVE, "--discard", "--yes")
-SAVE = ("save", DRIVE)
-SWEEP = ("sweep",)
-RESTORE = ("drives", "restore", DRIVE, OLDEST)
 READING = ("Describe", "Get", "agent status")
 CUT_SHORT = (0, 1, 3, 4, 6)  # how a command that was cut, and not killed, may end; 1: the machine does not answer
 GIVES_WAY = ("finishes it; then", "saves and ends it")  # refusals whose hint is to bring the drive down first
-
-
-def _nothing(_: World) -> None: ...
-
-
-def _at_work(world: World) -> None:
-    """A machine is up, and its containers write."""
-    world.type_well(*UP, "--size", "1")
-    world.work("first")
-
-
-def _saved(world: World) -> None:
-    """One life is over."""
-    _at_work(world)
-    world.type_well(*DOWN)
-
-
-def _second_life(world: World) -> None:
-    """At work, from a snapshot."""
-    _saved(world)
-    world.type_well(*UP)
-    world.work("second")
-
-
-def _saved_twice(world: World) -> None:
-    """Two lives are over."""
-    _second_life(world)
-    world.type_well(*DOWN)
-
-
-def _interrupted(world: World) -> None:
-    """AWS took the machine of a second life; the volume is left."""
-    _second_life(world)
-    world.interrupt()
-
-
-def _deaf(world: World) -> None:
-    """A second life's machine runs and does not answer."""
-    _second_life(world)
-    world.lose_agents()
-
-
-def _two_drives(world: World) -> None:
-    """A portal with two drives is down."""
-    world.type_well(*UP, "--drive", "data:1", "--drive", "models:1")
-    world.work("first")
-    world.type_well(*DOWN)
-
-
-def _two_drives_at_work(world: World) -> None:
-    """A second life of them."""
-    _two_drives(world)
-    world.type_well(*UP_TWO)
-    world.work("second")
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """A command in a situation, and what people type next.
-
-    `changes` takes from the ledger what the command gives up; `drives` are those of the portal, by device.
-    """
-
-    name: str
-    argv: tuple[str, ...]
-    prepare: Callable[[World], None]
-    nexts: tuple[tuple[str, ...], ...]
-    changes: Callable[[World], None] = _nothing
-    drives: Mapping[str, str] = field(default_factory=lambda: ONE_DRIVE)
-
-
-SCENARIOS = (
-    Scenario("up, a new drive", (*UP, "--size", "1"), _nothing, (UP, DOWN, SWEEP)),
-    Scenario("up, from a snapshot", UP, _saved, (UP, DOWN, SWEEP)),
-    Scenario("up, after an interruption", UP, _interrupted, (UP, DOWN, SWEEP)),
-    Scenario("save", SAVE, _second_life, (SAVE, DOWN, UP, SWEEP)),
-    Scenario("down", DOWN, _second_life, (DOWN, UP, SWEEP)),
-    Scenario("down, machine does not answer", DOWN, _deaf, (DOWN, UP, SWEEP)),
-    Scenario("down --no-wait", NO_WAIT, _second_life, (SWEEP, UP, DOWN)),
-    Scenario("down --discard", DISCARD, _second_life, (DISCARD, DOWN, UP, SWEEP), World.note_discard),
-    Scenario("sweep, after an interruption", SWEEP, _interrupted, (SWEEP, UP, DOWN)),
-    Scenario("up, two drives", UP_TWO, _two_drives, (UP_TWO, DOWN, SWEEP), drives=TWO_DRIVES),
-    Scenario("down, two drives", DOWN, _two_drives_at_work, (DOWN, UP_TWO, SWEEP), drives=TWO_DRIVES),
-    Scenario("drives restore", RESTORE, _saved_twice, (RESTORE, UP, SWEEP), World.note_restore),
-)
 
 
 @dataclass(frozen=True)
@@ -190,16 +97,16 @@ def _split(step: str) -> tuple[str, int]:
 
 
 def trials_of(situation: Situation) -> Iterator[Trial]:
-    """Every cut, the next commands and the computers taking turns.
+    """Every cut. The next commands and the computers take turns, so that each cut meets others at every step.
 
     A step that only reads is the same before and after: it is cut before.
     """
     scenario = situation.scenario
-    turns = itertools.cycle(itertools.product((LAPTOP, DESK), scenario.nexts))
-    for place in situation.steps:
+    ends = list(itertools.product(scenario.nexts, (LAPTOP, DESK)))
+    for number, place in enumerate(situation.steps):
         reads = place.operation.startswith(READING)
-        for cut in [cut for cut in Cut if not cut.after] if reads else Cut:
-            home, then = next(turns)
+        for kind, cut in enumerate(cut for cut in Cut if not (reads and cut.after)):
+            then, home = ends[(number + kind) % len(ends)]
             yield Trial(scenario, CutAt(place, cut), then, home)
 
 

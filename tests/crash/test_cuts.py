@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.cuts import SCENARIOS, Scenario, make_situation, run, trials_of
+from tests.crash.cuts import make_situation, run, trials_of
+from tests.crash.scenarios import SCENARIOS, Scenario
 from tests.crash.steps import Cut
 from tests.crash.world import LAPTOP, Program, new_world, started_program
 
