@@ -11,6 +11,7 @@ DEFAULT_PORTAL = "xdrive"
 DEFAULT_SIZE_GIB = 50
 MIN_SIZE_GIB = 1
 MAX_SIZE_GIB = 65536  # gp3
+MAX_NAMES_LENGTH = 140  # of all drives of a machine, with commas: AWS's tags have 256 characters, descriptions 255
 MAX_DRIVES = 11  # as many device names as the EC2 User Guide recommends for data volumes
 DEFAULT_ARCHITECTURE = "x86_64"
 
@@ -85,6 +86,10 @@ class PortalSpec:
             raise UsageError(f"a drive is named twice: {', '.join(names)}", hint="each drive once")
         if len(names) > MAX_DRIVES:
             raise UsageError(f"{len(names)} drives are too many for one machine", hint=f"{MAX_DRIVES} at most")
+        if len(",".join(names)) > MAX_NAMES_LENGTH:
+            raise UsageError(
+                "the names of these drives are too long together", hint=f"{MAX_NAMES_LENGTH} characters at most"
+            )
         if self.drives and self.size_gib is not None:
             raise UsageError("--size and --drive exclude each other", hint="--drive NAME:GIB gives a drive its size")
         if machine.gpu is False and machine.min_gpu_memory_gib is not None:

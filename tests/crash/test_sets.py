@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from tests.crash.conftest import Bench
-from xportal.aws import tags
+import pytest
+
+from tests.crash.conftest import Bench, FileAgent
+from xportal.aws import compute, tags
 from xportal.aws.devices import DEVICES
 from xportal.aws.records import Instance
 from xportal.aws.tagging import delete_tag
 from xportal.drive.observe import observe
+from xportal.errors import DriveForked
+from xportal.portal.down import down
 from xportal.spec import DriveSpec
 
 
@@ -50,3 +54,19 @@ def test_lost_tags_of_the_other_drive(bench: Bench) -> None:
     bench.reachable = False
     bench.down("bare")
     assert newest_of(bench, "bare-b") == ["on bare-b"]
+
+
+def test_discard_with_a_forked_drive(bench: Bench) -> None:
+    """All or nothing: while the user has to choose a copy of one drive, the others are not given up."""
+    machine = bring_up(bench, "undecided")
+    bench.aws.ec2.create_volume(
+        AvailabilityZone=machine.zone,
+        Size=1,
+        TagSpecifications=[{"ResourceType": "volume", "Tags": tags.to_aws({tags.DRIVE: "undecided-b"})}],
+    )
+    with pytest.raises(DriveForked, match="undecided-b"):
+        down(bench.aws, "undecided", bench.story, FileAgent(bench), discard=True)
+    found = compute.find_instance(bench.aws, machine.id)
+    assert found
+    assert found.state == "running"
+    bench.down("undecided")

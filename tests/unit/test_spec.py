@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from xportal.drive.model import Description
 from xportal.errors import UsageError
-from xportal.spec import MachineSpec, PortalSpec, check_name
+from xportal.spec import MAX_DRIVES, DriveSpec, MachineSpec, PortalSpec, check_name
 
 
 @pytest.mark.parametrize("name", ["xdrive", "a", "my-drive_2.0", "A" * 60])
@@ -44,3 +45,13 @@ def test_nonsense(machine: dict[str, Any], size: int | None) -> None:
     """Values that no machine and no drive can have."""
     with pytest.raises(UsageError):
         PortalSpec("demo", MachineSpec(**machine), size)
+
+
+def test_names_of_several_drives() -> None:
+    """What AWS would refuse only when the machine is there, or when it is to be saved, is refused at once."""
+    names = [f"{number:012}" for number in range(MAX_DRIVES)]
+    drives = tuple(map(DriveSpec, names))
+    PortalSpec("p", drives=drives[:-1])
+    with pytest.raises(UsageError, match="too long"):
+        PortalSpec("p", drives=drives)
+    assert len(str(Description(dict.fromkeys(names, 99_999), "checkpoint"))) <= 255

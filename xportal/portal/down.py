@@ -50,7 +50,10 @@ def down(aws: Aws, name: str, story: Story, agent: Agent, *, wait: bool = True, 
     before = [observe(aws, drive) for drive in find_drives(aws, name)]
     lifecycles = [_lifecycle(aws, drive, name, story, agent) for drive in before]
     for lifecycle in lifecycles:
-        lifecycle.plan(goal, wait=wait)  # what is there now is what this command ends, however long the others take
+        # What is there now is what this command ends, however long the others take.
+        action = lifecycle.plan(goal, wait=wait)
+        if discard and isinstance(action, p.Refuse):
+            raise action.error  # before anything is gone
     seconds: Counter[str] = Counter()
     for lifecycle in lifecycles:
         lifecycle.settle(goal, wait=wait)
