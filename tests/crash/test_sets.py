@@ -8,10 +8,11 @@ from tests.crash.conftest import Bench, FileAgent
 from xportal.aws import compute, tags
 from xportal.aws.devices import DEVICES
 from xportal.aws.records import Instance
-from xportal.aws.tagging import delete_tag
+from xportal.aws.tagging import delete_tag, set_tags
 from xportal.drive.observe import observe
 from xportal.errors import DriveForked
 from xportal.portal.down import down
+from xportal.portal.restoring import restore
 from xportal.spec import DriveSpec
 
 
@@ -70,3 +71,20 @@ def test_discard_with_a_forked_drive(bench: Bench) -> None:
     assert found
     assert found.state == "running"
     bench.down("undecided")
+
+
+def test_disks_that_nothing_tells_apart(bench: Bench) -> None:
+    """Two new drives whose launch was cut, and whose machine died: the user chooses, and each stays what was chosen."""
+    machine = bring_up(bench, "cut")
+    for device in DEVICES[:2]:
+        set_tags(bench.aws, machine.disks[device], {tags.DRIVE: "cut-a,cut-b"})
+        for key in (tags.NAME, tags.GENERATION):
+            delete_tag(bench.aws, machine.disks[device], key)
+    compute.terminate_instance(bench.aws, machine.id)
+    bench.aws.ec2.get_waiter("volume_available").wait(VolumeIds=list(machine.disks.values())[1:])
+    with pytest.raises(DriveForked):
+        bench.up("cut", drives=(DriveSpec("cut-a"), DriveSpec("cut-b")))
+    restore(bench.aws, "cut-a", machine.disks[DEVICES[0]], bench.story)
+    bench.down("cut")
+    assert newest_of(bench, "cut-a") == ["on cut-a"]
+    assert newest_of(bench, "cut-b") == ["on cut-b"]

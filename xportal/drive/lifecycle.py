@@ -290,7 +290,8 @@ class Lifecycle:
             f'drive "{self._drive}" goes on from {copy.id} (generation {before}), as generation {generation}'
         )
         told = {tags.GENERATION: str(generation), tags.RESTORED: restored_text(before, self.observed.now)}
-        set_tags(self._aws, copy.id, told)
+        own = {tags.NAME: self._drive, tags.DRIVE: self._drive} if isinstance(copy, Volume) else {}
+        set_tags(self._aws, copy.id, {**told, **own})  # a volume may have told of several drives until now
 
     def _snapshot(self, volume: Volume, machine: Instance | None = None) -> None:
         """A final save, with `machine` of all its drives. CreateSnapshot has no ClientToken: one whose answer was lost

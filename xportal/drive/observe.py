@@ -42,7 +42,9 @@ def _list_volumes(aws: Aws, name: str, machines: Mapping[str, Instance], snapsho
     missing = {m.disks.get(device_of(m, name) or "", "") for m in machines.values()} - known - {""}
     if missing:
         told += storage.list_volumes(aws, [{"Name": "volume-id", "Values": sorted(missing)}])
-    return [v for v in told if _is_drive(v, name, machines, {s.id for s in snapshots})]
+    own: list[Volume | Snapshot] = [*snapshots, *(v for v in told if tags.drive_names(v.tags) == (name,))]
+    found = {copy.tags[tags.LAUNCH] for copy in own if tags.LAUNCH in copy.tags}
+    return [v for v in told if _is_drive(v, name, machines, {s.id for s in snapshots}, found)]
 
 
 def _is_told(volume: Volume, name: str) -> bool:
@@ -95,12 +97,15 @@ def list_drive_names(aws: Aws) -> list[str]:
     return sorted(names | locks)
 
 
-def _is_drive(volume: Volume, name: str, machines: Mapping[str, Instance], snapshots: Set[str]) -> bool:
+def _is_drive(
+    volume: Volume, name: str, machines: Mapping[str, Instance], snapshots: Set[str], found: Set[str]
+) -> bool:
     """I5: RunInstances tags all disks alike. On the drive's own machines the drive is at its device; attached to any
     other machine, or to none, a volume with its tag is the drive.
 
     One that was detached before it got a tag of its own, and has that of several drives, is told by its snapshot. If
-    it was created blank, nothing tells: then it is taken for each of them, and the user chooses.
+    it was created blank, nothing tells: then it is taken for each of them, and the user chooses. `found` are the
+    launches of which the drive's own volume is known.
     """
     if volume.state == "deleting":
         return False
@@ -108,4 +113,6 @@ def _is_drive(volume: Volume, name: str, machines: Mapping[str, Instance], snaps
     if machine:
         return volume.device == device_of(machine, name)
     several = len(tags.drive_names(volume.tags)) > 1
-    return not several or volume.snapshot_id is None or volume.snapshot_id in snapshots
+    if several and volume.snapshot_id is None:
+        return volume.tags.get(tags.LAUNCH) not in found
+    return not several or volume.snapshot_id in snapshots
