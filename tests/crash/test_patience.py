@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.crash.conftest import Bench, FileAgent
+from xportal.aws import storage
+from xportal.aws.devices import DEVICE
+from xportal.aws.errors import AwsError
 from xportal.portal.checkpointing import save
 
 
@@ -25,3 +30,19 @@ def test_final_save_while_aws_is_busy(bench: Bench) -> None:
     assert bench.down("busy").volumes == ()
     assert bench.read(bench.up("busy")) == ["kept"]
     bench.down("busy")
+
+
+def test_a_refusal_tells_what_is_left(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS refuses for good in the middle of a `down`: the error says what goes on being billed, and how to go on."""
+    machine = bench.up("refused", size_gib=1)
+
+    def refuse(*_: object) -> None:
+        raise AwsError("AWS refused DeleteVolume", code="UnauthorizedOperation", operation="DeleteVolume", hint="ask")
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(storage, "delete_volume", refuse)
+        with pytest.raises(AwsError) as caught:
+            bench.down("refused")
+    assert caught.value.billed == (f"{machine.disks[DEVICE]} 1 GiB",)
+    assert caught.value.hint == "ask; xportal down refused goes on from here"
+    assert bench.down("refused").volumes == ()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from tests.crash.conftest import Bench, FileAgent
 from xportal.aws import compute, tags
 from xportal.aws.devices import DEVICES
 from xportal.aws.records import Instance
+from xportal.aws.session import Aws
 from xportal.aws.tagging import delete_tag, set_tags
 from xportal.drive.observe import observe
 from xportal.errors import DriveForked
@@ -88,3 +91,21 @@ def test_disks_that_nothing_tells_apart(bench: Bench) -> None:
     bench.down("cut")
     assert newest_of(bench, "cut-a") == ["on cut-a"]
     assert newest_of(bench, "cut-b") == ["on cut-b"]
+
+
+def test_tags_copied_late(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CreateSnapshots copies the tags of the volumes as they were: each snapshot is its drive's all the same."""
+    machine = bring_up(bench, "copied")
+    for device in DEVICES[:2]:
+        set_tags(bench.aws, machine.disks[device], {tags.DRIVE: "copied-a,copied-b", tags.NAME: ""})
+        delete_tag(bench.aws, machine.disks[device], tags.GENERATION)
+
+    def late(aws: Aws, resource_id: str, told: Mapping[str, str]) -> None:
+        if resource_id.startswith("snap-"):
+            set_tags(aws, resource_id, told)
+
+    with monkeypatch.context() as lagging:
+        lagging.setattr("xportal.drive.lifecycle.set_tags", late)
+        bench.save("copied")
+    assert [len(observe(bench.aws, name).snapshots) for name in ("copied-a", "copied-b")] == [1, 1]
+    bench.down("copied")

@@ -108,6 +108,8 @@ class Lifecycle:
                     self._act(action, choice)
             except (AwsError, Unreachable) as error:  # its answer may be lost: the next look tells
                 if not is_transient(error):
+                    error.billed = error.billed or self._billed()
+                    error.hint = "; ".join(filter(None, [error.hint, f"{self._again()} goes on from here"]))
                     raise
                 if not isinstance(action, p.Checkpoint):  # for which work would be held up again and again
                     taken.clear()
@@ -338,13 +340,18 @@ class Lifecycle:
             return [storage.create_snapshot(self._aws, volume_id, description=description, tags={**told, **kind})]
         for volume_id, told in moment.items():
             set_tags(self._aws, volume_id, told)  # the call copies them
-        return storage.create_snapshots(
+        made = storage.create_snapshots(
             self._aws,
             machine.id,
             without=[v for d, v in machine.disks.items() if v not in moment and d != machine.root_device],
             description=description,
             tags={**kind, tags.SET: f"set-{secrets.token_hex(8)}"},
         )
+        for snapshot in made:  # the call may copy a volume's tags as they were before
+            told = moment[snapshot.volume_id]
+            if not told.items() <= snapshot.tags.items():
+                set_tags(self._aws, snapshot.id, told)
+        return made
 
     def _show(self, snapshots: Sequence[Snapshot]) -> None:
         for snapshot in snapshots:
