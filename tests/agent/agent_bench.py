@@ -89,8 +89,19 @@ class AgentBench:
     bench: Bench
     booted: int = 0
 
-    def boot(self, *volumes: str, generation: int = 1, blank: bool = False, gpus: int = 0, **facts: Any) -> Machine:
-        """Launch a machine with drives, as `up` does; returns with the boot's log still growing."""
+    def boot(
+        self,
+        *volumes: str,
+        generation: int = 1,
+        blank: bool = False,
+        gpus: int = 0,
+        plugged: bool = True,
+        **facts: Any,
+    ) -> Machine:
+        """Launch a machine with drives, as `up` does; returns with the boot's log still growing.
+
+        Not `plugged`, its drives are attached later.
+        """
         self.booted += 1
         instance_id = f"i-0c{self.booted:03x}"
         places = [(f"/dev/sd{letter}", "/v1" if letter == "f" else f"/v{letter}") for letter in "fghij"]
@@ -98,7 +109,7 @@ class AgentBench:
         drives = [DriveConfig(name, generation, device, mount, blank) for name, device, mount in named]
         config = AgentConfig("demo", f"l-{self.booted}", "us-east-1", "http://127.0.0.1:5577", drives, **facts)
         key = HostKey((self.bench.home / "host").read_text(), self.bench.host_key)
-        return self.power_on(instance_id, volumes, build(config, key), gpus)
+        return self.power_on(instance_id, volumes if plugged else (), build(config, key), gpus)
 
     def power_on(self, instance_id: str, volumes: tuple[str, ...], user_data: bytes, gpus: int) -> Machine:
         """Give IMDS its facts and the machine its power."""

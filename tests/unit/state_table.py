@@ -20,14 +20,21 @@ from xportal.drive.plan import Goal
 NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 CALLER, HOLDER = "L-caller", "L-machine"
 SAVE = "save-1"
-GOALS = (Goal.UP, Goal.SAVE, Goal.DOWN, Goal.SWEEP, Goal.DISCARD)
+ZONE = "a"
+NOWHERE: frozenset[str] = frozenset()
+# What is wanted, and the zones where a machine can be had: a column of the table each.
+COLUMNS = {
+    "up": (Goal.UP, NOWHERE),
+    "up in its zone": (Goal.UP, frozenset({ZONE})),
+    **{goal.value: (goal, NOWHERE) for goal in (Goal.SAVE, Goal.DOWN, Goal.SWEEP, Goal.DISCARD)},
+}
 
 
-def machine(state: str, *, portal: str = "demo", disk: bool = True) -> Instance:
+def machine(state: str, *, portal: str = "demo", disk: bool = True, awaits: bool = False) -> Instance:
     """A machine that was launched for drive demo."""
-    own = {tags.PORTAL: portal, tags.LAUNCH: HOLDER, tags.DRIVE: "demo"}
+    own = {tags.PORTAL: portal, tags.LAUNCH: HOLDER, tags.DRIVE: "demo"} | ({tags.AWAITS: "3"} if awaits else {})
     disks = {DEVICE: "vol-2"} if disk else {}
-    return Instance("i-1", state, "t3.medium", "a", NOW, "ami-1", disks=disks, tags=own)
+    return Instance("i-1", state, "t3.medium", ZONE, NOW, "ami-1", disks=disks, tags=own)
 
 
 def volume(state: str = "available", *, name: str = "vol-2", on: str | None = None, tagged: bool = True,
@@ -35,7 +42,7 @@ def volume(state: str = "available", *, name: str = "vol-2", on: str | None = No
     """The volume of generation 2."""
     own = {tags.GENERATION: "2"} | ({tags.DRIVE: "demo"} if tagged else {})
     device = DEVICE if on else None
-    return Volume(name, state, 8, "a", NOW, "snap-1", on, device, delete_on_termination=delete, tags=own)
+    return Volume(name, state, 8, ZONE, NOW, "snap-1", on, device, delete_on_termination=delete, tags=own)
 
 
 def snapshot(name: str, generation: int, kind: str, state: str = "completed", hours: int = 0) -> Snapshot:
@@ -65,9 +72,11 @@ MACHINES: dict[str, Instance | None] = {
     "none": None,
     **{state: machine(state) for state in ("pending", "running", "shutting-down", "stopping", "stopped", "terminated")},
     "running, without the drive": machine("running", disk=False),
+    "pending, to get the drive": machine("pending", disk=False, awaits=True),
+    "running, to get the drive": machine("running", disk=False, awaits=True),
     "another portal's, running": machine("running", portal="other"),
 }
-STRANGER = Instance("i-9", "running", "t3.nano", "a", NOW, "ami-1")
+STRANGER = Instance("i-9", "running", "t3.nano", ZONE, NOW, "ami-1")
 VOLUMES: dict[str, tuple[Volume, ...]] = {
     "none": (),
     "attached": (volume("in-use", on="i-1"),),
@@ -116,9 +125,13 @@ class State:
             machines={m.id: m for m in there},
         )
 
-    def plan(self, goal: Goal, *, mine: str | None = CALLER) -> p.Action:
+    def plan(self, goal: Goal, zones: frozenset[str] = NOWHERE, *, mine: str | None = CALLER) -> p.Action:
         """The next action."""
-        return p.plan(goal, self.drive, portal=None if goal is Goal.SWEEP else "demo", mine=mine, choice=SAVE)
+        portal = None if goal is Goal.SWEEP else "demo"
+        return p.plan(goal, self.drive, portal=portal, mine=mine, choice=SAVE, zones=zones)
+
+
+WITHOUT = ("running, without the drive", "pending, to get the drive", "running, to get the drive")
 
 
 def states() -> Iterator[State]:
@@ -132,7 +145,7 @@ def states() -> Iterator[State]:
 def is_possible(state: State) -> bool:
     """A volume is attached to a machine that is there; a lock is a machine's if there is one."""
     there = state.machine not in ("none", "terminated")
-    if state.volume.startswith("attached") and (not there or state.machine == "running, without the drive"):
+    if state.volume.startswith("attached") and (not there or state.machine in WITHOUT):
         return False
     if state.machine in ("pending", "running", "another portal's, running") and not state.volume.startswith("attached"):
         return False
@@ -151,17 +164,22 @@ def words(action: p.Action) -> str:
         p.SnapshotVolume: "snapshot the volume",
         p.DeleteVolume: "delete the volume",
         p.Wait: "wait",
+        p.Attach: "attach the volume",
         p.Ready: "ready",
         p.Done: "done",
     }
     if isinstance(action, p.Launch):
-        return f"launch from {action.source.id}" if action.source else "launch blank"
+        way = "to attach" if isinstance(action.source, Volume) else "from"
+        return f"launch {way} {action.source.id}" if action.source else "launch blank"
     return f"*{type(action.error).__name__}*" if isinstance(action, p.Refuse) else names[type(action)]
 
 
 def table() -> str:
     """The page: rows that differ in one column alone and agree on every action are one row."""
-    rows = [((s.lock, s.machine, s.volume, s.snapshots), tuple(words(s.plan(g)) for g in GOALS)) for s in states()]
+    rows = [
+        ((s.lock, s.machine, s.volume, s.snapshots), tuple(words(s.plan(*column)) for column in COLUMNS.values()))
+        for s in states()
+    ]
     grouped = [(tuple((name,) for name in facts), actions) for facts, actions in rows]
     for column in (3, 0, 2, 1):
         grouped = _merged(grouped, column)
@@ -178,10 +196,10 @@ def table() -> str:
         "*final* and *checkpoint*",
         "are of the volume, generation 2. Lock: *ours* is the caller's, *old* and *starting* are another's that has no "
         "machine. An error's",
-        "name in italics is a refusal: the user chooses.",
+        "name in italics is a refusal: the user chooses. *Up in its zone*: a machine can be had in the volume's zone.",
         "",
-        "| lock | machine | volume | snapshots | " + " | ".join(goal.value for goal in GOALS) + " |",
-        "|---" * (4 + len(GOALS)) + "|",
+        "| lock | machine | volume | snapshots | " + " | ".join(COLUMNS) + " |",
+        "|---" * (4 + len(COLUMNS)) + "|",
     ]
     every = (LOCKS, MACHINES, VOLUMES, SNAPSHOTS)
     for facts, actions in grouped:

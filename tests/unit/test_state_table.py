@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.state_table import CALLER, NOW, SAVE, State, lock, snapshot, states, table
+from tests.unit.state_table import CALLER, COLUMNS, NOW, SAVE, State, lock, snapshot, states, table
 from xportal.aws import tags
-from xportal.aws.records import Snapshot
+from xportal.aws.records import Snapshot, Volume
 from xportal.drive import plan as p
 from xportal.drive.model import ENDING, LIVE, Drive, LockState, restored_text
 from xportal.drive.plan import Goal
@@ -19,6 +19,7 @@ STATES = list(states())
 PAGE = Path(__file__).parents[2] / "docs" / "state-table.md"
 MOST_STEPS = 20
 LATER = NOW + timedelta(days=1)
+GOALS = {**COLUMNS, "restore": (Goal.RESTORE, frozenset[str]())}
 
 
 def test_the_page_is_the_planner() -> None:
@@ -26,15 +27,15 @@ def test_the_page_is_the_planner() -> None:
     assert PAGE.read_text() == table(), "python -m tests.unit.state_table > docs/state-table.md"
 
 
-@pytest.mark.parametrize("goal", Goal, ids=lambda goal: goal.value)
-def test_invariants(goal: Goal) -> None:
+@pytest.mark.parametrize(("goal", "zones"), GOALS.values(), ids=GOALS)
+def test_invariants(goal: Goal, zones: frozenset[str]) -> None:
     """No combination makes the planner break I1, I2 or I3."""
     for state in STATES:
         for mine in (CALLER, None):
-            check(goal, state.drive, state.plan(goal, mine=mine), mine)
+            check(goal, state.drive, state.plan(goal, zones, mine=mine), mine)
 
 
-def check(goal: Goal, drive: Drive, action: p.Action, mine: str | None) -> None:  # noqa: C901  one case an action
+def check(goal: Goal, drive: Drive, action: p.Action, mine: str | None) -> None:  # noqa: C901, PLR0912  one case an action
     """What must hold of one action."""
     lock_state = drive.lock_state(mine)
     live = drive.live_machine()
@@ -48,10 +49,19 @@ def check(goal: Goal, drive: Drive, action: p.Action, mine: str | None) -> None:
             assert goal is Goal.UP
             assert lock_state is LockState.MINE  # I3
             assert live is None
-            assert not drive.volumes
             assert not drive.forks()
+            if isinstance(source, Volume):
+                assert (drive.volumes, drive.newest(), source.state) == ((source,), source, "available")  # I1
+                return
+            assert not drive.volumes
             assert source == newest_by_hand(drive)  # I1
             assert source is None or source.state == "completed"
+        case p.Attach(machine, volume, generation):
+            assert goal is Goal.UP
+            assert (machine, machine.state, machine.zone) == (live, "running", volume.zone)
+            assert (drive.volumes, drive.newest(), volume.state) == ((volume,), volume, "available")  # I1
+            assert not drive.forks()
+            assert all(drive.generation_of(s) < generation for s in drive.snapshots)  # I2: none counts as its final
         case p.TakeLock():
             assert goal in (Goal.UP, Goal.RESTORE)
             assert drive.lock is None
@@ -63,10 +73,10 @@ def check(goal: Goal, drive: Drive, action: p.Action, mine: str | None) -> None:
             assert goal not in (Goal.SAVE, Goal.RESTORE)
             assert not drive.is_foreign(machine)
             attached = [v for v in drive.volumes if v.instance_id == machine.id]
+            assert goal is not Goal.SWEEP or machine.state == "stopped" or drive.is_saved(machine)
             if goal is not Goal.DISCARD:
                 assert not any(v.delete_on_termination for v in attached)  # I2
                 assert machine.state == "stopped" or drive.is_saved(machine) or not attached
-            assert goal is not Goal.SWEEP or machine.state == "stopped" or drive.is_saved(machine)
         case p.Ready(machine):
             assert goal is Goal.UP
             assert machine.state in LIVE
@@ -77,6 +87,7 @@ def check(goal: Goal, drive: Drive, action: p.Action, mine: str | None) -> None:
         case p.SnapshotVolume(volume):
             assert goal in (Goal.UP, Goal.DOWN, Goal.SWEEP)
             assert (volume.instance_id, volume.state) == (None, "available")
+            assert drive.awaiting() is None  # what is attached after a snapshot must not be taken for saved
         case p.Checkpoint():
             assert goal is Goal.SAVE
         case p.Choose():
@@ -90,15 +101,15 @@ def newest_by_hand(drive: Drive) -> Snapshot | None:
     return max(drive.snapshots, key=lambda s: (s.volume_id == "vol-2", s.started), default=None)
 
 
-@pytest.mark.parametrize("goal", Goal, ids=lambda goal: goal.value)
-def test_every_state_leads_to_an_end(goal: Goal) -> None:
+@pytest.mark.parametrize(("goal", "zones"), GOALS.values(), ids=GOALS)
+def test_every_state_leads_to_an_end(goal: Goal, zones: frozenset[str]) -> None:
     """Done, launched, ready or refused, in a few steps: no combination goes round in circles."""
     for state in STATES:
         drive = state.drive
         action: p.Action = p.Done()
         for _ in range(MOST_STEPS):
-            action = planned(goal, drive)
-            if isinstance(action, (p.Done, p.Launch, p.Ready, p.Refuse)):
+            action = planned(goal, drive, zones)
+            if isinstance(action, (p.Done, p.Launch, p.Attach, p.Ready, p.Refuse)):
                 break
             drive = carried_out(drive, action)
         else:
@@ -107,11 +118,11 @@ def test_every_state_leads_to_an_end(goal: Goal) -> None:
             check_rest(goal, state, drive)
 
 
-def planned(goal: Goal, drive: Drive) -> p.Action:
+def planned(goal: Goal, drive: Drive, zones: frozenset[str]) -> p.Action:
     """The next action of a caller who has the lock, or takes it."""
     portal = None if goal is Goal.SWEEP else "demo"
     choice = "snap-1" if goal is Goal.RESTORE else SAVE
-    return p.plan(goal, drive, portal=portal, mine=CALLER, choice=choice)
+    return p.plan(goal, drive, portal=portal, mine=CALLER, choice=choice, zones=zones)
 
 
 def check_rest(goal: Goal, state: State, drive: Drive) -> None:

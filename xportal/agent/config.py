@@ -21,6 +21,11 @@ class DriveConfig:
     blank: bool = False
 
     @property
+    def devices(self) -> List[str]:
+        """Where the kernel may show it: as asked for, or as a Xen disk."""
+        return [self.device, self.device.replace("sd", "xvd", 1)]
+
+    @property
     def directory(self) -> Path:
         """Where xportal keeps its own files on the drive."""
         return Path(self.mount, ".xportal")
@@ -37,6 +42,7 @@ class AgentConfig:
     drives: List[DriveConfig]
     login_user: str = "ec2-user"
     edit: bool = True  # whether Docker's settings files may be edited; else containers are made anew instead
+    attach: bool = False  # the drives' volumes are attached once the machine runs, which may be after its boot
 
     @property
     def main(self) -> DriveConfig:

@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import List, Optional
 
 from .config import DriveConfig, Paths
 from .files import read_json, write_json
@@ -51,7 +51,7 @@ def get_disk(drive: DriveConfig, paths: Paths, seconds: float = DEVICE_SECONDS) 
 
 def find_disk(drive: DriveConfig, paths: Paths) -> Optional[Disk]:
     """The device asked for, if it is there and udev knows it as an EBS volume (or as a Xen disk of that name)."""
-    asked = paths.root / drive.device.lstrip("/")
+    asked, xen = places(drive, paths)
     if asked.exists():
         path = asked.resolve()
         volume_id = find_volume_id(path, paths)
@@ -59,8 +59,17 @@ def find_disk(drive: DriveConfig, paths: Paths) -> Optional[Disk]:
             return Disk(str(path), volume_id)
         if path.name.startswith("nvme") and is_instance_store(path, paths):
             raise AgentError(f"{drive.device} is an instance store ({path}), not the volume of drive {drive.name}")
-    xen = asked.with_name(asked.name.replace("sd", "xvd", 1))
     return Disk(str(xen), "") if xen.exists() else None
+
+
+def places(drive: DriveConfig, paths: Paths) -> List[Path]:
+    """Where the device may be."""
+    return [paths.root / device.lstrip("/") for device in drive.devices]
+
+
+def is_there(drive: DriveConfig, paths: Paths) -> bool:
+    """Whether there is any such device yet."""
+    return any(path.exists() for path in places(drive, paths))
 
 
 def find_volume_id(path: Path, paths: Paths) -> Optional[str]:

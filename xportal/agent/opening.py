@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict
 from . import docker, units
 from .config import AgentConfig, DriveConfig, Paths
 from .containers import bring_back, hold_back
+from .disk import is_there
 from .drives import check_docker, mark_docker, mark_drive, open_drive
 from .events import Log
 from .gpu import list_gpus
@@ -61,6 +62,10 @@ def open_all(paths: Paths, log: Log) -> None:
         log.say("open", "The drive is open already")
         return
     update_state(paths, phase="opening", error=None, portal=config.portal, launch=config.launch)
+    if config.attach and not is_there(config.drives[-1], paths):
+        log.say("device", "The drive's volume is not attached yet: it is opened when it is")
+        run(["systemctl", "start", "--no-block", units.APPEAR])
+        return
     if docker.is_running():
         docker.stop()
     # As on every systemd machine, but not in every container: else services keep a view of the drive of their own.

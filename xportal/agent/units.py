@@ -11,6 +11,8 @@ from .process import run
 COMMAND = "/opt/xportal/agent"
 READY = "xportal-ready.service"
 FINISH = "xportal-finish.service"
+OPEN = "xportal-open.service"
+APPEAR = "xportal-open.path"
 
 # `RequiresMountsFor` alone lets dockerd start on the empty directory.
 GUARD = """[Unit]
@@ -43,6 +45,20 @@ After={READY}
 Type=oneshot
 ExecStart={COMMAND} ready
 """
+# The boot does not wait for a volume that is attached later; its device starts this, once: it stays active.
+OPEN_UNIT = f"""[Unit]
+Description=xportal: open the drive
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=-{COMMAND} open
+"""
+APPEAR_UNIT = """[Unit]
+Description=xportal: the drive's device
+
+[Path]
+"""
 # A save outlives the session that asked for it and, for two minutes, a shutdown that comes in between.
 SAVE_UNIT = f"""[Unit]
 Description=xportal: save %i
@@ -73,6 +89,8 @@ def plan_units(config: AgentConfig) -> Dict[str, str]:
         "docker.socket.d/xportal.conf": guard + SOCKET.format(user=config.login_user),
         READY: READY_UNIT,
         FINISH: FINISH_UNIT,
+        OPEN: OPEN_UNIT,
+        APPEAR: APPEAR_UNIT + "".join(f"PathExists={path}\n" for path in config.drives[-1].devices),
         "xportal-save@.service": SAVE_UNIT,
         "xportal-freeze@.service": FREEZE_UNIT,
     }

@@ -58,6 +58,14 @@ def create_snapshots(
     return [_snapshot(item) for item in answer["Snapshots"]]
 
 
+def attach_volume(aws: Aws, volume_id: str, instance_id: str, device: str) -> None:
+    """Begin to attach a volume to a running machine of its zone; it outlives the machine.
+
+    Raises AwsError: `VolumeInUse` also if an earlier attempt of ours did it and its answer was lost.
+    """
+    aws.call(aws.ec2.attach_volume, VolumeId=volume_id, InstanceId=instance_id, Device=device)
+
+
 def delete_volume(aws: Aws, volume_id: str) -> None:
     """Delete a volume; one that is gone or going already is fine."""
     try:

@@ -15,6 +15,7 @@ KIND = "xportal:kind"  # on snapshots: FINAL or CHECKPOINT
 SAVE = "xportal:save"  # on checkpoints: the id of the save that took it
 SET = "xportal:set"  # on snapshots of several drives of one moment
 RESTORED = "xportal:restored"  # on a copy that was chosen to go on from: which generation it was, and when that was
+AWAITS = "xportal:awaits"  # on machines whose drives are yet to be attached: the generations that those will be
 PRICE = "xportal:price"  # on instances: US dollars an hour at launch, "" on demand
 HOST_KEY = "xportal:host-key"
 HOLDER = "xportal:holder"

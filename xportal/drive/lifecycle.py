@@ -77,24 +77,30 @@ class Lifecycle:
         self.seconds: dict[str, float] = {}  # by action, waiting included, observing in "Observe"
 
     def settle(
-        self, goal: p.Goal, *, choice: str = "", wait: bool = True, until: tuple[type, ...] = ()
-    ) -> p.Launch | p.Ready | p.Done | p.Wait:
-        """Act until the plan is Launch, Ready or Done, or an action of a type in `until` would be next.
+        self,
+        goal: p.Goal,
+        *,
+        choice: str = "",
+        wait: bool = True,
+        zones: frozenset[str] = frozenset(),
+        until: tuple[type, ...] = (),
+    ) -> p.Launch | p.Attach | p.Ready | p.Done | p.Wait:
+        """Act until the plan is Launch, Attach, Ready or Done, or an action of a type in `until` would be next.
 
-        `choice` and `wait`: see drive.plan. Raises what Refuse carries, and SaveIncomplete when an action has no
-        effect however often it is taken, or when nothing changes for PATIENCE_SECONDS.
+        `choice`, `wait` and `zones`: see drive.plan. Raises what Refuse carries, and SaveIncomplete when an action
+        has no effect however often it is taken, or when nothing changes for PATIENCE_SECONDS.
         """
         pause = POLL_SECONDS[0]
         taken: dict[str, int] = {}
         done: tuple[p.Action | None, float] = (None, 0.0)  # the last action, and until when AWS may not show it
         while True:
             with self._timed("Observe"):
-                action = self.plan(goal, choice=choice, wait=wait)
+                action = self.plan(goal, choice=choice, wait=wait, zones=zones)
             if isinstance(action, p.Refuse):
                 raise action.error
             if isinstance(action, p.Launch):
                 self._tell_source(action)
-            if isinstance(action, (p.Launch, p.Ready, p.Done, *until)):
+            if isinstance(action, (p.Launch, p.Attach, p.Ready, p.Done, *until)):
                 return action  # type: ignore[return-value]
             if isinstance(action, p.Wait):
                 pause = self._wait(action.text, pause)
@@ -119,7 +125,9 @@ class Lifecycle:
             done = (action, time.monotonic() + (SHOWN_SECONDS if isinstance(action, SHOWN_LATE) else 0.0))
             pause = POLL_SECONDS[0]
 
-    def plan(self, goal: p.Goal, *, choice: str = "", wait: bool = True) -> p.Action:
+    def plan(
+        self, goal: p.Goal, *, choice: str = "", wait: bool = True, zones: frozenset[str] = frozenset()
+    ) -> p.Action:
         """The next action, from a fresh observation."""
         drive = observe(self._aws, self._drive)
         mine = self._lock.launch if self._lock else None
@@ -136,6 +144,7 @@ class Lifecycle:
             seen=self._seen,
             choice=choice,
             wait=wait,
+            zones=zones,
         )
 
     def _wait(self, text: str, pause: float) -> float:
@@ -221,7 +230,7 @@ class Lifecycle:
         source = launch.source
         if source is None:
             self._story.say(f'drive "{self._drive}" is new: nothing is found of it')
-        elif described(source) is None:
+        elif isinstance(source, Snapshot) and described(source) is None:
             self._story.say(f"going on from {source.id} of {source.started:%Y-%m-%d %H:%M:%S}, which was made by hand")
         for volume in find_strangers(self._aws, self.observed):
             self._story.warn(

@@ -82,6 +82,25 @@ class Drive:
             and not self.is_on(machine)
         )
 
+    def attachable(self) -> Volume | None:
+        """The drive's only volume, if it is the newest data and can be attached to a machine of its zone as it is."""
+        newest = self.newest()
+        if len(self.volumes) != 1 or newest not in self.volumes or self.forks():
+            return None
+        [volume] = self.volumes
+        return volume if volume.state == "available" and not self.is_untagged(volume) else None
+
+    def awaiting(self) -> Instance | None:
+        """A live machine that was launched for a volume, and does not have it yet."""
+        machine = self.live_machine()
+        return machine if machine and tags.AWAITS in machine.tags and not self.is_on(machine) else None
+
+    def awaited_generation(self, machine: Instance) -> int:
+        """The generation that the drive will be on a machine that awaits it; 0 if nothing tells."""
+        drives = tags.drive_names(machine.tags)
+        told = dict(zip(drives, machine.tags.get(tags.AWAITS, "").split(","), strict=False)).get(self.name, "")
+        return int(told) if told.isdecimal() else 0
+
     def generation_of(self, item: Volume | Snapshot) -> int:
         """The tag; else, for a volume, one more than its snapshot's; else, for a snapshot, its volume's;
         else its place among the others by StartTime: it follows those that are older.

@@ -109,9 +109,18 @@ class Wait:
 
 @dataclass(frozen=True)
 class Launch:
-    """Launch a machine with the drive restored from `source`, or blank if there is none."""
+    """Launch a machine for the drive: restored from `source`, itself attached if that is a volume; blank without."""
 
-    source: Snapshot | None
+    source: Snapshot | Volume | None
+    generation: int
+
+
+@dataclass(frozen=True)
+class Attach:
+    """Attach the drive's volume to the machine that was launched for it."""
+
+    machine: Instance
+    volume: Volume
     generation: int
 
 
@@ -137,7 +146,7 @@ class Refuse:
 Action = (
     (TakeLock | ReleaseLock | SaveOnMachine | Checkpoint | KeepVolume | Terminate | SnapshotVolume)
     | (DeleteVolume | Choose | Wait)
-    | (Launch | Ready | Done | Refuse)
+    | (Launch | Attach | Ready | Done | Refuse)
 )
 
 
@@ -151,6 +160,7 @@ def plan(
     seen: frozenset[str] | None = None,
     choice: str = "",
     wait: bool = True,
+    zones: frozenset[str] = frozenset(),
 ) -> Action:
     """The next action.
 
@@ -159,9 +169,10 @@ def plan(
     machines, the newest copy and the lock that were there when the command began (None: all): a `down` does not end a
     later `up`, and that copy alone is discarded. `choice` is the id of the checkpoint to take (SAVE), or of the copy
     to put first (RESTORE). Without `wait`, a `down` is done as soon as everything that is left goes on by itself.
+    `zones` are those in which the caller can have a machine: a volume that is there is attached, not saved first (UP).
     """
     if goal is Goal.UP:
-        return _plan_up(drive, portal, mine)
+        return _plan_up(drive, portal, mine, zones)
     if goal is Goal.SAVE:
         return _plan_save(drive, portal, choice, wait)
     if goal is Goal.RESTORE:
@@ -171,15 +182,18 @@ def plan(
     return _plan_end(goal, drive, portal, mine, unreachable, seen, wait)
 
 
-def _plan_up(drive: Drive, portal: str | None, mine: str | None) -> Action:
+def _plan_up(drive: Drive, portal: str | None, mine: str | None, zones: frozenset[str]) -> Action:
     machine = drive.live_machine()
     if machine and _is_anothers(machine, portal):
         return Refuse(refusals.in_use(drive, machine))
     if machine and not drive.is_saved(machine) and not drive.has_lost(machine):
         return Ready(machine)
+    attaching = _attach(drive)
+    if attaching:
+        return attaching
     state = drive.lock_state(mine)
     if machine or state is LockState.HELD:  # it is saved, stopped, without its drive or on its way out: end it
-        return _settle_volumes(drive, frozenset()) or _settle_machines(drive) or Wait("the machine is going away")
+        return _settle_for(drive, zones) or Wait("the machine is going away")
     if drive.lock and state is LockState.STRANGE:
         return Refuse(refusals.strange_lock(drive, drive.lock))
     if state is LockState.STARTING:
@@ -190,10 +204,30 @@ def _plan_up(drive: Drive, portal: str | None, mine: str | None) -> Action:
         return Refuse(refusals.forked(drive))
     if state is LockState.FREE:
         return TakeLock()
-    return _settle_volumes(drive, frozenset()) or _settle_machines(drive) or _restore(drive)
+    return _settle_for(drive, zones) or _restore(drive)
+
+
+def _attach(drive: Drive) -> Attach | None:
+    """Its generation is raised before: then no earlier final save permits to delete it (I2)."""
+    machine, volume = drive.awaiting(), drive.attachable()
+    if machine is None or volume is None or (machine.state, machine.zone) != ("running", volume.zone):
+        return None
+    generation = drive.awaited_generation(machine)
+    return Attach(machine, volume, generation) if generation >= drive.generation_of(volume) else None
+
+
+def _settle_for(drive: Drive, zones: frozenset[str]) -> Action | None:
+    """What stands before a launch. A volume that can be attached is left as it is."""
+    volume = drive.attachable()
+    if volume and volume.zone in zones:
+        return _settle_machines(drive)
+    return _settle_volumes(drive, frozenset()) or _settle_machines(drive)
 
 
 def _restore(drive: Drive) -> Action:
+    volume = drive.attachable()
+    if volume:
+        return Launch(volume, drive.next_generation())
     newest = drive.newest_snapshot()
     if newest is None:
         return Launch(None, 1)
@@ -323,6 +357,9 @@ def _settle_volumes(drive: Drive, unreachable: frozenset[str]) -> Action | None:
         machine = drive.machine_of(volume)
         return (machine is None or machine.state not in LIVE, drive.generation_of(volume))
 
+    awaiting = drive.awaiting()
+    if awaiting:  # first: what is attached to it after a snapshot would be taken for saved
+        return Terminate(awaiting)
     for volume in sorted(drive.volumes, key=order):
         action = _settle(drive, volume, unreachable)
         if action:

@@ -53,7 +53,7 @@ BROKEN_REASONS = {  # Client.InternalError is most often a KMS key that cannot b
 
 @dataclass(frozen=True)
 class DriveOrder:
-    """A drive of a launch; `source` is a snapshot, or None for a blank one."""
+    """A drive of a launch; `source` is a snapshot, a volume to be attached afterwards, or None for a blank one."""
 
     name: str
     device: str
@@ -64,7 +64,7 @@ class DriveOrder:
 
 @dataclass(frozen=True)
 class LaunchOrder:
-    """Everything about a launch but the offer."""
+    """Everything about a launch but the offer. Its drives are all to be attached, or none."""
 
     portal: str
     launch: str
@@ -76,6 +76,11 @@ class LaunchOrder:
     user_data: bytes
     host_key: str
     profile: str | None = None  # the instance profile with the role of our machines
+
+    @property
+    def attaches(self) -> bool:
+        """Whether the machine comes up without its drives."""
+        return any(isinstance(drive.source, Volume) for drive in self.drives)
 
 
 def launch_first(
@@ -133,6 +138,7 @@ def run_request(order: LaunchOrder, offer: Offer, group_id: str) -> dict[str, An
         tags.NAME: order.portal,
         tags.HOST_KEY: order.host_key,
         tags.PRICE: "" if offer.price is None else str(offer.price),
+        **({tags.AWAITS: ",".join(str(drive.generation) for drive in order.drives)} if order.attaches else {}),
     }
     request: dict[str, Any] = {
         **({"IamInstanceProfile": {"Name": order.profile}} if order.profile else {}),
@@ -142,10 +148,10 @@ def run_request(order: LaunchOrder, offer: Offer, group_id: str) -> dict[str, An
         "MaxCount": 1,
         "KeyName": order.key_name,
         "UserData": order.user_data,
-        "ClientToken": client_token(order.lock_ids, offer),
+        "ClientToken": client_token(order.lock_ids, offer, "attach" if order.attaches else ""),
         "BlockDeviceMappings": [
             {"DeviceName": order.image.root_device, "Ebs": root},
-            *({"DeviceName": drive.device, "Ebs": _disk(drive)} for drive in order.drives),
+            *({"DeviceName": d.device, "Ebs": _disk(d)} for d in order.drives if not isinstance(d.source, Volume)),
         ],
         "NetworkInterfaces": [
             {
@@ -179,9 +185,9 @@ def _disk(drive: DriveOrder) -> dict[str, Any]:
     return source | kind
 
 
-def client_token(lock_ids: Sequence[str], offer: Offer) -> str:
-    """Makes our own retries of one offer harmless; it is no lock."""
-    return hashlib.sha256(f"{' '.join(lock_ids)} {offer.type.name} {offer.zone}".encode()).hexdigest()
+def client_token(lock_ids: Sequence[str], offer: Offer, way: str = "") -> str:
+    """Makes our own retries of one offer harmless; it is no lock. `way` parts requests that differ in their disks."""
+    return hashlib.sha256(f"{' '.join(lock_ids)} {offer.type.name} {offer.zone}{way}".encode()).hexdigest()
 
 
 def discard(aws: Aws, instance: Instance, order: LaunchOrder) -> None:

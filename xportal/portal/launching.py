@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xportal.agent.config import AgentConfig, DriveConfig
 from xportal.aws import keys, network
 from xportal.aws.errors import AwsError
-from xportal.aws.records import Instance, KeyPair
+from xportal.aws.records import Instance, KeyPair, Volume
 from xportal.aws.roles import ensure_instance_profile
 from xportal.aws.session import Aws
 from xportal.drive.lifecycle import Story
@@ -70,6 +70,7 @@ def _order(
             DriveConfig(d.name, d.generation, device=d.device, mount=d.mount, blank=d.source is None) for d in drives
         ],
         login_user=LOGIN_USER,
+        attach=any(isinstance(d.source, Volume) for d in drives),
     )
     return LaunchOrder(
         portal=plan.spec.name,

@@ -54,7 +54,7 @@ def prepare(aws: Aws, spec: PortalSpec, *, mine: str | None = None) -> Instance 
     for action in actions:
         if isinstance(action, p.Refuse):
             raise action.error
-    ready = [action.machine for action in actions if isinstance(action, p.Ready)]
+    ready = [action.machine for action in actions if isinstance(action, (p.Ready, p.Attach))]
     if len(ready) == len(actions):
         return ready[0]
     architecture = _architecture(spec, observed)

@@ -6,14 +6,16 @@ import time
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from xportal.aws.records import Instance, KeyPair
+from xportal.aws.records import Instance, Volume
 from xportal.aws.session import Aws
 from xportal.drive import plan as p
 from xportal.drive.lifecycle import Agent, Lifecycle, Story
 from xportal.drive.observe import observe
-from xportal.errors import DriveInUse
+from xportal.errors import DriveInUse, NoCapacity
 from xportal.machine.access import Claim, new_claim
+from xportal.machine.offers import Offer
 from xportal.portal.agent import AgentStatus
+from xportal.portal.attaching import attach_drives
 from xportal.portal.claiming import earlier_claim, give_up
 from xportal.portal.launching import launch
 from xportal.portal.money import price_of
@@ -70,7 +72,7 @@ def find_or_launch(aws: Aws, spec: PortalSpec, story: Story, agent: Agent) -> tu
         return _launch_locked(aws, prepared, earlier or new_claim(), story, agent), True
     if earlier:
         earlier.release()
-    return adopt(aws, spec, prepared, story), False
+    return attach_drives(aws, adopt(aws, spec, prepared, story), story), False
 
 
 def _earlier_claim(aws: Aws, spec: PortalSpec) -> Claim | None:
@@ -80,26 +82,74 @@ def _earlier_claim(aws: Aws, spec: PortalSpec) -> Claim | None:
 
 def _launch_locked(aws: Aws, prepared: Preparation, claim: Claim, story: Story, agent: Agent) -> Instance:
     """All drives or none: their locks are taken in the order of their names, so that no two wait for each other."""
-    spec = prepared.spec
-    drives: dict[str, DrivePlan] = {}
-    locks: list[KeyPair] = []
+    drives: Settled = {}
     with Undo(story.warn) as undo:
         for planned in sorted(prepared.drives, key=lambda d: d.name):
             undo.register("lock", partial(give_up, aws, planned.name, claim, story))
-            lifecycle = Lifecycle(aws, planned.name, portal=spec.name, agent=agent, story=story, lock=claim)
-            action = lifecycle.settle(p.Goal.UP)
-            lock = lifecycle.observed.lock
-            if not isinstance(action, p.Launch) or lock is None:
-                raise DriveInUse(
-                    f'drive "{planned.name}" came up elsewhere in this very moment',
-                    hint=f"xportal up {spec.name} again uses that machine",
-                )
-            locks.append(lock)
-            size = max(planned.size_gib, action.source.size_gib if action.source else 0)
-            drives[planned.name] = replace(planned, source=action.source, generation=action.generation, size_gib=size)
-        ordered = [drives[planned.name] for planned in prepared.drives]
-        machine, offer = launch(aws, prepared, ordered, locks, claim, story)
+            portal = prepared.spec.name
+            lifecycle = Lifecycle(aws, planned.name, portal=portal, agent=agent, story=story, lock=claim)
+            drives[planned.name] = lifecycle, _settle(prepared, planned, lifecycle, _zones_for(prepared, planned))
+        machine, offer = _launch_near(aws, prepared, drives, claim, story) or _launch_anywhere(
+            aws, prepared, drives, claim, story
+        )
+        machine = attach_drives(aws, machine, story)
         undo.keep()
     claim.release()
     story.say(f"machine {machine.id}: {offer}")
     return machine
+
+
+Settled = dict[str, tuple[Lifecycle, DrivePlan]]  # by drive, each with its lock taken
+
+
+def _launch_near(
+    aws: Aws, prepared: Preparation, settled: Settled, claim: Claim, story: Story
+) -> tuple[Instance, Offer] | None:
+    """A machine for the volumes that are left, where they are; None if not all drives are there, or no machine is.
+
+    They are attached to it, and no snapshot is waited for.
+    """
+    volumes = [drive.source for _, drive in settled.values() if isinstance(drive.source, Volume)]
+    zones = {volume.zone for volume in volumes}
+    offers = tuple(offer for offer in prepared.offers if {offer.zone} == zones)
+    if not offers or len(volumes) < len(settled):
+        return None
+    try:
+        return _launch(aws, replace(prepared, offers=offers), settled, claim, story)
+    except NoCapacity:
+        story.say(f"no machine in {offers[0].zone}, where {', '.join(v.id for v in volumes)} is: snapshots move it")
+        return None
+
+
+def _launch_anywhere(
+    aws: Aws, prepared: Preparation, settled: Settled, claim: Claim, story: Story
+) -> tuple[Instance, Offer]:
+    """A machine with its drives restored from snapshots; volumes that are left are saved first."""
+    for name, (lifecycle, drive) in settled.items():
+        if isinstance(drive.source, Volume):
+            settled[name] = lifecycle, _settle(prepared, drive, lifecycle, frozenset())
+    return _launch(aws, prepared, settled, claim, story)
+
+
+def _launch(aws: Aws, prepared: Preparation, settled: Settled, claim: Claim, story: Story) -> tuple[Instance, Offer]:
+    ordered = [settled[drive.name] for drive in prepared.drives]
+    locks = [lock for lifecycle, _ in ordered if (lock := lifecycle.observed.lock)]
+    return launch(aws, prepared, [drive for _, drive in ordered], locks, claim, story)
+
+
+def _zones_for(prepared: Preparation, planned: DrivePlan) -> frozenset[str]:
+    """Where the drive's volume could be attached: a volume that is to grow is restored larger."""
+    grows = planned.source is not None and planned.size_gib > planned.source.size_gib
+    return frozenset() if grows else frozenset(offer.zone for offer in prepared.offers)
+
+
+def _settle(prepared: Preparation, planned: DrivePlan, lifecycle: Lifecycle, zones: frozenset[str]) -> DrivePlan:
+    """The drive locked, and ready to be launched with. Raises DriveInUse if it came up meanwhile."""
+    action = lifecycle.settle(p.Goal.UP, zones=zones)
+    if not isinstance(action, p.Launch):
+        raise DriveInUse(
+            f'drive "{planned.name}" came up elsewhere in this very moment',
+            hint=f"xportal up {prepared.spec.name} again uses that machine",
+        )
+    size = max(planned.size_gib, action.source.size_gib if action.source else 0)
+    return replace(planned, source=action.source, generation=action.generation, size_gib=size)

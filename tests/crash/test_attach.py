@@ -1,0 +1,202 @@
+"""A volume that outlived its machine is attached to the next one in its zone, and nothing is lost thereby."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.crash.conftest import Bench, FileAgent
+from xportal.aws import compute, tags
+from xportal.aws.devices import DEVICE, DEVICES
+from xportal.aws.errors import AwsError
+from xportal.aws.records import Instance
+from xportal.aws.tagging import delete_tag, set_tags
+from xportal.drive import plan as p
+from xportal.drive.lifecycle import Lifecycle
+from xportal.drive.observe import observe
+from xportal.machine.access import new_claim
+from xportal.portal.up import find_or_launch
+from xportal.spec import DriveSpec, MachineSpec, PortalSpec
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def drive() -> str:
+    """A drive of this test's own."""
+    return f"attach{next(_numbers)}"
+
+
+def interrupt(bench: Bench, machine: Instance, device: str = DEVICE) -> str:
+    """The machine is gone; the id of its volume, detached."""
+    compute.terminate_instance(bench.aws, machine.id)
+    volume = machine.disks[device]
+    bench.aws.ec2.get_waiter("volume_available").wait(VolumeIds=[volume], WaiterConfig={"Delay": 1})
+    return volume
+
+
+@contextmanager
+def full_zone(bench: Bench, zone: str) -> Iterator[None]:
+    """No machine is to be had in a zone."""
+    bench.cloud.add_fault("capacity", zone=zone)
+    try:
+        yield
+    finally:
+        bench.cloud.clear_faults()
+
+
+def test_same_zone(bench: Bench, drive: str) -> None:
+    """The same volume, one generation more, with all that was written, and no snapshot was taken for it."""
+    machine = bench.up(drive, size_gib=1)
+    bench.write(machine, "before the end")
+    volume = interrupt(bench, machine)
+    again = bench.up(drive)
+    assert (again.disks[DEVICE], again.zone) == (volume, machine.zone)
+    assert tags.AWAITS not in again.tags
+    seen = observe(bench.aws, drive)
+    assert (seen.snapshots, [seen.generation_of(v) for v in seen.volumes]) == ((), [2])
+    assert bench.read(again) == ["before the end"]
+    bench.write(again, "after it")
+    bench.down(drive)
+    assert bench.read(bench.up(drive)) == ["before the end", "after it"]
+    bench.down(drive)
+
+
+def test_final_save_of_before_does_not_count(bench: Bench, drive: str) -> None:
+    """A volume whose final save is complete is attached again: what is written then is saved before it is deleted."""
+    machine = bench.up(drive, size_gib=1)
+    bench.write(machine, "first")
+    assert isinstance(bench.lifecycle(drive).settle(p.Goal.DOWN, until=(p.DeleteVolume,)), p.DeleteVolume)
+    again = bench.up(drive)
+    assert again.disks[DEVICE] == machine.disks[DEVICE]
+    bench.write(again, "second")
+    bench.down(drive)
+    assert bench.read(bench.up(drive)) == ["first", "second"]
+    bench.down(drive)
+
+
+@pytest.mark.parametrize("told", ["", "1"], ids=["deleted", "lowered"])
+def test_generation_edited_by_hand(bench: Bench, drive: str, told: str) -> None:
+    """Even if somebody undoes the new generation, the old final save does not permit to delete the volume."""
+    machine = bench.up(drive, size_gib=1)
+    bench.lifecycle(drive).settle(p.Goal.DOWN, until=(p.DeleteVolume,))
+    again = bench.up(drive)
+    bench.write(again, "second")
+    if told:
+        set_tags(bench.aws, machine.disks[DEVICE], {tags.GENERATION: told})
+    else:
+        delete_tag(bench.aws, machine.disks[DEVICE], tags.GENERATION)
+    bench.down(drive)
+    assert bench.read(bench.up(drive)) == ["second"]
+    bench.down(drive)
+
+
+def test_other_zone(bench: Bench, drive: str) -> None:
+    """Where the volume's zone has no machine, it is saved, and restored in another zone."""
+    machine = bench.up(drive, size_gib=1)
+    bench.write(machine, "moved")
+    volume = interrupt(bench, machine)
+    with full_zone(bench, machine.zone):
+        again = bench.up(drive)
+    assert again.zone != machine.zone
+    assert again.disks[DEVICE] != volume
+    assert bench.read(again) == ["moved"]
+    bench.down(drive)
+
+
+def test_volume_that_is_to_grow(bench: Bench, drive: str) -> None:
+    """A volume is attached as it is: with a larger --size it is restored."""
+    machine = bench.up(drive, size_gib=1)
+    volume = interrupt(bench, machine)
+    again = bench.up(drive, size_gib=2)
+    assert again.disks[DEVICE] != volume
+    bench.down(drive)
+
+
+def launch_without(bench: Bench, drive: str) -> Instance:
+    """An `up` that was cut off after its launch, before it attached anything: its machine."""
+    before = {m.id for m in compute.list_instances(bench.aws, tags.drive_filter(drive))}
+    bench.cloud.add_fault("error", operations=["AttachVolume"])
+    with pytest.raises(AwsError):
+        bench.up(drive)
+    bench.cloud.clear_faults()
+    [left] = [m for m in compute.list_instances(bench.aws, tags.drive_filter(drive)) if m.id not in before]
+    assert tags.AWAITS in left.tags
+    return left
+
+
+def test_up_that_was_cut_off_before_it_attached(bench: Bench, drive: str) -> None:
+    """The next `up`, from anywhere, goes on with its machine."""
+    machine = bench.up(drive, size_gib=1)
+    bench.write(machine, "kept")
+    interrupt(bench, machine)
+    left = launch_without(bench, drive)
+    again = bench.up(drive)
+    assert again.id == left.id
+    assert bench.read(again) == ["kept"]
+    bench.down(drive)
+
+
+def test_down_of_a_machine_that_awaits_its_volume(bench: Bench, drive: str) -> None:
+    """It ends the machine before it saves the volume, and nothing is left."""
+    machine = bench.up(drive, size_gib=1)
+    bench.write(machine, "kept")
+    interrupt(bench, machine)
+    launch_without(bench, drive)
+    action = bench.lifecycle(drive).plan(p.Goal.DOWN)
+    assert isinstance(action, p.Terminate)
+    left = bench.down(drive)
+    assert (left.volumes, left.lock) == ((), None)
+    assert bench.read(bench.up(drive)) == ["kept"]
+    bench.down(drive)
+
+
+def test_volume_deleted_by_hand_meanwhile(bench: Bench, drive: str) -> None:
+    """A machine that can never get its volume says so; `down` ends it."""
+    machine = bench.up(drive, size_gib=1)
+    volume = interrupt(bench, machine)
+    left = launch_without(bench, drive)
+    bench.aws.ec2.delete_volume(VolumeId=volume)
+    bench.aws.ec2.get_waiter("volume_deleted").wait(VolumeIds=[volume], WaiterConfig={"Delay": 1})
+    again = bench.up(drive)
+    assert again.id != left.id
+    assert bench.read(again) == []
+    bench.down(drive)
+
+
+def test_slow_snapshot_of_a_volume_that_is_in_use_again(bench: Bench, drive: str) -> None:
+    """A `down` that was about to save the detached volume, and was slower than an `up`: its snapshot is not final."""
+    machine = bench.up(drive, size_gib=1)
+    interrupt(bench, machine)
+    slow = Lifecycle(bench.aws, drive, portal=drive, agent=FileAgent(bench), story=bench.story, lock=new_claim())
+    action = slow.plan(p.Goal.SWEEP)
+    assert isinstance(action, p.SnapshotVolume)
+    again = bench.up(drive)
+    slow._act(action, "")
+    bench.write(again, "written meanwhile")
+    bench.down(drive)
+    assert bench.read(bench.up(drive)) == ["written meanwhile"]
+    bench.down(drive)
+
+
+def test_two_drives_are_attached_together_or_not_at_all(bench: Bench, drive: str) -> None:
+    """Both volumes left: both attached. One of them saved and gone: both restored."""
+    names = (drive, f"{drive}b")
+    spec = PortalSpec(drive, MachineSpec(gpu=False), drives=tuple(DriveSpec(name, 1) for name in names))
+
+    def up() -> Instance:
+        return find_or_launch(bench.aws, spec, bench.story, FileAgent(bench))[0]
+
+    machine = up()
+    volumes = {device: interrupt(bench, machine, device) for device in DEVICES[:2]}
+    again = up()
+    assert {device: again.disks[device] for device in DEVICES[:2]} == volumes
+    assert [observe(bench.aws, n).generation_of(observe(bench.aws, n).volumes[0]) for n in names] == [2, 2]
+    volumes = {device: interrupt(bench, again, device) for device in DEVICES[:2]}
+    bench.lifecycle(names[1]).settle(p.Goal.SWEEP)
+    third = up()
+    assert not set(volumes.values()) & set(third.disks.values())
+    bench.down(drive)
