@@ -28,6 +28,10 @@ class UsageError(XportalError):
     exit_status = 2
 
 
+class TooDear(UsageError):
+    """No offer is within the price that the user set; prices change."""
+
+
 class NotInstalled(UsageError):
     """A program or service that this command needs is missing on this computer."""
 

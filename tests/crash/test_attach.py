@@ -155,7 +155,7 @@ def test_down_of_a_machine_that_awaits_its_volume(bench: Bench, drive: str) -> N
 
 
 def test_volume_deleted_by_hand_meanwhile(bench: Bench, drive: str) -> None:
-    """A machine that can never get its volume says so; `down` ends it."""
+    """A machine that can never get its volume is ended by the next `up`, which goes on from what there is."""
     machine = bench.up(drive, size_gib=1)
     volume = interrupt(bench, machine)
     left = launch_without(bench, drive)

@@ -49,7 +49,7 @@ def test_up_is_idempotent(bench: Bench, drive: str) -> None:
 
 
 def test_dead_machine(bench: Bench, drive: str) -> None:
-    """A machine that died with no warning leaves its volume; the next `up` saves it first and goes on from it."""
+    """A machine that died with no warning leaves its volume; the next `up` goes on with it."""
     machine = bench.up(drive, size_gib=1)
     bench.write(machine, "before the power went")
     compute.terminate_instance(bench.aws, machine.id)

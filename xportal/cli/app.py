@@ -10,7 +10,7 @@ from types import FrameType
 
 import typer
 
-from xportal.cli import containers, drives, portals, sandbox
+from xportal.cli import containers, drives, portals, sandbox, watching
 from xportal.cli.options import common_callback
 from xportal.console import Console
 from xportal.errors import UsageError, XportalError
@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 app.callback()(common_callback)
 portals.add_to(app)
+watching.add_to(app)
 containers.add_to(app)
 app.add_typer(drives.app, name="drives", rich_help_panel="Drives")
 app.add_typer(sandbox.app, name="sandbox")

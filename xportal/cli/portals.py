@@ -10,9 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xportal.cli.drives import time_text
+from xportal.cli.machine_options import (
+    Architecture,
+    Cpu,
+    Gpu,
+    ImageId,
+    MaxPrice,
+    MinGpuMemory,
+    OnDemand,
+    Types,
+    machine_spec,
+)
 from xportal.cli.options import Context, with_common_options
 from xportal.errors import LoginRefused, MachineLost, SaveIncomplete, UsageError
-from xportal.spec import DEFAULT_PORTAL, DEFAULT_SIZE_GIB, DriveSpec, MachineSpec, PortalSpec, check_name
+from xportal.spec import DEFAULT_PORTAL, DEFAULT_SIZE_GIB, DriveSpec, PortalSpec, check_name
 
 if TYPE_CHECKING:
     from xportal.aws.records import Instance
@@ -43,19 +54,12 @@ def add_to(app: typer.Typer) -> None:
 def up(
     ctx: Context,
     portal: Portal = DEFAULT_PORTAL,
-    gpu: Annotated[bool, typer.Option("--gpu", help="A machine with a GPU.")] = False,
-    cpu: Annotated[bool, typer.Option("--cpu", help="A machine without one. [default]")] = False,
-    type_: Annotated[
-        list[str] | None, typer.Option("--type", metavar="TYPE", help="An instance type; may be repeated.")
-    ] = None,
-    min_gpu_memory: Annotated[
-        float | None, typer.Option("--min-gpu-memory", metavar="GIB", help="Memory of one GPU, at least.")
-    ] = None,
-    max_price: Annotated[
-        float | None,
-        typer.Option("--max-price", metavar="USD", help="Take no spot offer above this price an hour at launch."),
-    ] = None,
-    on_demand: Annotated[bool, typer.Option("--on-demand", help="Pay the full price; never interrupted.")] = False,
+    gpu: Gpu = False,
+    cpu: Cpu = False,
+    type_: Types = None,
+    min_gpu_memory: MinGpuMemory = None,
+    max_price: MaxPrice = None,
+    on_demand: OnDemand = False,
     size: Annotated[
         int | None,
         typer.Option("--size", metavar="GIB", help=f"Of a new drive ({DEFAULT_SIZE_GIB}), or to grow to."),
@@ -68,37 +72,28 @@ def up(
             help="A drive, instead of the one of the portal's name; repeated, the others are at /v2, /v3 ...",
         ),
     ] = None,
-    image_id: Annotated[
-        str | None, typer.Option("--image-id", metavar="AMI", help="Boot this instead of Amazon Linux 2023.")
-    ] = None,
-    architecture: Annotated[
-        str | None, typer.Option("--architecture", metavar="ARCH", help="x86_64 (default) or arm64.")
-    ] = None,
+    image_id: ImageId = None,
+    architecture: Architecture = None,
+    wait_capacity: Annotated[
+        bool, typer.Option("--wait-capacity", help="Where there is no machine, or none at --max-price, try again.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and what it costs.")] = False,
 ) -> None:
     """Launch a machine with the drive's newest data at /v1, its containers running again. Idempotent."""
     from xportal.portal import up as bring_up
+    from xportal.portal.patience import pauses
     from xportal.portal.saving import RemoteAgent
 
-    if gpu and cpu:
-        raise UsageError("--gpu and --cpu exclude each other", hint="give one of them")
-    machine = MachineSpec(
-        gpu=True if gpu else False if cpu else None,
-        types=tuple(type_ or ()),
-        min_gpu_memory_gib=min_gpu_memory,
-        max_price=max_price,
-        on_demand=on_demand,
-        image_id=image_id,
-        architecture=architecture,
-    )
+    machine = machine_spec(gpu, cpu, type_, min_gpu_memory, max_price, on_demand, image_id, architecture)
     spec = PortalSpec(portal, machine, size, tuple(map(_drive_spec, drive or ())))
     if dry_run:
         from xportal.portal.preparing import prepare
 
         _show_plan(ctx, spec.name, prepare(ctx.aws, spec))
         return
+    waits = pauses() if wait_capacity else None
     with ctx.console.waiting(f"bringing up {portal}"):
-        report = bring_up.up(ctx.aws, spec, ctx.console, RemoteAgent(ctx.aws, ctx.console))
+        report = bring_up.up(ctx.aws, spec, ctx.console, RemoteAgent(ctx.aws, ctx.console), waits=waits)
     _show_up(ctx, report)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from xportal.aws.records import InstanceType, Subnet
-from xportal.errors import UsageError
+from xportal.errors import TooDear, UsageError
 from xportal.spec import DEFAULT_ARCHITECTURE, MachineSpec
 
 MIN_MEMORY_MIB = 4 * 1024
@@ -39,7 +39,8 @@ def rank_offers(
 ) -> list[Offer]:
     """Every (type, zone) that can run the spec: spot by price, on demand in the order of `types`.
 
-    Raises UsageError if a type that the user named cannot run the spec, or nothing is left.
+    Raises UsageError if a type that the user named cannot run the spec, or nothing is left; TooDear if only the price
+    stands in the way.
     """
     fit = [t for t in types if _fits(spec, t)]
     by_zone = {subnet.zone: subnet for subnet in subnets}
@@ -56,7 +57,7 @@ def rank_offers(
     within = [o for o in offers if spec.max_price is None or (o.price or 0) <= spec.max_price]
     if not within:
         cheapest = min(o.price or 0 for o in offers)
-        raise UsageError(
+        raise TooDear(
             f"no spot offer at or below ${spec.max_price:g}/h", hint=f"the cheapest that fits costs ${cheapest:.4g}/h"
         )
     return sorted(within, key=lambda o: (o.price or 0, o.type.name, o.zone))

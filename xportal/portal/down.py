@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from xportal.aws import compute, keys, network, tags
 from xportal.aws.records import Snapshot
 from xportal.aws.session import Aws
+from xportal.aws.tagging import set_tags
 from xportal.drive import plan as p
 from xportal.drive.lifecycle import Agent, Lifecycle, Story
 from xportal.drive.model import Drive
@@ -59,9 +61,11 @@ def down(aws: Aws, name: str, story: Story, agent: Agent, *, wait: bool = True, 
         lifecycle.settle(goal, wait=wait)
         seconds.update(lifecycle.seconds)
     _tidy(aws)
+    left = [DriveLeft(drive.name, observe(aws, drive.name).newest_snapshot()) for drive in before]
+    _mark_ended(aws, left)
     return DownReport(
         portal=name,
-        drives=[DriveLeft(drive.name, observe(aws, drive.name).newest_snapshot()) for drive in before],
+        drives=left,
         found=any(drive.lock or drive.volumes or drive.live_machine() for drive in before),
         seconds={**seconds, "total": time.monotonic() - began},
     )
@@ -92,6 +96,13 @@ def _lifecycle(aws: Aws, drive: Drive, portal: str | None, story: Story, agent: 
     """The loop, with the lock that an interrupted `up` of this computer left, if it did."""
     lock = earlier_claim(drive)
     return Lifecycle(aws, drive.name, portal=portal, agent=agent, story=story, lock=lock)
+
+
+def _mark_ended(aws: Aws, left: Sequence[DriveLeft]) -> None:
+    """For a `watch`: somebody ended the portal, also if AWS had taken its machine before."""
+    for drive in left:
+        if drive.snapshot and tags.ENDED not in drive.snapshot.tags:
+            set_tags(aws, drive.snapshot.id, {tags.ENDED: aws.now().isoformat()})
 
 
 def _tidy(aws: Aws) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -19,6 +20,7 @@ from xportal.portal.attaching import attach_drives
 from xportal.portal.claiming import earlier_claim, give_up
 from xportal.portal.launching import launch
 from xportal.portal.money import price_of
+from xportal.portal.patience import until_capacity
 from xportal.portal.preparing import DrivePlan, Preparation, prepare
 from xportal.portal.ready import AwakeDrive, adopt, awake_drives, wait_ready
 from xportal.portal.undo import Undo
@@ -38,14 +40,17 @@ class UpReport:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def up(aws: Aws, spec: PortalSpec, story: Story, agent: Agent) -> UpReport:
+def up(aws: Aws, spec: PortalSpec, story: Story, agent: Agent, *, waits: Iterator[float] | None = None) -> UpReport:
     """Bring a portal up; idempotent. Raises errors of xportal.errors, after undoing what it began.
+
+    With `waits` it tries again after so many seconds each time, until there is capacity.
 
     A machine that was launched stays, whatever comes after: it may hold work. The next `up` goes on
     with it, `down` saves and ends it.
     """
     began = time.monotonic()
-    machine, new = find_or_launch(aws, spec, story, agent)
+    launching = partial(find_or_launch, aws, spec, story, agent)
+    machine, new = until_capacity(launching, story, waits) if waits else launching()
     launched = time.monotonic()
     status, seconds = wait_ready(aws, machine, story, new=new)
     return UpReport(

@@ -1,0 +1,183 @@
+"""`watch` against the sandbox's API: it brings a portal back after each interruption, and its limits end in a save."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from tests.crash.conftest import Bench, FileAgent
+from xportal.aws import compute, tags
+from xportal.aws.records import Instance
+from xportal.aws.tagging import set_tags
+from xportal.drive.observe import observe
+from xportal.errors import PortalNotUp, Refused
+from xportal.portal.metering import Meter
+from xportal.portal.up import find_or_launch
+from xportal.portal.watching import Limits, Pace, Watch, WatchReport
+from xportal.spec import MachineSpec, PortalSpec
+
+SECONDS = 60.0
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def drive() -> str:
+    """A drive of this test's own, and its portal."""
+    return f"watched{next(_numbers)}"
+
+
+def watch(bench: Bench, drive: str, limits: Limits = Limits(), machine: MachineSpec = MachineSpec(gpu=False)) -> Watch:
+    """A watch that looks often."""
+    pace = Pace(0.1, lambda: itertools.repeat(0.1))
+
+    def bring_up(spec: PortalSpec) -> None:
+        find_or_launch(bench.aws, spec, bench.story, FileAgent(bench))
+
+    return Watch(bench.aws, PortalSpec(drive, machine), limits, bench.story, FileAgent(bench), bring_up, pace)
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """Where watches run."""
+    with ThreadPoolExecutor() as threads:
+        yield threads
+
+
+def take(bench: Bench, machine: Instance) -> None:
+    """AWS takes the machine back, and says so two minutes before, which pass at once."""
+    body = json.dumps({"instance_id": machine.id, "notice_seconds": 0, "notice": True}).encode()
+    url = f"{bench.cloud.endpoint_url}/_xportal/interrupt"
+    with urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": "application/json"})):
+        pass
+
+
+def wait_for(bench: Bench, watching: Future[WatchReport], condition: Callable[[], object]) -> None:
+    """Until it is true, while the watch goes on."""
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert not watching.done(), watching.result()
+        assert time.monotonic() < deadline, bench.story.lines[-20:]
+        time.sleep(0.1)
+
+
+def next_machine(bench: Bench, drive: str, watching: Future[WatchReport], before: Instance) -> Instance:
+    """The machine that the watch brought up in the place of another."""
+    wait_for(bench, watching, lambda: (now := live(bench, drive)) and now.id != before.id)
+    found = live(bench, drive)
+    assert found
+    return found
+
+
+def live(bench: Bench, drive: str) -> Instance | None:
+    """The portal's machine with its drive, once the watch has taken note of it."""
+    seen = observe(bench.aws, drive)
+    machine = seen.live_machine()
+    ready = machine and machine.state == "running" and seen.is_on(machine) and tags.METER in machine.tags
+    return machine if ready else None
+
+
+def test_five_interruptions_in_a_row(bench: Bench, drive: str, pool: ThreadPoolExecutor) -> None:
+    """Each time a machine comes back with all records, twice after a want of capacity; the budget ends it, saved."""
+    before = bench.up(drive, size_gib=1)
+    watching = pool.submit(watch(bench, drive, Limits(dollars=1.0)).run)
+    wait_for(bench, watching, lambda: live(bench, drive))
+    for number in range(5):
+        bench.write(before, f"record {number}")
+        if number in (1, 3):
+            bench.cloud.add_fault("capacity")
+        take(bench, before)
+        if number in (1, 3):
+            wait_for(bench, watching, lambda: any("no capacity" in line for line in bench.story.lines))
+            bench.story.lines.clear()
+            bench.cloud.clear_faults()
+        before = next_machine(bench, drive, watching, before)
+        assert bench.read(before) == [f"record {n}" for n in range(number + 1)]
+    spent = Meter(0.999, 9.0, bench.aws.now() - timedelta(hours=1))  # an hour passes
+    set_tags(bench.aws, before.id, {tags.METER: str(spent)})
+    report = watching.result(SECONDS)
+    assert report.why == "the budget of $1 is spent"
+    assert (report.interruptions, round(report.hours)) == (5, 10)
+    left = observe(bench.aws, drive)
+    assert (left.volumes, left.lock, left.live_machine()) == ((), None, None)
+    assert bench.read(bench.up(drive)) == [f"record {n}" for n in range(5)]
+    bench.down(drive)
+
+
+def test_down_is_no_interruption(bench: Bench, drive: str, pool: ThreadPoolExecutor) -> None:
+    """Whoever ends the portal ends the watch."""
+    bench.up(drive, size_gib=1)
+    watching = pool.submit(watch(bench, drive).run)
+    wait_for(bench, watching, lambda: live(bench, drive))
+    bench.down(drive)
+    report = watching.result(SECONDS)
+    assert report.why.startswith("somebody ended")
+    assert report.saved is None
+    assert observe(bench.aws, drive).live_machine() is None
+
+
+def test_down_after_an_interruption(bench: Bench, drive: str) -> None:
+    """A portal that was brought down after AWS had taken its machine stays down: another watch does not raise it."""
+    machine = bench.up(drive, size_gib=1)
+    take(bench, machine)
+    bench.down(drive)
+    assert watch(bench, drive).run().why.startswith("somebody ended")
+
+
+def test_watch_that_begins_after_the_interruption(bench: Bench, drive: str, pool: ThreadPoolExecutor) -> None:
+    """Nothing on the computer is needed: a watch that was not there finds out, and counts on from the machine's tag."""
+    machine = bench.up(drive, size_gib=1)
+    set_tags(bench.aws, machine.id, {tags.METER: str(Meter(0.5, 7.0, bench.aws.now()))})
+    take(bench, machine)
+    watching = pool.submit(watch(bench, drive, Limits(hours=7.5)).run)
+    again = next_machine(bench, drive, watching, machine)
+    assert [round(float(word)) for word in again.tags[tags.METER].split()[1:2]] == [7]
+    set_tags(bench.aws, again.id, {tags.METER: str(Meter(0.5, 7.6, bench.aws.now()))})
+    assert watching.result(SECONDS).why == "7.5 hours are over"
+
+
+def test_price_above_the_limit(bench: Bench, drive: str) -> None:
+    """When the running machine's offer costs more than --max-price, the portal is saved and ended."""
+    bench.up(drive, size_gib=1)
+    report = watch(bench, drive, machine=MachineSpec(gpu=False, max_price=0.000001)).run()
+    assert "costs $" in report.why
+    assert report.saved
+    assert observe(bench.aws, drive).volumes == ()
+
+
+def test_like_the_last(bench: Bench, drive: str, pool: ThreadPoolExecutor) -> None:
+    """Who asks for no machine gets one like that which was taken, drives included."""
+    wanted = PortalSpec(drive, MachineSpec(gpu=True), 1)
+    before, _ = find_or_launch(bench.aws, wanted, bench.story, FileAgent(bench))
+    bench.cloud.add_fault("capacity", zone=before.zone)
+    watching = pool.submit(watch(bench, drive, machine=MachineSpec()).run)
+    wait_for(bench, watching, lambda: live(bench, drive))
+    take(bench, before)
+    now = next_machine(bench, drive, watching, before)
+    bench.cloud.clear_faults()
+    assert (now.type[0], now.zone != before.zone) == ("g", True)
+    bench.down(drive)
+    watching.result(SECONDS)
+
+
+def test_nothing_to_watch(bench: Bench, drive: str) -> None:
+    """A portal that is not up is not brought up."""
+    with pytest.raises(PortalNotUp):
+        watch(bench, drive).run()
+    assert observe(bench.aws, drive).machines == {}
+
+
+def test_budget_of_a_machine_without_a_price(bench: Bench, drive: str) -> None:
+    """An on-demand machine's price is not known: --budget is refused, not ignored."""
+    bench.up(drive, size_gib=1)
+    [machine] = compute.list_instances(bench.aws, tags.drive_filter(drive))
+    set_tags(bench.aws, machine.id, {tags.PRICE: ""})
+    with pytest.raises(Refused, match="price"):
+        watch(bench, drive, Limits(dollars=1.0)).run()
+    bench.down(drive)

@@ -1,0 +1,35 @@
+"""Trying again later, and never all at the same moment."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from xportal.drive.lifecycle import Story
+from xportal.errors import NoCapacity, TooDear
+
+FIRST_SECONDS = 15.0
+LONGEST_SECONDS = 600.0
+
+T = TypeVar("T")
+
+
+def pauses(first: float = FIRST_SECONDS, longest: float = LONGEST_SECONDS) -> Iterator[float]:
+    """Seconds to wait before each next try: doubled each time, give or take a quarter."""
+    seconds = first
+    while True:
+        yield seconds * random.uniform(0.75, 1.25)
+        seconds = min(seconds * 2, longest)
+
+
+def until_capacity(attempt: Callable[[], T], story: Story, waits: Iterator[float]) -> T:
+    """What `attempt` returns, once AWS has a machine at the price. Nothing is held between tries: no lock, no claim."""
+    for wait in waits:
+        try:
+            return attempt()
+        except (NoCapacity, TooDear) as error:
+            story.say(f"{error.message}; trying again in {wait:.0f} s")
+            time.sleep(wait)  # nobody tells when there is capacity
+    raise AssertionError("the waits never end")

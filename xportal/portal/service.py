@@ -1,0 +1,85 @@
+"""A watch as a systemd service of this user, so that it goes on without a terminal."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from xportal.errors import NotInstalled, UsageError
+
+# Where the service finds what this command found; secrets are not written anywhere.
+KEPT = (
+    "AWS_CONFIG_FILE",
+    "AWS_DEFAULT_REGION",
+    "AWS_PROFILE",
+    "AWS_REGION",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "XDG_STATE_HOME",
+    "XPORTAL_SANDBOX_HOME",
+)
+
+
+def unit_name(portal: str) -> str:
+    """The service that watches a portal."""
+    return f"xportal-watch-{portal}.service"
+
+
+def unit_text(portal: str, words: Sequence[str], environment: Mapping[str, str]) -> str:
+    """The unit's file: `words` are those of the command that it runs."""
+    kept = "".join(f"Environment={_quoted(f'{key}={environment[key]}')}\n" for key in KEPT if key in environment)
+    command = " ".join(_quoted(word) for word in [sys.executable, "-m", "xportal", *words])
+    return f"""[Unit]
+Description=xportal: watch over portal {portal}
+After=network-online.target
+
+[Service]
+{kept}ExecStart={command}
+Restart=on-failure
+RestartSec=60
+# Only a person can do something about these.
+RestartPreventExitStatus=2 3
+
+[Install]
+WantedBy=default.target
+"""
+
+
+def _quoted(word: str) -> str:
+    """As systemd reads a word of a command line."""
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{escaped}"'
+
+
+def install(portal: str, words: Sequence[str], environment: Mapping[str, str] = os.environ) -> str:
+    """Write the unit and start it, now and with each login. Returns its name.
+
+    Raises NotInstalled where there is no systemd for users, UsageError where the service would have no credentials.
+    """
+    if "AWS_ACCESS_KEY_ID" in environment:
+        raise UsageError(
+            "the credentials are in AWS_ACCESS_KEY_ID, and a service would not have them",
+            hint="aws configure --profile NAME, then --profile NAME",
+        )
+    if not _answers():
+        line = shlex.join([sys.executable, "-m", "xportal", *words])
+        raise NotInstalled("systemd has no services for users here", hint=f"nohup {line} >> watch.log 2>&1 &")
+    name = unit_name(portal)
+    home = Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    path = home / "systemd" / "user" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(unit_text(portal, words, environment))
+    for command in (["daemon-reload"], ["enable", name], ["restart", name]):
+        subprocess.run(["systemctl", "--user", *command], check=True)
+    return name
+
+
+def _answers() -> bool:
+    """Whether this user's systemd is there."""
+    if shutil.which("systemctl") is None:
+        return False
+    return subprocess.run(["systemctl", "--user", "show-environment"], capture_output=True, check=False).returncode == 0
