@@ -58,10 +58,8 @@ def live(number: int, edit: bool) -> dict[str, Any]:
     notes.update(make_anew(engine, client, DRIVE, gpus, LOG))
     flatten_deep(engine, client, DRIVE, LOG)
     life = {"life": number, "gpus": gpus, **look(), "notes": notes}
-    sh(
-        f"docker exec train sh -c 'echo {number} >> /ledger; echo {number} >> /data/ledger';"
-        "docker exec train dd if=/dev/urandom of=/layer bs=256k count=1 status=none"
-    )
+    work = f"echo {number} >> /ledger; echo {number} >> /data/ledger; dd if=/dev/urandom of=/layer bs=256k count=1"
+    sh(f"docker exec train sh -c '{work}' 2> /dev/null")
     infos = record_running(client, DRIVE, f"s-{number}")
     client.stop([info["Id"] for info in infos if info["State"]["Running"]], 5)
     life["saved"] = Commits(client, DRIVE, LOG).commit_changed(infos)
@@ -76,17 +74,14 @@ def look() -> dict[str, Any]:
     """The container as it is, and what it finds."""
     infos = {info["Name"]: info for info in json.loads(sh("docker inspect $(docker ps -qa --no-trunc)"))}
     info = infos["/train"]
+    seen = sh("docker exec train sh -c 'cat /ledger; echo --; cat /data/ledger; echo --; nvidia-smi -L || true'")
     return {
         "names": sorted(infos),
         "id": info["Id"],
         "settings": settings(info),
         "states": {name: info["State"]["Running"] for name, info in infos.items()},
-        "smi": subprocess.run(
-            ["docker", "exec", "train", "nvidia-smi", "-L"], capture_output=True, check=False
-        ).returncode,
         "layers": len(json.loads(sh(f"docker inspect {info['Image']}"))[0]["RootFS"]["Layers"]),
-        "layer_ledger": sh("docker exec train cat /ledger").split(),
-        "volume_ledger": sh("docker exec train cat /data/ledger").split(),
+        "ledgers": [part.split() for part in seen.split("--")],
         "address": info["NetworkSettings"]["Networks"]["lan"]["IPAddress"],
         "volumes": sh("docker volume ls -q").split(),
     }
