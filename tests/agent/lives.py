@@ -1,7 +1,7 @@
 """Many lives of one container on one machine: a program for root there, which has the whole agent.
 
 Its arguments: how many lives, `edit` or `anew`, after how many layers an image is flattened. Between two lives the
-container is saved, Docker stops, and the machine's GPU comes or goes. One line of JSON for each life; the first is
+container is saved, Docker stops (`anew`: each tenth time), the machine's GPU comes or goes. One line of JSON for each life; the first is
 what was there before.
 """
 
@@ -51,8 +51,9 @@ def live(number: int, edit: bool) -> dict[str, Any]:
     switch_gpu(number % 2 == 1)
     gpus = len(list_gpus())
     notes = hold_back(Path("/v1/docker"), DRIVE, docker.find_version(), gpus, edit)
-    sh("systemctl reset-failed docker.service docker.socket")  # systemd would find it started too often
-    docker.start()
+    if not docker.is_running():
+        sh("systemctl reset-failed docker.service docker.socket")  # systemd would find it started too often
+        docker.start()
     client, engine = docker.Docker(), Engine()
     notes.update(bring_back(client, DRIVE, LOG))
     notes.update(make_anew(engine, client, DRIVE, gpus, LOG))
@@ -64,7 +65,8 @@ def live(number: int, edit: bool) -> dict[str, Any]:
     client.stop([info["Id"] for info in infos if info["State"]["Running"]], 5)
     life["saved"] = Commits(client, DRIVE, LOG).commit_changed(infos)
     life["images"] = sh("docker images -qa --no-trunc | sort -u").split()
-    docker.stop()
+    if edit or number % 10 == 0:  # files are edited while Docker does not run; else it matters less
+        docker.stop()
     os.sync()
     disk = os.statvfs("/v1")
     return {**life, "used": (disk.f_blocks - disk.f_bfree) * disk.f_frsize, "seconds": time.monotonic() - began}

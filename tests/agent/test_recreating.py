@@ -44,7 +44,7 @@ def test_a_container_gains_the_gpu_and_keeps_the_rest(drive):
     assert new["HostConfig"]["Binds"] == ["anonymous:/data"]
     assert new["HostConfig"]["RestartPolicy"] == ALWAYS
     assert new["State"]["Running"]
-    assert notes == {new["Id"]: "has the machine's GPU"}
+    assert notes == {old: "", new["Id"]: "has the machine's GPU"}
     assert read_json(drive / "recreate.json") == []
     assert read_json(drive / "aside.json") == {}
     assert [info["Id"] for info in read_json(drive / "settings.json")] == [new["Id"]]
@@ -86,7 +86,8 @@ def test_one_that_shares_another_s_network_follows_it(drive):
     engine.add("side", labels={})
     engine.find("side")["HostConfig"]["NetworkMode"] = f"container:{engine.find('train')['Id']}"
     waiting(engine, drive, "train", failed=["train", "side"])
-    anew(engine, drive)
+    side = engine.find("side")["Id"]
+    assert anew(engine, drive)[side] == ""  # whatever was said of it before
     assert engine.find("side")["HostConfig"]["NetworkMode"] == f"container:{engine.find('train')['Id']}"
     assert engine.find("side")["State"]["Running"]
 

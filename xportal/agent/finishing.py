@@ -45,6 +45,6 @@ def names(client: docker.Docker, notes: Dict[str, str]) -> List[Dict[str, Any]]:
     """Each container with its note."""
     infos = client.inspect(client.list_ids())
     return [
-        {"name": info["Name"].lstrip("/"), "running": info["State"]["Running"], "note": notes.get(info["Id"])}
+        {"name": info["Name"].lstrip("/"), "running": info["State"]["Running"], "note": notes.get(info["Id"]) or None}
         for info in infos
     ]

@@ -37,14 +37,15 @@ Info = Dict[str, Any]  # what `docker inspect` says of a container
 def make_anew(engine: Engine, docker: Docker, drive: Path, gpus: int, log: Log) -> Dict[str, str]:
     """With Docker running: make those anew that wait for it, and start what should run. Returns notes by id.
 
-    A container that cannot be made anew stays as it was, with a note.
+    A container that cannot be made anew stays as it was, with a note; an empty note takes an earlier one's place.
     """
     if not read_json(drive / "recreate.json"):
         return {}
     notes = Recreation(engine, docker, drive, gpus, log).run()
     write_json(drive / "recreate.json", [])
+    notes.update((id_, "") for id_ in (read_json(drive / "running.json") or {}).get("failed") or [] if id_ not in notes)
     for id_, note in bring_back(docker, drive, log).items():
-        notes[id_] = f"{notes[id_]}; {note}" if id_ in notes else note
+        notes[id_] = f"{notes[id_]}; {note}" if notes.get(id_) else note
     write_json(drive / "settings.json", docker.inspect(docker.list_ids()), 0o600)
     return notes
 

@@ -42,7 +42,7 @@ def list_containers(notes: Dict[str, str]) -> List[Dict[str, Any]]:
             "name": info["Name"].lstrip("/"),
             "running": info["State"]["Running"],
             "gpu": has_gpu(info["HostConfig"]),
-            "note": notes.get(info["Id"]),
+            "note": notes.get(info["Id"]) or None,
         }
         for info in infos
     ]
