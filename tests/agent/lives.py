@@ -1,8 +1,8 @@
 """Many lives of one container on one machine: a program for root there, which has the whole agent.
 
 Its arguments: how many lives, `edit` or `anew`, after how many layers an image is flattened. Between two lives the
-container is saved, Docker stops (`anew`: each tenth time), the machine's GPU comes or goes. One line of JSON for each life; the first is
-what was there before.
+container is saved, Docker stops (of many lives made anew in every tenth alone), and the machine's GPU comes or goes.
+One line of JSON for each life; the first is what was there before.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def switch_gpu(there: bool) -> None:
         HOOK.rename(away)
 
 
-def live(number: int, edit: bool) -> dict[str, Any]:
+def live(number: int, edit: bool, every: int) -> dict[str, Any]:
     """One life: Docker starts, the containers come back, one of them works, everything is saved. What there was."""
     began = time.monotonic()
     switch_gpu(number % 2 == 1)
@@ -65,7 +65,7 @@ def live(number: int, edit: bool) -> dict[str, Any]:
     client.stop([info["Id"] for info in infos if info["State"]["Running"]], 5)
     life["saved"] = Commits(client, DRIVE, LOG).commit_changed(infos)
     life["images"] = sh("docker images -qa --no-trunc | sort -u").split()
-    if edit or number % 10 == 0:  # files are edited while Docker does not run; else it matters less
+    if number % every == 0:
         docker.stop()
     os.sync()
     disk = os.statvfs("/v1")
@@ -114,7 +114,8 @@ if __name__ == "__main__":
     infos_before = record_running(docker.Docker(), DRIVE, "s-0")
     docker.Docker().stop([one["Id"] for one in infos_before if one["State"]["Running"]], 5)
     docker.stop()
+    restarts = 1 if way == "edit" or lives < 60 else 10
     for life_number in range(1, lives + 1):
-        print(json.dumps(live(life_number, way == "edit")), flush=True)
+        print(json.dumps(live(life_number, way == "edit", restarts)), flush=True)
     switch_gpu(True)
     docker.start()
