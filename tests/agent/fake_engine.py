@@ -144,6 +144,12 @@ class FakeEngine(Docker):
             self.images[f"i{self._made}"] = {"tags": [name], "content": content}
             return f"i{self._made}"
 
+    def copy_flat(self, container):
+        with self._step("copy_flat", container):
+            self._made += 1
+            self.images[f"i{self._made}"] = {"tags": [], "content": ["flat"]}
+            return f"i{self._made}"
+
     def create(self, name, body):
         with self._step("create", name):
             assert name not in self.names()
@@ -163,7 +169,7 @@ class FakeEngine(Docker):
             info = self.containers[container]["info"]
             assert not info["State"]["Running"]
             if volumes:
-                named = [bind.split(":")[0] for bind in info["HostConfig"]["Binds"] or []]
+                named = [bind.split(":")[0] for bind in info["HostConfig"].get("Binds") or []]
                 self.volumes -= {mount["Name"] for mount in info["Mounts"]} - set(named)
             del self.containers[container]
 
@@ -172,7 +178,7 @@ class FakeEngine(Docker):
     def _new(self, name, body):
         self._made += 1
         id_ = f"c{self._made:063x}"
-        host = body["HostConfig"]
+        host = body.get("HostConfig", {})
         mounts = [
             {"Type": "volume", "Name": bind.split(":")[0], "Destination": bind.split(":")[1], "Mode": "", "RW": True}
             for bind in host.get("Binds") or []
