@@ -16,8 +16,8 @@ from tests.sandbox.bench import Bench
 pytestmark = pytest.mark.machine
 
 PROGRAM = Path(__file__).with_name("lives.py")
-LIVES = int(os.environ.get("XPORTAL_TEST_LIVES", "6"))  # 130 for the whole: about 10 minutes for each way
-MAX_LAYERS = 60 if LIVES > 60 else 4
+LIVES = int(os.environ.get("XPORTAL_TEST_LIVES", "5"))  # 130 for the whole: about 10 minutes for each way
+MAX_LAYERS = 60 if LIVES > 60 else 3
 SPARE = 8 << 20  # bytes: the filesystem's and Docker's own books
 
 # With something of everything that a container can have.
