@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -100,6 +101,14 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
         yield somebody
     finally:
         somebody.types("sandbox", "reset")
+
+
+@pytest.fixture(scope="module")
+def desk(user: User, tmp_path_factory: pytest.TempPathFactory) -> User:
+    """The same person at another computer: AWS's credentials are there, and nothing of xportal's."""
+    home = tmp_path_factory.mktemp("desk")
+    shutil.copytree(user.home / ".aws", home / ".aws")
+    return User(home, user.profile)
 
 
 PYTHON_IMAGE = "xportal-test-python"

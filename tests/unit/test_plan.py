@@ -71,6 +71,8 @@ HAND_MADE = snapshot("snap-h", generation=None, kind=None, started=NOW + timedel
 
 UP_ROWS = [
     ("nothing at all", [], None, p.TakeLock()),
+    ("failed, and saved again in the same second", [lock(), snapshot("snap-9", state="error"), snapshot()], "L1",
+     p.Launch(snapshot(), 2)),
     ("our lock, no data", [lock()], "L1", p.Launch(None, 1)),
     ("our lock, a snapshot", [lock(), snapshot()], "L1", p.Launch(snapshot(), 2)),
     ("the newest generation wins", [lock(), NEXT, snapshot()], "L1", p.Launch(NEXT, 3)),

@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from xportal.aws import compute, keys, storage, tags
 from xportal.aws.errors import AwsError, is_transient
@@ -114,13 +114,12 @@ class Lifecycle:
                     self._act(action, choice)
             except (AwsError, Unreachable) as error:  # its answer may be lost: the next look tells
                 if not is_transient(error):
-                    error.billed = error.billed or self._billed()
-                    error.hint = "; ".join(filter(None, [error.hint, f"{self._again()} goes on from here"]))
-                    raise
+                    self._give_up(goal, error)
                 if not isinstance(action, p.Checkpoint):  # for which work would be held up again and again
                     taken.clear()
                 rate = isinstance(error, AwsError) and error.code == "SnapshotCreationPerVolumeRateExceeded"
-                pause = self._wait(f"{error.message}; looking again", SNAPSHOT_RATE_SECONDS if rate else pause)
+                what = _kept(action, error.message)
+                pause = self._wait(what, SNAPSHOT_RATE_SECONDS if rate else pause, about=type(action).__name__)
                 continue
             done = (action, time.monotonic() + (SHOWN_SECONDS if isinstance(action, SHOWN_LATE) else 0.0))
             pause = POLL_SECONDS[0]
@@ -147,24 +146,35 @@ class Lifecycle:
             zones=zones,
         )
 
-    def _wait(self, text: str, pause: float) -> float:
-        """Sleep, for AWS can only be asked again; how long the next time."""
-        self._check_patience(text)
+    def _wait(self, text: str, pause: float, *, about: str = "") -> float:
+        """Sleep, for AWS can only be asked again; how long the next time. `about` names what is waited for."""
+        self._check_patience(text, about or text)
         self._story.update(text)
         self._heartbeat()
         with self._timed("Wait"):
             time.sleep(pause)
         return min(pause * 1.5, POLL_SECONDS[1])
 
-    def _check_patience(self, text: str) -> None:
-        if text != self._waiting[0]:
-            self._waiting = (text, time.monotonic())
+    def _check_patience(self, text: str, about: str) -> None:
+        if about != self._waiting[0]:
+            self._waiting = (about, time.monotonic())
         elif time.monotonic() - self._waiting[1] > PATIENCE_SECONDS:
-            raise SaveIncomplete(
-                f'drive "{self._drive}": {text}, for {PATIENCE_SECONDS / 60:.0f} minutes without a change',
-                hint=f"{self._again()}        goes on waiting; AWS works on it meanwhile",
-                billed=self._billed(),
-            )
+            what = f"{text}, for {PATIENCE_SECONDS / 60:.0f} minutes without a change"
+            raise self._incomplete(what, "AWS may still work on it")
+
+    def _give_up(self, goal: p.Goal, error: AwsError | Unreachable) -> NoReturn:
+        if goal in (p.Goal.DOWN, p.Goal.SWEEP):  # a save that has begun
+            raise self._incomplete(error.message, error.hint) from error
+        error.billed = error.billed or self._billed()
+        error.hint = "; ".join(filter(None, [error.hint, f"{self._again()} goes on from here"]))
+        raise error
+
+    def _incomplete(self, what: str, hint: str = "") -> SaveIncomplete:
+        return SaveIncomplete(
+            f'drive "{self._drive}": {what}; nothing is lost',
+            hint=f"{self._again()}        finishes it" + (f"; {hint}" if hint else ""),
+            billed=self._billed(),
+        )
 
     def _again(self) -> str:
         """The command that finishes what this one did not."""
@@ -195,11 +205,9 @@ class Lifecycle:
         name = type(action).__name__
         taken[name] = taken.get(name, 0) + 1
         if taken[name] > MOST_REPEATS + len(self.observed.volumes):
-            raise SaveIncomplete(
-                f'drive "{self._drive}": {name} was done {taken[name] - 1} times and changed nothing',
-                hint=f"nothing was deleted; {self._again()}        tries again",
-                billed=self._billed(),
-            )
+            failed = self.observed.final_of(action.volume) if isinstance(action, p.SnapshotVolume) else None
+            what = f"AWS could not finish {failed.id}" if failed else f"{name} changed nothing"
+            raise self._incomplete(f"{_kept(action, what)} ({taken[name] - 1} times)")
 
     def _act(self, action: p.Action, choice: str) -> None:
         match action:
@@ -264,11 +272,8 @@ class Lifecycle:
             if error.code != "OperationNotPermitted":
                 raise
             switch = f"aws ec2 modify-instance-attribute --instance-id {machine.id} --no-disable-api-termination"
-            raise SaveIncomplete(
-                f"{machine.id} cannot be ended: somebody switched its termination protection on",
-                hint=f"{switch} ; then {self._again()}",
-                billed=self._billed(),
-            ) from error
+            what = f"{machine.id} cannot be ended: somebody switched its termination protection on"
+            raise self._incomplete(what, f"before it: {switch}") from error
 
     def _take_lock(self) -> None:
         if self._lock is None:
@@ -286,14 +291,14 @@ class Lifecycle:
         _wait_until_shown(lambda: keys.find_key_pair(self._aws, name) is not None)
 
     def _save_on_machine(self, machine: Instance, volume: Volume) -> None:
+        # Tried once. If no snapshot is started: its OS flushes and unmounts as it shuts down, which stops the larger
+        # bill, and a snapshot of the detached volume is always right.
+        self._unreachable |= {machine.id}
         try:
             self._agent.save(machine, volume)
+            self._snapshot(volume, machine)
         except (MachineLost, SaveIncomplete) as error:
-            # Its OS flushes and unmounts as it shuts down; a snapshot of the detached volume is always right.
             self._story.warn(f"{error.message}; the machine is shut down and its drive saved afterwards")
-            self._unreachable |= {machine.id}
-            return
-        self._snapshot(volume, machine)
 
     def _choose(self, copy: Volume | Snapshot, generation: int) -> None:
         before = self.observed.generation_of(copy)
@@ -311,17 +316,16 @@ class Lifecycle:
         drive = observe(self._aws, self._drive)
         if drive.is_final_started(volume):
             return
+        failed = drive.final_of(volume)
+        if failed:
+            self._story.warn(f"AWS could not finish {failed.id}: {volume.id} is saved again")
         kind = {tags.KIND: tags.FINAL}
         try:
             self._show(self._create_snapshots(self._moment(drive, volume, machine), machine, kind))
         except AwsError as error:
             if is_transient(error):
                 raise
-            raise SaveIncomplete(
-                f'drive "{self._drive}": {error.message}; {volume.id} keeps everything',
-                hint=f"{self._again()}        tries again" + (f"; {error.hint}" if error.hint else ""),
-                billed=self._billed(),
-            ) from error
+            raise self._incomplete(_kept(p.SnapshotVolume(volume), error.message), error.hint) from error
 
     def _checkpoint(self, machine: Instance, volume: Volume, save: str) -> None:
         moment = self._moment(self.observed, volume, machine)
@@ -367,6 +371,13 @@ class Lifecycle:
             self._story.say(f"snapshot {snapshot.id} of {snapshot.volume_id} started")
         by_id: list[Any] = [{"Name": "snapshot-id", "Values": [s.id for s in snapshots]}]
         _wait_until_shown(lambda: len(storage.list_snapshots(self._aws, by_id)) == len(snapshots))
+
+
+def _kept(action: p.Action, trouble: str) -> str:
+    """What went wrong, and of a save where the data is."""
+    if not isinstance(action, (p.SaveOnMachine, p.SnapshotVolume)):
+        return trouble
+    return f"{action.volume.id} keeps everything, and is not saved: {trouble}"
 
 
 def _tags_of(drive: Drive, volume: Volume) -> dict[str, str]:

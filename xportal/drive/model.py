@@ -122,11 +122,11 @@ class Drive:
 
         return max(self.copies, key=self._order, default=None)
 
-    def _order(self, item: Volume | Snapshot) -> tuple[int, bool, datetime, bool]:
+    def _order(self, item: Volume | Snapshot) -> tuple[int, bool, datetime, bool, bool]:
         made = item.created if isinstance(item, Volume) else item.started
-        # StartTimes may be told to the second: a final save comes after every checkpoint.
+        # StartTimes may be told to the second: a final save comes after every checkpoint, one that failed before both.
         final = isinstance(item, Snapshot) and _is_final(item)
-        return self.generation_of(item), isinstance(item, Volume), made, final
+        return self.generation_of(item), isinstance(item, Volume), made, item.state != "error", final
 
     def next_generation(self) -> int:
         """One more than any that there is."""

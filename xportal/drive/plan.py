@@ -165,11 +165,12 @@ def plan(
     """The next action.
 
     `portal` is the portal that asks (None: any), `mine` the launch id of the lock that the caller holds,
-    `unreachable` the ids of machines on which a save was tried and which do not answer, `seen` the ids of the
-    machines, the newest copy and the lock that were there when the command began (None: all): a `down` does not end a
-    later `up`, and that copy alone is discarded. `choice` is the id of the checkpoint to take (SAVE), or of the copy
-    to put first (RESTORE). Without `wait`, a `down` is done as soon as everything that is left goes on by itself.
-    `zones` are those in which the caller can have a machine: a volume that is there is attached, not saved first (UP).
+    `unreachable` the ids of machines on which a save was tried: what is left to do is done with the detached volume;
+    `seen` the ids of the machines, the newest copy and the lock that were there when the command began (None: all): a
+    `down` does not end a later `up`, and that copy alone is discarded. `choice` is the id of the checkpoint to take
+    (SAVE), or of the copy to put first (RESTORE). Without `wait`, a `down` is done as soon as everything that is left
+    goes on by itself. `zones` are those in which the caller can have a machine: a volume that is there is attached, not
+    saved first (UP).
     """
     if goal is Goal.UP:
         return _plan_up(drive, portal, mine, zones)

@@ -1,0 +1,83 @@
+"""A save that cannot finish exits 6, tells what exists and is billed, and the one command that finishes it: it does."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.crash.conftest import Bench
+from tests.crash.console import Life
+from xportal.aws.devices import DEVICE
+from xportal.drive import lifecycle
+from xportal.drive import plan as p
+from xportal.errors import SaveIncomplete
+from xportal.machine import launch as launching
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def life(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Life]:
+    """A drive of the test's own; commands look often and are not patient."""
+    monkeypatch.setattr(lifecycle, "POLL_SECONDS", (0.05, 0.1))
+    monkeypatch.setattr(lifecycle, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(launching, "POLL_SECONDS", 0.05)
+    yield Life(bench, f"incomplete{next(_numbers)}")
+    bench.cloud.clear_faults()
+
+
+# The fault, what is said of it, and what exists then and is billed.
+FAULTS: list[tuple[str, dict[str, Any], str, set[str]]] = [
+    ("error", {"operations": ["CreateSnapshot"]}, "VOLUME keeps .* AWS refused CreateSnapshot", {"volume"}),
+    ("throttle", {"operations": ["CreateSnapshot"]}, "VOLUME keeps .* AWS refused CreateSnapshot", {"volume"}),
+    ("snapshot-fail", {}, "VOLUME keeps .* AWS could not finish snap-", {"volume"}),
+    ("snapshot-stuck", {}, "snap-.* is pending .*without a change", {"volume"}),
+    ("error", {"operations": ["TerminateInstances"]}, "AWS refused TerminateInstances", {"machine", "volume"}),
+    ("error", {"operations": ["DeleteVolume"]}, "AWS refused DeleteVolume", {"volume"}),
+    ("error", {"operations": ["DeleteKeyPair"]}, "AWS refused DeleteKeyPair", set()),
+]
+
+
+def name_of(kind: str, options: dict[str, Any]) -> str:
+    """What a case is called."""
+    return " ".join([kind, *options.get("operations", ())])
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "words", "billed"),
+    [
+        # the SDK takes its time with calls that it may repeat
+        pytest.param(*case, id=name_of(*case[:2]), marks=pytest.mark.all if "Delete" in name_of(*case[:2]) else ())
+        for case in FAULTS
+    ],
+)
+def test_incomplete(life: Life, kind: str, options: dict[str, Any], words: str, billed: set[str]) -> None:
+    """As it is told, so it is; then the fault is over, and the command that was named finishes."""
+    machine = life.awake("kept")
+    ids = {"machine": machine.id, "volume": machine.disks[DEVICE]}
+    life.bench.cloud.add_fault(kind, **options)
+    with pytest.raises(SaveIncomplete, match=words.replace("VOLUME", ids["volume"])) as caught:
+        life.bench.down(life.drive)
+    error = caught.value
+    assert error.exit_status == 6
+    assert "nothing is lost" in error.message
+    assert error.hint.split("  ")[0] == f"xportal down {life.drive}"
+    assert {line.split()[0] for line in error.billed} == {ids[what] for what in billed}
+    life.bench.cloud.clear_faults()
+    life.goes_down()
+    life.comes_back("kept")
+
+
+def test_sweep_finishes_it_too(life: Life) -> None:
+    """From another computer, which knows of no portal."""
+    life.awake("kept")
+    life.bench.cloud.add_fault("snapshot-fail")
+    with pytest.raises(SaveIncomplete):
+        life.bench.down(life.drive)
+    life.bench.cloud.clear_faults()
+    life.bench.lifecycle(life.drive).settle(p.Goal.SWEEP)
+    assert (life.observed.volumes, life.observed.lock) == ((), None)
+    life.comes_back("kept")
