@@ -90,6 +90,8 @@ VOLUMES: dict[str, tuple[Volume, ...]] = {
     "two of one generation": (volume(), volume(name="vol-2b")),
 }
 OLDER = snapshot("snap-1", 1, tags.FINAL, hours=-1)
+ROLLING = snapshot("snap-r", 2, tags.ROLLED, hours=-1)
+ROLLING = replace(ROLLING, volume_id="vol-2", tags={**ROLLING.tags, tags.KIND: tags.CHECKPOINT, tags.ROLLING: "1"})
 SNAPSHOTS: dict[str, tuple[Snapshot, ...]] = {
     "none": (),
     "older": (OLDER,),
@@ -97,6 +99,8 @@ SNAPSHOTS: dict[str, tuple[Snapshot, ...]] = {
     "final pending": (OLDER, snapshot("snap-2", 2, tags.FINAL, "pending")),
     "final": (OLDER, snapshot("snap-2", 2, tags.FINAL)),
     "final in error": (OLDER, snapshot("snap-2", 2, tags.FINAL, "error")),
+    "rolling, final": (OLDER, ROLLING, snapshot("snap-2", 2, tags.FINAL)),
+    "rolling": (OLDER, ROLLING),
     "by hand": (OLDER, Snapshot("snap-h", "vol-2", "completed", NOW + timedelta(hours=1), 8, tags={tags.NAME: "demo"})),
     "forked": (snapshot("snap-2", 2, tags.FINAL),
                replace(snapshot("snap-2b", 2, tags.FINAL), volume_id="vol-2b")),
@@ -164,6 +168,7 @@ def words(action: p.Action) -> str:
         p.SnapshotVolume: "snapshot the volume",
         p.DeleteVolume: "delete the volume",
         p.Wait: "wait",
+        p.Prune: "prune",
         p.Attach: "attach the volume",
         p.Ready: "ready",
         p.Done: "done",

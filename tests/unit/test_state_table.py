@@ -90,6 +90,13 @@ def check(goal: Goal, drive: Drive, action: p.Action, mine: str | None) -> None:
             assert drive.awaiting() is None  # what is attached after a snapshot must not be taken for saved
         case p.Checkpoint():
             assert goal is Goal.SAVE
+        case p.Prune(snapshots):
+            assert goal in (Goal.DOWN, Goal.SWEEP)
+            assert live is None
+            final = drive.newest_snapshot()
+            assert final
+            assert (final.tags[tags.KIND], final.state) == (tags.FINAL, "completed")
+            assert all(s.tags.get(tags.ROLLING) == "1" and s != final for s in snapshots)
         case p.Choose():
             assert (goal, lock_state, live) == (Goal.RESTORE, LockState.MINE, None)
         case p.Refuse(error):
@@ -134,7 +141,7 @@ def check_rest(goal: Goal, state: State, drive: Drive) -> None:
     assert drive.lock_state(CALLER) in (LockState.FREE, LockState.STRANGE), state
 
 
-def carried_out(drive: Drive, action: p.Action) -> Drive:  # noqa: C901  one case an action
+def carried_out(drive: Drive, action: p.Action) -> Drive:  # noqa: C901, PLR0912  one case an action
     """What AWS shows afterwards, when all goes well and time passes."""
     machines = dict(drive.machines)
     volumes = {v.id: v for v in drive.volumes}
@@ -159,6 +166,9 @@ def carried_out(drive: Drive, action: p.Action) -> Drive:  # noqa: C901  one cas
             snapshots["snap-save"] = replace(taken, volume_id=volume.id, tags={**taken.tags, tags.SAVE: SAVE})
         case p.Terminate(machine):
             machines[machine.id] = replace(machine, state="shutting-down")
+        case p.Prune(needless):
+            for one in needless:
+                del snapshots[one.id]
         case p.DeleteVolume(volume):
             del volumes[volume.id]
         case p.Choose(copy, generation):

@@ -77,6 +77,15 @@ def delete_volume(aws: Aws, volume_id: str) -> None:
             raise
 
 
+def delete_snapshot(aws: Aws, snapshot_id: str) -> None:
+    """Delete a snapshot; one that is gone is fine. Raises AwsError (InvalidSnapshot.InUse) if it is an image's."""
+    try:
+        aws.call(aws.ec2.delete_snapshot, SnapshotId=snapshot_id)
+    except AwsError as error:
+        if error.code != "InvalidSnapshot.NotFound":
+            raise
+
+
 def _volume(item: Any) -> Volume:
     attachment: dict[str, Any] = next(iter(item.get("Attachments", [])), {})
     return Volume(

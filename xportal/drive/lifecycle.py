@@ -16,7 +16,7 @@ from xportal.aws import compute, keys, storage, tags
 from xportal.aws.errors import AwsError, is_transient
 from xportal.aws.records import Instance, Snapshot, Volume
 from xportal.aws.session import Aws
-from xportal.aws.tagging import set_tags
+from xportal.aws.tagging import delete_tag, set_tags
 from xportal.drive import plan as p
 from xportal.drive.model import ENDING, Description, Drive, described, lock_name, restored_text
 from xportal.drive.observe import find_strangers, observe
@@ -209,7 +209,7 @@ class Lifecycle:
             what = f"AWS could not finish {failed.id}" if failed else f"{name} changed nothing"
             raise self._incomplete(f"{_kept(action, what)} ({taken[name] - 1} times)")
 
-    def _act(self, action: p.Action, choice: str) -> None:
+    def _act(self, action: p.Action, choice: str) -> None:  # noqa: C901  one case an action
         match action:
             case p.TakeLock():
                 self._take_lock()
@@ -229,6 +229,8 @@ class Lifecycle:
                 self._terminate(machine)
             case p.SnapshotVolume(volume):
                 self._snapshot(volume)
+            case p.Prune(snapshots):
+                self._prune(snapshots)
             case p.DeleteVolume(volume, why):
                 self._story.say(f"deleting {volume.id}: {why}")
                 storage.delete_volume(self._aws, volume.id)
@@ -299,6 +301,17 @@ class Lifecycle:
             self._snapshot(volume, machine)
         except (MachineLost, SaveIncomplete) as error:
             self._story.warn(f"{error.message}; the machine is shut down and its drive saved afterwards")
+
+    def _prune(self, snapshots: Sequence[Snapshot]) -> None:
+        self._story.say(f"{len(snapshots)} rolling checkpoints are deleted: the final save has all that they have")
+        for snapshot in snapshots:
+            try:
+                storage.delete_snapshot(self._aws, snapshot.id)
+            except AwsError as error:
+                if error.code != "InvalidSnapshot.InUse":
+                    raise
+                self._story.say(f"{snapshot.id} stays: somebody made an image of it")
+                delete_tag(self._aws, snapshot.id, tags.ROLLING)
 
     def _choose(self, copy: Volume | Snapshot, generation: int) -> None:
         before = self.observed.generation_of(copy)

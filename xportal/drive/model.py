@@ -155,6 +155,14 @@ class Drive:
         final = self.final_of(volume)
         return final is not None and final.state != "error"
 
+    def superseded(self) -> tuple[Snapshot, ...]:
+        """Rolling checkpoints that a later final save, which is complete, made needless; never the newest."""
+        sources = {v.snapshot_id for v in self.volumes}
+        rolling = [s for s in self.snapshots if _is_rolling(s) and s.state == "completed" and s.id not in sources]
+        finals = [s for s in self.snapshots if _is_final(s) and s.state == "completed"] if rolling else []
+        newest = max(map(self._order, finals), default=None)
+        return tuple(s for s in rolling if newest and self._order(s) < newest)
+
     def checkpoint_of(self, save: str) -> Snapshot | None:
         """The snapshot that the save of this id took."""
         return next((s for s in self.snapshots if s.tags.get(tags.SAVE) == save), None)
@@ -273,6 +281,13 @@ def _is_final(snapshot: Snapshot) -> bool:
     """It permits a deletion, so its tag and what it was made as must both say so."""
     made = described(snapshot)
     return snapshot.tags.get(tags.KIND) == tags.FINAL and made is not None and made.kind == tags.FINAL
+
+
+def _is_rolling(snapshot: Snapshot) -> bool:
+    """It is deleted without being asked for, so what it was made as and its tag must both say so; nobody chose it."""
+    made = described(snapshot)
+    chosen = tags.RESTORED in snapshot.tags
+    return made is not None and made.kind == tags.ROLLED and snapshot.tags.get(tags.ROLLING) == "1" and not chosen
 
 
 def _time(told: str) -> datetime | None:

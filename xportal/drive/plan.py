@@ -90,6 +90,13 @@ class DeleteVolume:
 
 
 @dataclass(frozen=True)
+class Prune:
+    """Delete rolling checkpoints that a later final save made needless."""
+
+    snapshots: tuple[Snapshot, ...]
+
+
+@dataclass(frozen=True)
 class Choose:
     """Put a copy before all others, as a generation of its own."""
 
@@ -145,7 +152,7 @@ class Refuse:
 
 Action = (
     (TakeLock | ReleaseLock | SaveOnMachine | Checkpoint | KeepVolume | Terminate | SnapshotVolume)
-    | (DeleteVolume | Choose | Wait)
+    | (DeleteVolume | Prune | Choose | Wait)
     | (Launch | Attach | Ready | Done | Refuse)
 )
 
@@ -326,7 +333,12 @@ def _plan_end(
     action = _settle_volumes(drive, unreachable) or _settle_machines(drive)
     if isinstance(action, Wait) and not wait and machine is None and all(map(drive.is_final_started, drive.volumes)):
         return Done()
-    return action or _release(drive, "all is saved")
+    return action or _prune(drive) or _release(drive, "all is saved")
+
+
+def _prune(drive: Drive) -> Action | None:
+    needless = drive.superseded()
+    return Prune(needless) if needless else None
 
 
 def _refuse_end(drive: Drive, portal: str | None, mine: str | None) -> Refuse | None:
