@@ -51,7 +51,7 @@ def test_the_agent_s_tests_pass_there(root: Path, tmp_path: Path) -> None:
     (tmp_path / "xportal/__init__.py").touch()
     for name in PURE:
         shutil.copy(REPOSITORY / "tests/agent" / name, tmp_path)
-    argv = ["sh", "-c", "cd /mnt && exec python3 -W error -m pytest -q -p no:cacheprovider ."]
+    argv = ["sh", "-c", "cd /mnt && exec python3 -W error -m pytest -q -p no:cacheprovider --basetemp=/tmp/t ."]
     done = bullseye.run(root, tmp_path, argv)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
