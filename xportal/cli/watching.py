@@ -93,7 +93,8 @@ def _show(ctx: Context, report: WatchReport) -> None:
     if ctx.json:
         ctx.console.answer_json(asdict(report))
         return
-    cost = f"{report.interruptions} interruptions, {report.hours:.1f} h, ${report.dollars:.2f}"
+    times = f"{report.interruptions} interruption{'' if report.interruptions == 1 else 's'}"
+    cost = f"{times}, {report.hours:.1f} h, ${report.dollars:.2f}"
     ctx.console.answer(f"{report.portal}: {report.why}; {cost}")
     for left in report.saved.drives if report.saved else ():
         if left.snapshot:

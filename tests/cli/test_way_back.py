@@ -1,0 +1,124 @@
+"""From power off to work that goes on: in the volume's zone and in another, with and without rolling checkpoints.
+
+One table: `pytest tests/cli/test_way_back.py --all -s`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from tests.agent.agent_bench import MAKE_IMAGE
+from tests.cli.conftest import User
+
+pytestmark = [pytest.mark.machine, pytest.mark.all]
+
+RATE = 16  # MiB of changed bytes a second, that snapshots take
+DRIVE_MIB, CHANGE_MIB = 320, 16  # on the drive long since, and in the last moments
+EVERY = 0.25  # minutes
+LEDGER = "sh -c 'while :; do echo line >> /v1/ledger; sleep 0.1; done'"
+MORE_SECONDS = 5.0  # than a machine's boot, in the same zone
+SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way back, in seconds from power off."""
+
+    zone: str
+    rolling: bool
+    seconds: float
+
+
+def fill(user: User, name: str, mib: int) -> None:
+    """Bytes that nothing compresses, on disk when this returns."""
+    write = f"dd if=/dev/urandom of=/v1/{name} bs=1M count={mib} conv=fsync status=none"
+    user.types("ssh", "demo", "--", write)
+
+
+def lines(user: User) -> int:
+    """How long the ledger is; 0 while nobody can tell."""
+    told = user.types("ssh", "demo", "--", "wc -l < /v1/ledger", check=False).stdout.strip()
+    return int(told) if told.isdecimal() else 0
+
+
+@contextmanager
+def no_machine_in(user: User, zone: str | None) -> Iterator[None]:
+    """A zone without capacity, if one is told."""
+    if zone:
+        user.types("sandbox", "fault", "capacity", "--zone", zone)
+    try:
+        yield
+    finally:
+        user.types("sandbox", "fault", "clear")
+
+
+def first_life(user: User, rolling: bool) -> float:
+    """A portal whose container writes a ledger; the seconds that its machine took to come up, blank."""
+    began = time.monotonic()
+    user.types("up", "demo", "--cpu", "--size", "2", *(["--checkpoint-every", str(EVERY)] if rolling else []))
+    boot = time.monotonic() - began
+    fill(user, "old", DRIVE_MIB)
+    user.types("ssh", "demo", "--", MAKE_IMAGE)
+    user.types("ssh", "demo", "--", f"docker run -d --name ledger --restart always -v /v1:/v1 tiny {LEDGER}")
+    return boot
+
+
+def wait_for_checkpoint(user: User) -> None:
+    """Until a rolling checkpoint that began after now is complete."""
+    filters = [{"Name": "tag:xportal:rolling", "Values": ["1"]}]
+
+    def complete() -> int:
+        found = user.client().describe_snapshots(OwnerIds=["self"], Filters=filters)["Snapshots"]
+        return len([s for s in found if s["State"] == "completed"])
+
+    before, deadline = complete(), time.monotonic() + SECONDS
+    while complete() < before + 2:  # the one under way may have begun before
+        assert time.monotonic() < deadline
+        time.sleep(1)
+
+
+def way_back(user: User, zone: str, rolling: bool) -> Row:
+    """Cut the power, bring the portal up, and wait until the ledger grows."""
+    [portal] = user.asks("status", "demo")
+    if rolling:
+        wait_for_checkpoint(user)
+    fill(user, "new", CHANGE_MIB)
+    user.types("ssh", "demo", "--", "sync")
+    user.types("sandbox", "interrupt", "demo", "--no-notice")
+    began = time.monotonic()
+    with no_machine_in(user, portal["zone"] if zone == "another" else None):
+        user.types("up", "demo", "--cpu")
+    count = lines(user)
+    assert count
+    while lines(user) == count:
+        assert time.monotonic() - began < SECONDS
+    took = time.monotonic() - began
+    [again] = user.asks("status", "demo")
+    assert (again["zone"] == portal["zone"]) is (zone == "the same")
+    return Row(zone, rolling, took)
+
+
+def test_the_way_back(user: User) -> None:
+    """The same zone needs a machine's boot and 5 s; another one's wait is that for the last interval's changes."""
+    user.types("sandbox", "set", "--snapshot-rate", str(RATE))
+    rows, boots = [], []
+    for rolling in (False, True):
+        for zone in ("the same", "another"):
+            boots.append(first_life(user, rolling))
+            rows.append(way_back(user, zone, rolling))
+            user.types("down", "demo")
+            user.types("sandbox", "reset")
+            user.types("sandbox", "start")
+            user.types("sandbox", "set", "--snapshot-rate", str(RATE))
+    print(f"\nA machine's boot, blank drive: {min(boots):.1f} s; snapshots at {RATE} MiB/s, {DRIVE_MIB} MiB drive")  # noqa: T201
+    for row in rows:
+        print(f"{row.zone:9} zone, rolling checkpoints {'yes' if row.rolling else 'no':3}: {row.seconds:5.1f} s")  # noqa: T201
+    same, other, same_rolling, other_rolling = (row.seconds for row in rows)
+    assert max(same, same_rolling) < max(boots) + MORE_SECONDS
+    assert other > DRIVE_MIB / RATE
+    assert other_rolling < other - DRIVE_MIB / RATE / 2
