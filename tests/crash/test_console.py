@@ -304,6 +304,7 @@ def test_volume_lost_its_tags_while_awake(life: Life, keys: tuple[str, ...]) -> 
     machine = life.awake("three")
     life.untag(machine.disks[DEVICE], *keys)
     life.goes_down()
+    assert machine.disks[DEVICE] not in {v.id for v in life.bench.volumes()}
     life.comes_back("one", "two", "three")
 
 
