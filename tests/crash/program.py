@@ -59,7 +59,7 @@ class Command(socketserver.StreamRequestHandler):
 
 
 class Watch:
-    """I2 at every deletion: a volume that goes is on no machine, and its records are in a completed snapshot."""
+    """I2 at every deletion: what goes is on no machine, and all its records are in another, completed snapshot."""
 
     def __init__(self, disks: Disks, tell: Callable[..., None], *, discards: bool) -> None:
         self._disks = disks
@@ -69,24 +69,23 @@ class Watch:
     def before_send(self, request: Any, event_name: str, **_: Any) -> None:
         """Look at the cloud before a deletion arrives there."""
         operation = event_name.rpartition(".")[2]
-        if operation == "DeleteSnapshot":
-            self._tell(problem="a snapshot is deleted")
-        if operation == "DeleteVolume" and not self._discards:
-            problem = self._problem(parse_qs(_text(request.body))["VolumeId"][0])
+        if operation == "DeleteSnapshot" or (operation == "DeleteVolume" and not self._discards):
+            asked = parse_qs(_text(request.body))
+            problem = self._problem(asked.get("VolumeId", asked.get("SnapshotId", [""]))[0])
             if problem:
                 self._tell(problem=problem)
 
-    def _problem(self, volume_id: str) -> str | None:
+    def _problem(self, copy: str) -> str | None:
         with urllib.request.urlopen(f"{os.environ['AWS_ENDPOINT_URL']}/_xportal/status") as answer:
             cloud = json.load(answer)
-        if volume_id not in {volume["id"] for volume in cloud["volumes"]}:
+        if copy not in {record["id"] for record in [*cloud["volumes"], *cloud["snapshots"]]}:
             return None
-        if any(volume_id in machine["volumes"].values() for machine in cloud["instances"]):
-            return f"{volume_id} is deleted while a machine has it"
-        there = self._disks.volume(volume_id)
-        completed = [snapshot["id"] for snapshot in cloud["snapshots"] if snapshot["state"] == "completed"]
-        if there and not any(self._disks.snapshot(snapshot)[: len(there)] == there for snapshot in completed):
-            return f"{volume_id} is deleted and no completed snapshot has its records"
+        if any(copy in machine["volumes"].values() for machine in cloud["instances"]):
+            return f"{copy} is deleted while a machine has it"
+        there = self._disks.snapshot(copy) if copy.startswith("snap-") else self._disks.volume(copy)
+        others = [s["id"] for s in cloud["snapshots"] if s["state"] == "completed" and s["id"] != copy]
+        if there and not any(self._disks.snapshot(other)[: len(there)] == there for other in others):
+            return f"{copy} is deleted and no completed snapshot has its records"
         return None
 
 
