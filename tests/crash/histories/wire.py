@@ -1,0 +1,70 @@
+"""Requests to the sandbox's API without a socket, which takes half of a call's time: histories make 100,000 calls."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.exceptions import ConnectionClosedError
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+
+class Body:
+    """The body of an answer that came over no wire."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def stream(self, **_: Any) -> Iterator[bytes]:
+        """All at once."""
+        yield self._data
+
+
+@dataclass(frozen=True)
+class Direct:
+    """Calls the API's application; `date` is the Date header that its server would add."""
+
+    application: WSGIApplication
+    date: Callable[[], str]
+
+    def __call__(self, request: AWSPreparedRequest) -> AWSResponse:
+        """The answer. Raises ConnectionClosedError when the API gives none."""
+        told: list[Any] = []
+        try:
+            body = b"".join(self.application(_environ(request), lambda *head: told.extend(head) or None))
+        except ConnectionAbortedError as error:
+            raise ConnectionClosedError(endpoint_url=request.url) from error
+        status, headers = told
+        return AWSResponse(request.url, int(status[:3]), {**dict(headers), "Date": self.date()}, Body(body))
+
+
+def _environ(request: AWSPreparedRequest) -> dict[str, Any]:
+    url = urlsplit(request.url)
+    body = request.body.encode() if isinstance(request.body, str) else request.body or b""
+    headers = {
+        name: value.decode() if isinstance(value, bytes) else str(value) for name, value in request.headers.items()
+    }
+    return {
+        "REQUEST_METHOD": request.method,
+        "PATH_INFO": url.path,
+        "QUERY_STRING": url.query,
+        "SERVER_NAME": url.hostname,
+        "SERVER_PORT": str(url.port),
+        "wsgi.url_scheme": url.scheme,
+        "wsgi.input": io.BytesIO(body),
+        "CONTENT_TYPE": headers["Content-Type"],
+        "CONTENT_LENGTH": str(len(body)),
+        "werkzeug.socket": _NoSocket(),
+        **{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()},
+    }
+
+
+class _NoSocket:
+    def shutdown(self, how: int) -> None:
+        """The application cuts the connection of an answer that is to be lost."""

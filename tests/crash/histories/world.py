@@ -1,0 +1,336 @@
+"""A cloud whose disks are files, a drive in it, and what people and AWS may do to it beside xportal."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moto.core import responses as moto_responses
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import ec2_backends
+
+from tests.crash.histories.clock import Clock, ticking
+from tests.crash.histories.laptop import Laptop, Wire
+from tests.crash.histories.ledger import Ledger, Violation, append_records
+from tests.crash.histories.wire import Direct
+from xportal.aws import catalogue, network, tags
+from xportal.aws.devices import DEVICE
+from xportal.aws.records import Instance, Volume
+from xportal.drive.model import lock_name
+from xportal.errors import MachineLost, SaveIncomplete
+from xportal.portal import launching, preparing
+from xportal.portal.agent import AgentStatus
+from xportal.portal.ready import check_ready
+from xportal.sandbox.api import instances
+from xportal.sandbox.api.backend import Ec2Backend
+from xportal.sandbox.api.engine import Settings
+from xportal.sandbox.api.server import Cloud
+from xportal.sandbox.hardware import Boot, Disk, FileHardware
+
+_numbers = itertools.count()
+
+
+class Disks(FileHardware):
+    """Files as volumes. Every machine has a page cache: what is not flushed is lost with the power."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.world: World
+
+    @property
+    def _ledger(self) -> Ledger:
+        return self.world.ledger
+
+    def create_volume(self, volume_id: str, size_gib: int, snapshot_id: str | None) -> None:
+        super().create_volume(volume_id, size_gib, snapshot_id)
+        self._ledger.volume_made(volume_id, snapshot_id)
+
+    def create_snapshot(self, snapshot_id: str, volume_id: str) -> None:
+        super().create_snapshot(snapshot_id, volume_id)
+        self._ledger.snapshot_made(snapshot_id, volume_id)
+
+    def delete_volume(self, volume_id: str) -> None:
+        super().delete_volume(volume_id)
+        self.world.deleted(volume_id)
+
+    def delete_snapshot(self, snapshot_id: str) -> None:
+        super().delete_snapshot(snapshot_id)
+        self.world.deleted(snapshot_id)
+
+    def boot(self, boot: Boot) -> Any:
+        self.world.attached |= {disk.volume_id: boot.instance_id for disk in boot.disks}
+        return super().boot(boot)
+
+    def shut_down(self, instance_id: str, deadline_s: float) -> None:
+        for volume_id in self._let_go(instance_id):
+            self.world.flush(volume_id)
+        super().shut_down(instance_id, deadline_s)
+
+    def cut_power(self, instance_id: str) -> None:
+        for volume_id in self._let_go(instance_id):
+            self._ledger.lose_unflushed(volume_id)
+        super().cut_power(instance_id)
+
+    def attach(self, instance_id: str, disk: Disk) -> None:
+        self.world.attached[disk.volume_id] = instance_id
+        self._ledger.attached(disk.volume_id)
+
+    def detach(self, instance_id: str, disk: Disk) -> None:
+        """Pulled out of a running machine: what its kernel holds back finds no disk."""
+        self.world.attached.pop(disk.volume_id, None)
+        self._ledger.lose_unflushed(disk.volume_id)
+
+    def _let_go(self, instance_id: str) -> list[str]:
+        attached = self.world.attached
+        volumes = [volume_id for volume_id, holder in attached.items() if holder == instance_id]
+        for volume_id in volumes:
+            del attached[volume_id]
+        return volumes
+
+
+@dataclass(frozen=True)
+class FileAgent:
+    """A FAKE of the agent on a machine, as a laptop speaks to it."""
+
+    world: World
+    laptop: Laptop
+
+    def save(self, machine: Instance, volume: Volume) -> None:
+        """Flush and unmount."""
+        self.laptop.ask_agent(lambda: self.world.unmount(machine, volume))
+
+    @contextmanager
+    def frozen(self, machine: Instance, volume: Volume) -> Iterator[None]:
+        """Flush."""
+        self.laptop.ask_agent(lambda: self.world.freeze(machine, volume))
+        yield
+
+
+@dataclass
+class World:
+    """The account, two laptops, and one drive at a time."""
+
+    cloud: Cloud
+    disks: Disks
+    clock: Clock
+    wire: Wire
+    homes: Path
+    drive: str = ""
+    ledger: Ledger = field(default_factory=Ledger)
+    attached: dict[str, str] = field(default_factory=dict)  # volume id: the machine it is plugged into
+    deaf: set[str] = field(default_factory=set)  # machines that do not answer ssh
+    by_xportal: set[str] = field(default_factory=set)  # ids of what it deleted, which was right
+    violations: list[Violation] = field(default_factory=list)
+    given_up: str | None = None  # the volume that the user is discarding
+    laptops: list[Laptop] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.laptops = [
+            Laptop(name, self.clock, self.wire, self.watch, lambda laptop: FileAgent(self, laptop), self.wait_ready)
+            for name in ("ann", "bob")
+        ]
+
+    def begin(self, snapshot_seconds: float) -> None:
+        """A new drive, in an account with nothing in it."""
+        self.drive = f"drive{next(_numbers)}"
+        self.ledger = Ledger()
+        for what in (self.attached, self.deaf, self.by_xportal, self.violations):
+            what.clear()
+        self.cloud.settings.snapshot_seconds = snapshot_seconds
+        for laptop in self.laptops:
+            laptop.home = self.homes / self.drive / laptop.name
+            laptop.lines.clear()
+
+    def end(self) -> None:
+        """Empty the account."""
+        self.cloud.clear_faults()
+        self.clock.forget()
+        self.given_up = None
+        backend = self.backend
+        for records in (backend.volumes, self._snapshots(), backend.key_pairs, backend.spot_instance_requests):
+            for record_id in list(records):
+                backend.forget(records, record_id)
+        backend.snapshots = {s.id: s for s in backend.snapshots.values() if s.owner_id != DEFAULT_ACCOUNT_ID}
+        backend.reservations.clear()
+        for path in self.disks.directory.glob("*/*-*"):
+            path.unlink()
+
+    # What is there, asked of the cloud's own records
+
+    @property
+    def backend(self) -> Ec2Backend:
+        """The region."""
+        found = ec2_backends[DEFAULT_ACCOUNT_ID]["us-east-1"]
+        assert isinstance(found, Ec2Backend)
+        return found
+
+    def _snapshots(self) -> dict[str, Any]:
+        return {s.id: s for s in self.backend.snapshots.values() if s.owner_id == DEFAULT_ACCOUNT_ID}
+
+    def tags_of(self, record_id: str) -> dict[str, str]:
+        """The tags of anything."""
+        return dict(self.backend.tags.get(record_id, {}))
+
+    def machines(self, *states: str) -> list[instances.Instance]:
+        """The drive's machines in these states; without states all that are not terminated."""
+        found = [i for i in instances.all_instances(self.backend) if self.tags_of(i.id).get(tags.DRIVE) == self.drive]
+        return [i for i in found if (i.state in states if states else i.state != "terminated")]
+
+    def volumes(self) -> list[Any]:
+        """All volumes that are disks and not on their way out."""
+        return [v for v in self.backend.volumes.values() if v.stored and v.state != "deleting"]
+
+    def snapshots(self) -> list[Any]:
+        """All snapshots of the account."""
+        return list(self._snapshots().values())
+
+    def lock(self) -> Any:
+        """The drive's key pair, or None."""
+        return self.backend.key_pairs.get(lock_name(self.drive))
+
+    def completed(self) -> set[str]:
+        """Ids of the snapshots that are complete and stay."""
+        return {s.id for s in self.snapshots() if s.status == "completed" and not s.deletion_asked}
+
+    # What the machine does
+
+    def wait_ready(self, machine: Instance) -> None:
+        """A FAKE of ssh and the agent's answer."""
+        if machine.id in self.deaf:
+            raise MachineLost(f"{machine.id} does not answer")
+        volume = machine.disks.get(DEVICE)
+        phase = "failed" if volume is None else "saved" if volume in self.ledger.unmounted else "ready"
+        check_ready(machine, AgentStatus(phase, None, None, None, (), ()))
+
+    def unmount(self, machine: Instance, volume: Volume) -> None:
+        """Flush, and write no more."""
+        self._check_answers(machine, volume)
+        self.flush(volume.id)
+        self.ledger.unmounted.add(volume.id)
+
+    def freeze(self, machine: Instance, volume: Volume) -> None:
+        """Flush."""
+        self._check_answers(machine, volume)
+        if volume.id in self.ledger.unmounted:
+            raise SaveIncomplete(f"{volume.id} is not mounted on {machine.id} any more")
+        self.flush(volume.id)
+
+    def _check_answers(self, machine: Instance, volume: Volume) -> None:
+        """It may have gone since the caller looked."""
+        if machine.id in self.deaf or self.attached.get(volume.id) != machine.id:
+            raise MachineLost(f"{machine.id} does not answer")
+
+    def working_volume(self) -> str | None:
+        """The volume that a program on a machine can write to, if one runs."""
+        for machine in self.machines("running"):
+            attachment = machine.block_device_mapping.get(DEVICE)
+            volume_id = attachment.volume_id if attachment else ""
+            if self.attached.get(volume_id) == machine.id and volume_id not in self.ledger.unmounted:
+                return str(volume_id)
+        return None
+
+    def flush(self, volume_id: str) -> None:
+        """fsync: on the disk, and so acknowledged."""
+        append_records(self.disks.volume_path(volume_id), self.ledger.flush(volume_id))
+
+    # What may not be
+
+    def watch(self, laptop: Laptop, operation: str, parameters: dict[str, str]) -> None:
+        """Look at a call before its effect."""
+        try:
+            if operation == "CreateSnapshot" and tags.FINAL in parameters.values():
+                self._check_once(laptop, parameters["VolumeId"])
+            if operation in ("DeleteVolume", "DeleteSnapshot"):
+                self._check_deletion(parameters[operation.removeprefix("Delete") + "Id"])
+            elif operation == "TerminateInstances":
+                for volume_id in self._taken_along(parameters["InstanceId.1"]):
+                    self._check_deletion(volume_id)
+            elif operation == "CreateTags" and tags.RESTORED in parameters.values():
+                self.ledger.restored(parameters["ResourceId.1"])
+            elif operation == "RunInstances" and _makes_blank(parameters):
+                self.ledger.check_blank()
+        except Violation as violation:
+            self.violations.append(violation)
+
+    def _check_once(self, laptop: Laptop, volume_id: str) -> None:
+        """I5: one final snapshot of a volume, as long as none failed. A rival may be quicker by a few calls, not more:
+        CreateSnapshot takes no ClientToken.
+        """
+        if volume_id not in self.ledger.copies:  # a rival was quicker, and is done with it
+            return
+        life = self.ledger.copies[volume_id].place[0]  # a volume that was chosen to go on from is to be saved again
+        finals = [
+            s.id
+            for s in self.snapshots()
+            if s.volume_id == volume_id
+            and s.outcome != "error"
+            and self.tags_of(s.id).get(tags.KIND) == tags.FINAL
+            and self.ledger.copies[s.id].place[0] == life
+        ]
+        raced = laptop.raced_at is not None and laptop.calls - laptop.raced_at < 6
+        if finals and not raced:
+            raise Violation(f"I5: one more final snapshot of {volume_id} after {finals}")
+
+    def _check_deletion(self, copy_id: str) -> None:
+        gone = copy_id not in self.ledger.copies and copy_id not in self.backend.volumes  # another was quicker
+        if gone or copy_id == self.given_up:
+            return
+        self.ledger.check_deletion(copy_id, self.completed())
+        self.by_xportal.add(copy_id)
+
+    def _taken_along(self, instance_id: str) -> list[str]:
+        """The disks that would go with a machine."""
+        machine = instances.find_instance(self.backend, instance_id)
+        return [a.volume_id for a in machine.disks if a.delete_on_termination] if machine else []
+
+    def deleted(self, copy_id: str) -> None:
+        """The bytes are gone. If no call of xportal's did it, somebody destroyed them: what is left counts."""
+        self.ledger.gone(copy_id)
+        if copy_id not in self.by_xportal:
+            self.ledger.settle_for_newest()
+
+
+def _makes_blank(parameters: dict[str, str]) -> bool:
+    """Whether a launch makes a drive that is restored from nothing."""
+    return DEVICE in parameters.values() and not any(key.endswith("Ebs.SnapshotId") for key in parameters)
+
+
+@contextmanager
+def open_world(directory: Path) -> Iterator[World]:
+    """A cloud that goes by a virtual clock. Its catalogue never changes, so the commands ask for it once."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    disks = Disks(directory / "disks")
+    settings = Settings(invisible_seconds=0)
+    with pytest.MonkeyPatch.context() as patch, Cloud(disks, settings=settings) as cloud, ticking(cloud) as clock:
+        patch.setenv("AWS_ENDPOINT_URL", cloud.endpoint_url)
+        patch.setattr(preparing, "_find_offers", _once(preparing._find_offers, lambda spec: spec.machine))
+        patch.setattr(catalogue, "list_instance_types", _once(catalogue.list_instance_types, tuple))
+        patch.setattr(network, "list_default_subnets", _once(network.list_default_subnets))
+        patch.setattr(moto_responses, "method_names_from_class", cache(moto_responses.method_names_from_class))
+        patch.setattr(launching, "_find_profile", lambda *_: None)
+        patch.setattr(launching, "build", lambda config, _: f"#cloud-config\n# {config.launch}\n".encode())
+        wire = Direct(cloud._application(None), clock.http_date)
+        world = disks.world = World(cloud, disks, clock, wire, directory / "homes")
+        world.begin(1)
+        world.laptops[0].up(world.drive)  # asks for the catalogue, so that every history makes the same calls
+        world.end()
+        yield world
+
+
+def _once(question: Callable[..., Any], key: Callable[[Any], Any] = str) -> Callable[..., Any]:
+    """The question, asked of AWS once for each key of its second argument."""
+    answers: dict[Any, Any] = {}
+
+    def ask(aws: Any, about: Any = "") -> Any:
+        if key(about) not in answers:
+            answers[key(about)] = question(aws, about) if about else question(aws)
+        return answers[key(about)]
+
+    return ask
