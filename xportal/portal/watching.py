@@ -32,7 +32,8 @@ from xportal.spec import DriveSpec, MachineSpec, PortalSpec
 LOOK_SECONDS = 15.0
 # Only a person can do something about these; after all others the next look may find things well.
 HOPELESS = (DriveForked, SnapshotFailed, NoCredentials, UsageError)
-BY_SOMEBODY = "Client."  # state reasons of what a person or the machine itself did; others are AWS's doing
+# State reasons of what a person did, or the machine itself; all others are AWS's doing.
+BY_SOMEBODY = ("Client.UserInitiatedShutdown", "Client.InstanceInitiatedShutdown")
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class Watch:
             return None
         is_live = machine.state in LIVE
         meter = self._read(machine)
-        if not is_live and (machine.state_reason.startswith(BY_SOMEBODY) or self._is_ended(machine)):
+        if not is_live and (machine.state_reason in BY_SOMEBODY or self._is_ended(machine)):
             return self._report(f"somebody ended {machine.id} ({machine.state_reason or 'xportal down'})", meter)
         why = self._exceeded(meter, machine)
         if why:
@@ -160,8 +161,7 @@ class Watch:
         """The portal's machine; else the last one of its own that AWS tells of, or did: it forgets them in an hour."""
         found = compute.list_instances(self._aws, tags.tag_filter(portal=self._spec.name))
         if found:
-            # A launch that failed is none of them: it came from this watch, and was never counted.
-            self._last = max(found, key=lambda m: (m.state in LIVE, tags.METER in m.tags, m.launched))
+            self._last = max(found, key=lambda m: (m.state in LIVE, m.launched))
         elif self._last is None:
             raise PortalNotUp(
                 f'portal "{self._spec.name}" is not up', hint=f"xportal up {self._spec.name}, then watch it"
