@@ -66,6 +66,19 @@ class DriveSpec:
 
 
 @dataclass(frozen=True)
+class AloneSpec:
+    """What the machine does by itself. None: as it is set already for the drive, at first not at all."""
+
+    on_notice: str | None = None  # a command for its shell when AWS takes it back
+    idle_minutes: float | None = None  # unused for so long it saves and ends itself; 0: never
+    checkpoint_on_rebalance: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.idle_minutes is not None and self.idle_minutes < 0:
+            raise UsageError(f"--idle-minutes {self.idle_minutes:g} is not possible", hint="0 switches it off")
+
+
+@dataclass(frozen=True)
 class PortalSpec:
     """A portal: its name, the machine and the drives it wants. Raises UsageError when it makes no sense.
 
@@ -76,6 +89,7 @@ class PortalSpec:
     machine: MachineSpec = MachineSpec()
     size_gib: int | None = None
     drives: tuple[DriveSpec, ...] = ()
+    alone: AloneSpec = AloneSpec()
 
     def __post_init__(self) -> None:
         check_name("portal", self.name)

@@ -62,8 +62,8 @@ def docker():
 def save(docker, tmp_path):
     """One save after another on the same drive."""
 
-    def run(*infos):
-        return Commits(Docker(docker), tmp_path, Log(tmp_path / "log")).commit_changed(infos)
+    def run(*infos, **more):
+        return Commits(Docker(docker), tmp_path, Log(tmp_path / "log")).commit_changed(infos, **more)
 
     return run
 
@@ -99,6 +99,16 @@ def test_no_space_defers_the_commit(docker, save):
     assert result["committed"] == []
     assert "free" in result["deferred"][0]["reason"]
     assert docker.made == 0
+
+
+def test_a_commit_that_may_not_end_in_time_is_deferred(docker, save, tmp_path):
+    """The drive's own speed is measured, and nothing of that stays on it."""
+    docker.size = str(64 << 20)
+    result = save(container(), seconds_left=lambda: 40.1)
+    assert "s are left" in result["deferred"][0]["reason"]
+    assert docker.made == 0
+    assert save(container(), seconds_left=lambda: 4000.0)["deferred"] == []
+    assert not (tmp_path / "probe").exists()
 
 
 def test_a_commit_that_fails_does_not_stop_the_next(docker, save):

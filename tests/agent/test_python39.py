@@ -28,6 +28,8 @@ PURE = [
     "test_docker.py",
     "test_mounts.py",
     "test_drives.py",
+    "test_deadline.py",
+    "test_idle.py",
 ]
 CONFIG = AgentConfig("demo", "l-1", "us-east-1", "http://127.0.0.1:5577", [DriveConfig("demo", 1, blank=True)])
 

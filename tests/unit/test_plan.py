@@ -310,7 +310,7 @@ RESTORE_ROWS: list[tuple[str, list[Any], Any]] = [
 ]  # fmt: skip
 
 DISCARD_ROWS: list[tuple[str, list[Any], Any]] = [
-    ("running", [lock(), machine(), volume(**ON)], p.Terminate(machine())),
+    ("running", [lock(), machine(), volume(**ON)], p.Terminate(machine(), at_once=True)),
     ("going away", [lock(), machine("shutting-down"), volume(**ON)], p.Wait),
     ("detached", [lock(), machine("terminated"), volume()], p.DeleteVolume(volume(), "discarded")),
     ("all gone", [lock(), machine("terminated"), snapshot()], p.ReleaseLock(lock(), "all that was to go is gone")),

@@ -16,7 +16,10 @@ Files
     /run/xportal/state.json     phase, error and facts of this boot
     /run/xportal/log/ID.jsonl   event logs: ID is `boot`, or the id of a save
     /var/lib/xportal/saved.json exists once this machine has finished a final save
-    MOUNT/.xportal/             on the drive, root's: drive.json, running.json, aside.json, gpu.json, commits.json
+    MOUNT/.xportal/             on the drive, root's: drive.json, running.json, aside.json, gpu.json, commits.json,
+                                alone.json: `settings.Settings`, what the user has set;
+                                save.json: how the last machine's save went, until the next has told it
+    MOUNT/xportal-notice.json   for programs: {action, time, seconds}, from a notice until the drive is opened again
 
 Commands (`status` and `follow` need no root, but the whole agent; the others need root)
     agent open                  at every boot, from cloud-init's bootcmd
@@ -26,6 +29,10 @@ Commands (`status` and `follow` need no root, but the whole agent; the others ne
                                 starts xportal-save@ID.service and returns at once
     agent freeze ID             starts xportal-freeze@ID.service: the drives hold still until `agent thaw`, 30 s at most
     agent thaw                  the freeze at work is over
+    agent settings JSON         change some of `settings.Settings`
+    agent rehearse ID           the save as at a notice, as a unit with a log; then everything comes back
+    agent watch, agent leave    the units xportal-watch.service and xportal-leave.service (when it is stopped by a
+                                shutdown): saves that nobody asks for; their ids are notice-..., shutdown and idle
     agent follow boot|ID [--from N]
                                 prints the log's lines from the N-th on (the first is 0) as they
                                 come; exits 0 after the end line, 1 if the writer died without one
@@ -42,8 +49,9 @@ Event logs
     One JSON object a line. {"t": seconds since the log began, "step": "mount", "text": "a sentence"}.
     The last line is {"t", "end": true, "ok": bool, "error": null or a sentence, "result": {}}.
     The first line has one more key, "clock", the machine's monotonic clock.
-    Result of `boot`: {drives, gpu, docker, containers, seconds: {step: s}}.
-    Result of a final save: {clean, already, unmounted, committed, deferred, killed, seconds}.
+    Result of `boot`: {drives, gpu, docker, containers, before: save.json, seconds: {step: s}}.
+    Result of a final save: {clean, already, unmounted, committed, deferred, killed, seconds}, and of one that nobody
+    asked for {snapshots: {drive: id}}; of a rehearsal also {took: seconds until AWS had the snapshots}.
     A freeze says step "frozen" when nothing is written any more; its result is {in_time, seconds}.
     `ok` of a save means that a snapshot taken now holds everything and that this
     machine will write to the drive no more. `clean` is false if it could not be

@@ -8,9 +8,12 @@ import sys
 from typing import Callable, Dict, List
 
 from .config import Paths
+from .leaving import leave
 from .opening import make_ready, open_machine
 from .process import AgentError
-from .saving import request_save, run_save
+from .requests import Request, request_save
+from .saving import run_save
+from .watching import watch
 from .whole import is_whole
 
 
@@ -22,8 +25,10 @@ def main(argv: List[str]) -> int:
     commands: Dict[str, Callable[[], object]] = {
         "open": lambda: open_machine(paths),
         "ready": lambda: make_ready(paths),
-        "save": lambda: request_save(paths, args.id, round(args.grace)),
+        "save": lambda: request_save(paths, args.id, Request(grace=round(args.grace))),
         "run-save": lambda: run_save(paths, args.id),
+        "watch": lambda: watch(paths),
+        "leave": lambda: leave(paths),
     }
     if is_whole():
         from .answering import more_commands
@@ -42,14 +47,15 @@ def parse(argv: List[str]) -> argparse.Namespace:
     """The arguments (see the package's docstring)."""
     parser = argparse.ArgumentParser(prog="agent")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("open", "ready", "status", "thaw", "thaw-all"):
+    for name in ("open", "ready", "status", "thaw", "thaw-all", "watch", "leave"):
         commands.add_parser(name)
     save = commands.add_parser("save")
     save.add_argument("id")
     save.add_argument("--kind", choices=["final"], default="final")
     save.add_argument("--grace", type=float, default=30)
-    for name in ("run-save", "freeze", "run-freeze"):
+    for name in ("run-save", "freeze", "run-freeze", "rehearse"):
         commands.add_parser(name).add_argument("id")
+    commands.add_parser("settings").add_argument("json")
     log = commands.add_parser("follow")
     log.add_argument("id")
     log.add_argument("--from", dest="first", type=int, default=0)

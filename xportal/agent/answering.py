@@ -9,6 +9,8 @@ from typing import Callable, Dict
 from .config import Paths
 from .following import print_log
 from .freezing import request_freeze, run_freeze, thaw, thaw_by_force
+from .rehearsal import request_rehearsal
+from .settings import change_settings
 from .status import read_status
 
 
@@ -19,6 +21,8 @@ def more_commands(paths: Paths, args: Namespace) -> Dict[str, Callable[[], objec
         "run-freeze": lambda: run_freeze(paths, args.id),
         "thaw": lambda: thaw(paths),
         "thaw-all": lambda: thaw_by_force(paths),
+        "settings": lambda: change_settings(paths, json.loads(args.json)),
+        "rehearse": lambda: request_rehearsal(paths, args.id),
         "follow": lambda: print_log(paths, args.id, args.first),
         "status": lambda: print(json.dumps(read_status(paths))),
     }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from math import inf, isfinite
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Any, Callable, Dict, List, Sequence
 
 from .docker import Docker
 from .engine import Engine
@@ -12,6 +13,7 @@ from .events import Log
 from .files import read_json, write_json
 from .flattening import check_space, flatten_image, is_deep
 from .process import AgentError
+from .rates import fits, measure_rate
 
 NEVER = "0001-01-01T00:00:00Z"
 LEGAL = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
@@ -94,9 +96,12 @@ class Commits:
         self._drive = drive
         self._log = log
         self._records = Records(drive)
+        self._rate = 0.0  # of the drive, not yet measured
 
-    def commit_changed(self, infos: Sequence[Dict[str, Any]]) -> Dict[str, List[Dict[str, str]]]:
-        """Commit each container that has run since its last commit and changed its layer.
+    def commit_changed(
+        self, infos: Sequence[Dict[str, Any]], seconds_left: Callable[[], float] = lambda: inf
+    ) -> Dict[str, List[Dict[str, str]]]:
+        """Commit each container that has run since its last commit and changed its layer, if it surely ends in time.
 
         Returns {"committed": [{container, image}], "deferred": [{container, reason}]}: what cannot be
         committed is no loss, its layer is on the drive.
@@ -106,7 +111,7 @@ class Commits:
             name = info["Name"].lstrip("/")
             try:
                 if self._is_due(info):
-                    image = self._commit(info, name)
+                    image = self._commit(info, name, seconds_left)
                     result["committed"].append({"container": name, "image": image})
                     self._log.say("commit", f"{name} is image {image}")
             except AgentError as failure:
@@ -121,10 +126,18 @@ class Commits:
             return False
         return self._docker.is_changed(info["Id"])
 
-    def _commit(self, info: Dict[str, Any], name: str) -> str:
-        check_space(self._drive, self._docker.layer_bytes(info["Id"]))
+    def _commit(self, info: Dict[str, Any], name: str, seconds_left: Callable[[], float]) -> str:
+        needs = self._docker.layer_bytes(info["Id"])
+        check_space(self._drive, needs)
+        self._check_time(needs, seconds_left)
         image = image_name(name, info["Id"])
         self._records.supersede(info["Id"])
         made = self._docker.commit(info["Id"], image)
         self._records.put(info["Id"], image=made, started=info["State"]["StartedAt"])
         return image
+
+    def _check_time(self, needs: int, seconds_left: Callable[[], float]) -> None:
+        if isfinite(seconds_left()):
+            self._rate = self._rate or measure_rate(self._drive)
+            if not fits(seconds_left(), needs, self._rate):
+                raise AgentError(f"its layer has {needs >> 20} MiB, and only {seconds_left():.0f} s are left")

@@ -30,6 +30,11 @@ class DriveConfig:
         """Where xportal keeps its own files on the drive."""
         return Path(self.mount, ".xportal")
 
+    @property
+    def notice(self) -> Path:
+        """Where programs find AWS's notice: every container sees the drive."""
+        return Path(self.mount, "xportal-notice.json")
+
 
 @dataclass(frozen=True)
 class AgentConfig:

@@ -6,15 +6,18 @@ import json
 import os
 import re
 import shutil
+import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from .config import AgentConfig, Paths
 from .files import write_whole
-from .process import AgentError, Done, run
+from .process import AgentError, Done, run, wait_until
 
 SOCKET = Path("/run/docker.sock")
 ANSWER_SECONDS = 30.0
+STOP_SECONDS = 15.0  # dockerd takes as long for containers that are still there
 
 
 def merge_daemon_json(text: str, data_root: str) -> str:
@@ -68,8 +71,24 @@ def start() -> None:
 
 
 def stop() -> None:
-    """Stop Docker and the socket that would start it again."""
-    run(["systemctl", "stop", "docker.socket", "docker.service"], check=False)
+    """Stop Docker and the socket that would start it again; kill it if it does not end.
+
+    In a shutdown systemd stops Docker only after those who were started after it, and the caller may be one of them:
+    so it is not systemd that is waited for, and Docker is told directly.
+    """
+    run(["systemctl", "stop", "--no-block", "docker.socket", "docker.service"], check=False)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        pid = find_daemon()
+        with suppress(ProcessLookupError):
+            if pid:
+                os.kill(pid, number)
+        if wait_until(lambda: not find_daemon(), STOP_SECONDS):
+            return
+
+
+def find_daemon() -> int:
+    """The daemon's process id; 0 if it does not run."""
+    return int(run(["systemctl", "show", "-p", "MainPID", "--value", "docker.service"], check=False).out or 0)
 
 
 def is_running() -> bool:

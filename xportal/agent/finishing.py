@@ -10,14 +10,16 @@ from .commits import flatten_deep
 from .config import AgentConfig, Paths
 from .engine import Engine
 from .events import Log
+from .files import read_json, remove
 from .home import get_user, open_home
 from .process import AgentError, run
 from .recreating import make_anew
+from .saving import WORD
 from .state import log_path, read_state, update_state
 
 
-def finish_boot(config: AgentConfig, paths: Paths, log: Log) -> None:
-    """With Docker running and containers back: the home directory, Docker for the login user, the boot's result."""
+def finish_boot(config: AgentConfig, paths: Paths, log: Log) -> Dict[str, Any]:
+    """With Docker running and containers back: the home directory, Docker for the login user. The boot's result."""
     with log.step("home", f"Opening the home directory of {config.login_user}"):
         open_home(config)
         run(["usermod", "-a", "-G", "docker", config.login_user])
@@ -28,8 +30,12 @@ def finish_boot(config: AgentConfig, paths: Paths, log: Log) -> None:
     seconds = {**before["seconds"], **log.seconds}
     update_state(paths, phase="ready", notes=notes, seconds=seconds)
     result = {"drives": before["drives"], "gpu": (before["gpus"] or [None])[0], "docker": before["docker"]}
-    log.end(True, None, {**result, "containers": names(docker.Docker(), notes), "seconds": seconds})
-    flatten_deep(Engine(), docker.Docker(), drive, Log(log_path(paths, "flatten")))
+    return {**result, "containers": names(docker.Docker(), notes), "seconds": seconds}
+
+
+def tidy_images(config: AgentConfig, paths: Paths) -> None:
+    """What may take minutes, and nobody waits for: told in a log of its own."""
+    flatten_deep(Engine(), docker.Docker(), config.main.directory, Log(log_path(paths, "flatten")))
 
 
 def fit_containers(drive: Path, gpus: int, log: Log) -> Dict[str, str]:
@@ -39,6 +45,21 @@ def fit_containers(drive: Path, gpus: int, log: Log) -> Dict[str, str]:
     except AgentError as failure:
         log.say("anew", f"Not all containers could be made anew: {failure}")
         return {}
+
+
+def tell_before(config: AgentConfig, log: Log) -> Dict[str, Any]:
+    """Tell how the machine before this one ended, if AWS took it, and what it left undone. Returns its last word."""
+    path = config.main.directory / WORD
+    word: Dict[str, Any] = read_json(path) or {}
+    notice = word.get("notice")
+    if notice and "time" in notice:  # and not a rehearsal's
+        took = ", ".join(f"{step} {seconds:.1f} s" for step, seconds in word["seconds"].items() if seconds >= 0.1)
+        text = f"AWS took the machine before this one at {notice['time']}, and said so {notice['seconds']} s before"
+        log.say("before", f"{text}: {took or 'no step took long'}")
+        for left in word["deferred"]:
+            log.say("before", f"{left['container']} was not committed ({left['reason']}): the next save does that")
+    remove(path)
+    return word
 
 
 def names(client: docker.Docker, notes: Dict[str, str]) -> List[Dict[str, Any]]:

@@ -9,8 +9,10 @@ from typing import Callable, List
 from . import units
 from .config import Paths
 from .events import Log
+from .files import read_json, write_json
 from .mounts import find_mount
 from .process import AgentError, run, wait_until
+from .snapshots import take_snapshots
 from .state import log_path, one_at_a_time, read_state
 
 LIMIT_SECONDS = 30.0  # a container that may not write for longer is worse than a checkpoint as after a power cut
@@ -18,8 +20,19 @@ LIMIT_SECONDS = 30.0  # a container that may not write for longer is worse than 
 
 def request_freeze(paths: Paths, freeze: str) -> None:
     """Start a freeze as a unit of its own, and return."""
+    start(paths, freeze, snapshot=False)
+
+
+def request_checkpoint(paths: Paths, freeze: str) -> None:
+    """Start one that lasts until the machine itself has taken the snapshots, and return."""
+    start(paths, freeze, snapshot=True)
+
+
+def start(paths: Paths, freeze: str, *, snapshot: bool) -> None:
+    """Start the unit. Raises `AgentError` if there is nothing to freeze."""
     if read_state(paths)["phase"] not in ("open", "ready"):
         raise AgentError(f"the drive is not open on this machine: {read_state(paths)['phase']}")
+    write_json(paths.requests / f"{freeze}.json", {"snapshot": snapshot})
     run(["systemctl", "start", "--no-block", units.freeze_unit(freeze)])
 
 
@@ -29,11 +42,13 @@ def run_freeze(paths: Paths, freeze: str) -> bool:
     The log says `frozen` when it is; the end's result is {"in_time": whether it was told to thaw}.
     """
     log = Log(log_path(paths, freeze))
+    snapshot = (read_json(paths.requests / f"{freeze}.json") or {}).get("snapshot")
     with one_at_a_time(paths):
         if paths.thaw.exists():  # of an earlier one
             paths.thaw.unlink()
+        is_over = (lambda: take_checkpoint(paths, freeze, log)) if snapshot else paths.thaw.exists
         try:
-            in_time = hold(mount_points(paths), paths.thaw.exists, log)
+            in_time = hold(mount_points(paths), is_over, log)
         except AgentError as failure:
             log.end(False, str(failure), {})
             return False
@@ -52,6 +67,12 @@ def hold(points: List[str], is_over: Callable[[], bool], log: Log) -> bool:
         in_time = bool(wait_until(is_over, LIMIT_SECONDS, every=0.02))
     log.say("thawed", "Thawed" if in_time else f"Thawed after {LIMIT_SECONDS:.0f} s: nobody said so")
     return in_time
+
+
+def take_checkpoint(paths: Paths, save: str, log: Log) -> bool:
+    """Snapshots of the frozen drives, with the machine's role. True in any case: one that fails is not waited for."""
+    take_snapshots(paths.get_config(), read_state(paths)["drives"], save, "checkpoint", log, lambda: 0.0)
+    return True
 
 
 def mount_points(paths: Paths) -> List[str]:

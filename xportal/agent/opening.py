@@ -10,9 +10,11 @@ from typing import Any, Callable, Dict
 from . import docker, units
 from .config import AgentConfig, DriveConfig, Paths
 from .containers import bring_back, hold_back
+from .dirty import bound_dirty
 from .disk import is_there
 from .drives import check_docker, mark_docker, mark_drive, open_drive
 from .events import Log
+from .files import remove
 from .gpu import list_gpus
 from .mounts import find_mount, try_unmount
 from .process import AgentError, run
@@ -80,7 +82,7 @@ def open_all(paths: Paths, log: Log) -> None:
             hold_containers(config, paths, log)
         undo.pop_all()
     update_state(paths, phase="open", seconds=log.seconds)
-    run(["systemctl", "start", "--no-block", units.READY])
+    run(["systemctl", "start", "--no-block", units.READY, units.WATCH, units.LEAVE])
 
 
 def open_one(config: AgentConfig, index: int, paths: Paths, log: Log, undo: contextlib.ExitStack) -> Dict[str, Any]:
@@ -88,7 +90,9 @@ def open_one(config: AgentConfig, index: int, paths: Paths, log: Log, undo: cont
     drive = config.drives[index]
     undo.callback(close_one, drive)
     facts = open_drive(drive, paths, log)
+    log.say("dirty", bound_dirty(facts["device"]))
     mark_drive(drive, config, log)
+    remove(drive.notice)
     return facts
 
 
@@ -121,17 +125,26 @@ def finish(paths: Paths, log: Log) -> None:
         return
     config = paths.get_config()
     if not read_state(paths)["started"]:
-        with log.step("docker", "Starting Docker"):
-            start_docker(config, paths, log)
-        with log.step("containers", "Bringing the containers back"):
-            notes = bring_back(docker.Docker(), config.main.directory, log)
-        before = read_state(paths)
-        seconds = {**before["seconds"], **log.seconds}
-        update_state(paths, started=True, notes={**before["notes"], **notes}, seconds=seconds)
+        start_containers(config, paths, log)
     if is_whole():
-        from .finishing import finish_boot
+        from .finishing import finish_boot, tell_before, tidy_images
 
-        finish_boot(config, paths, log)
+        before = tell_before(config, log)
+        log.end(True, None, {**finish_boot(config, paths, log), "before": before})
+        # From now on it looks for more than the core does.
+        run(["systemctl", "try-restart", units.WATCH], check=False)
+        tidy_images(config, paths)
+
+
+def start_containers(config: AgentConfig, paths: Paths, log: Log) -> None:
+    """With the drive open: Docker, and what is to run."""
+    with log.step("docker", "Starting Docker"):
+        start_docker(config, paths, log)
+    with log.step("containers", "Bringing the containers back"):
+        notes = bring_back(docker.Docker(), config.main.directory, log)
+    before = read_state(paths)
+    seconds = {**before["seconds"], **log.seconds}
+    update_state(paths, started=True, notes={**before["notes"], **notes}, seconds=seconds)
 
 
 def start_docker(config: AgentConfig, paths: Paths, log: Log) -> None:

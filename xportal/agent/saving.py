@@ -2,122 +2,160 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import signal
+import time
 import traceback
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, TypeVar
+from typing import Any, Callable, Dict, Optional, Sequence, TypeVar
 
 from . import docker, units
 from .config import AgentConfig, Paths
 from .containers import record_from_files, record_running
+from .deadline import RESERVE, left, plan_grace
 from .events import Log
 from .files import read_json, write_json
 from .mounts import find_mount, unmount
-from .process import AgentError, run
+from .process import AgentError, Done, run
+from .requests import Request, read_request
 from .state import log_path, one_at_a_time, read_state, update_state
 from .whole import is_whole
 
 T = TypeVar("T")
-SAVE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-
-
-def request_save(paths: Paths, save: str, grace: int) -> None:
-    """Start a save as a unit of its own, and return. A save of this id that is at work or went well is left alone."""
-    if not SAVE_ID.fullmatch(save) or save == "boot":
-        raise AgentError(f"{save!r} is no id for a save")
-    log = log_path(paths, save)
-    if units.is_pending(units.save_unit(save)) or is_done(log):
-        return
-    if log.exists():
-        log.unlink()
-    write_json(paths.requests / f"{save}.json", {"grace": grace})
-    run(["systemctl", "reset-failed", units.save_unit(save)], check=False)
-    run(["systemctl", "start", "--no-block", units.save_unit(save)])
-
-
-def is_done(log: Path) -> bool:
-    """Whether the save with this log went well."""
-    if not log.exists():
-        return False
-    last = (log.read_text(encoding="utf-8").splitlines() or ["{}"])[-1]
-    return bool(json.loads(last).get("ok"))
+PATIENCE = 5.0  # seconds in which AWS may take the snapshot of a machine that could be off
+LEAST_SECONDS = 5.0  # that Docker gets to answer, however late it is
+WORD = "save.json"
 
 
 def run_save(paths: Paths, save: str) -> bool:
     """The unit's work. Returns whether a snapshot taken now holds everything."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    return make_save(paths, save, read_request(paths, save))
+
+
+def make_save(paths: Paths, save: str, request: Request) -> bool:
+    """A save as asked for, told in its log. Returns whether it went well."""
     log = Log(log_path(paths, save))
     for unit in (units.FINISH, units.READY):
         if units.is_pending(unit):
             log.say("boot", "The machine is not ready yet: leaving off its start")
             run(["systemctl", "stop", unit], check=False)
     paths.thaw.touch()  # no checkpoint holds a final save up
-    with one_at_a_time(paths):
-        try:
-            grace = int((read_json(paths.requests / f"{save}.json") or {}).get("grace", 30))
-            FinalSave(paths, save, grace, log).run()
-        except Exception as error:
-            words = str(error) if isinstance(error, AgentError) else f"unexpected: {error!r}"
-            if not isinstance(error, AgentError):
-                traceback.print_exc()
-            update_state(paths, phase="failed", error=words)
-            log.end(False, words, {"seconds": log.seconds})
-            return False
-        return True
+    try:
+        with one_at_a_time(paths):
+            work = FinalSave(paths, save, request, log)
+            if request.rehearsal:
+                from .rehearsal import rehearse
+
+                result = rehearse(paths, work, log)
+            else:
+                result = work.run()
+        # Others may save now, and find it done: AWS may take its time, or never answer.
+        if request.snapshot and not (result["already"] or request.rehearsal):
+            until = request.at if request.notice else None
+            result["snapshots"] = work.take_snapshots("final", until or time.monotonic() + PATIENCE)
+    except Exception as error:
+        words = str(error) if isinstance(error, AgentError) else f"unexpected: {error!r}"
+        if not isinstance(error, AgentError):
+            traceback.print_exc()
+        update_state(paths, phase="saved" if paths.saved.exists() else "failed", error=words)
+        log.end(False, words, {"seconds": log.seconds})
+        return False
+    log.end(True, None, {**result, "seconds": {} if result["already"] else log.seconds})
+    if request.power_off:
+        run(["systemctl", "poweroff"], check=False)
+    return True
 
 
 class FinalSave:
     """One final save. What fails before the unmount is said and does not stop it: the drive holds it anyway."""
 
-    def __init__(self, paths: Paths, save: str, grace: int, log: Log) -> None:
+    def __init__(self, paths: Paths, save: str, request: Request, log: Log) -> None:
         self._paths = paths
         self._save = save
-        self._grace = grace
+        self._request = request
         self._log = log
         self._config: AgentConfig = paths.get_config()
 
-    def run(self) -> None:
-        """Raises `AgentError` if the drive can be neither unmounted nor frozen."""
+    def run(self) -> Dict[str, Any]:
+        """The result. Raises `AgentError` if the drive can be neither unmounted nor frozen."""
         before = read_json(self._paths.saved)
         if before is not None:
-            self._log.end(True, None, {**before, "already": True, "seconds": {}})
-            return
+            return {**before, "already": True}
+        result = self.close()
+        write_json(self._paths.saved, result)
+        units.mask_docker()
+        update_state(self._paths, phase="saved")
+        return result
+
+    def close(self) -> Dict[str, Any]:
+        """All but the marks that nothing is opened again."""
         update_state(self._paths, phase="saving", error=None)
         result: Dict[str, Any] = {"save": self._save, "already": False, "committed": [], "deferred": []}
         if docker.is_running():
             result.update(self._quiesce())
         elif find_mount(self._config.main.mount):
             self._record_from_files()
+        self._leave_word(result)
         with self._log.step("docker", "Stopping Docker"):
             docker.stop()
         result.update(self._unmount())
-        write_json(self._paths.saved, result)
-        units.mask_docker()
-        update_state(self._paths, phase="saved")
-        self._log.end(True, None, {**result, "seconds": self._log.seconds})
+        return result
+
+    def take_snapshots(self, kind: str, until: float) -> Dict[str, str]:
+        """Of the unmounted drives, with the machine's role; {drive: snapshot}. The others are the next `up`'s."""
+        if not is_whole():
+            self._log.say("snapshot", "The snapshot is left to xportal up")
+            return {}
+        from .snapshots import take_snapshots
+
+        drives = read_state(self._paths)["drives"]
+        with self._log.step("snapshot", "Asking AWS for the snapshot"):
+            return take_snapshots(self._config, drives, self._save, kind, self._log, lambda: left(until))
 
     def _quiesce(self) -> Dict[str, Any]:
-        client = docker.Docker()
+        client = docker.Docker(self._run_soon)
         drive = self._config.main.directory
         infos = self._try("record", "Noting what runs", lambda: record_running(client, drive, self._save))
+        if self._request.notice and is_whole():
+            from .telling import tell_programs
+
+            self._try("notice", "Telling programs", lambda: tell_programs(self._paths, self._request, self._log))
         if infos is None:
             self._record_from_files()
             return {}
         running = [info["Id"] for info in infos if info["State"].get("Running")]
-        text = f"Asking {len(running)} containers to end within {self._grace} s" if running else "No container runs"
-        why = self._try("stop", text, lambda: client.stop(running, self._grace))
+        grace = plan_grace(self._left(), self._request.grace)
+        text = f"Asking {len(running)} containers to end within {grace} s" if running else "No container runs"
+        why = self._try("stop", text, lambda: client.stop(running, grace))
         if why:
             self._log.say("stop", f"Docker says: {why}")
+        return self._try("commit", "Committing what has changed", lambda: self._commit(client, infos)) or {}
+
+    def _commit(self, client: docker.Docker, infos: Sequence[Dict[str, Any]]) -> Dict[str, Any]:
         if not is_whole():
-            reason = "the part of the agent that commits has not come yet"
+            reason = "the whole agent has not come yet"
             return {"deferred": [{"container": info["Name"].lstrip("/"), "reason": reason} for info in infos]}
         from .commits import Commits
 
-        commits = Commits(client, drive, self._log)
-        return self._try("commit", "Committing what has changed", lambda: commits.commit_changed(infos)) or {}
+        return Commits(client, self._config.main.directory, self._log).commit_changed(infos, self._left)
+
+    def _left(self) -> float:
+        return left(self._request.at)
+
+    def _run_soon(self, argv: Sequence[str], *, check: bool = True, timeout: Optional[float] = None) -> Done:
+        """`run`: a Docker that hangs does not take the seconds that the rest needs."""
+        if self._request.at is not None:
+            most = max(LEAST_SECONDS, self._left() - RESERVE)
+            timeout = min(timeout or most, most)
+        return run(argv, check=check, timeout=timeout)
+
+    def _leave_word(self, result: Dict[str, Any]) -> None:
+        """What the next machine tells of this one's end."""
+        main = self._config.main
+        word = {**result, "notice": self._request.notice, "seconds": self._log.seconds}
+        if find_mount(main.mount):
+            self._try("word", "Writing down how this went", lambda: write_json(main.directory / WORD, word))
 
     def _record_from_files(self) -> None:
         main = self._config.main

@@ -13,6 +13,8 @@ READY = "xportal-ready.service"
 FINISH = "xportal-finish.service"
 OPEN = "xportal-open.service"
 APPEAR = "xportal-open.path"
+WATCH = "xportal-watch.service"
+LEAVE = "xportal-leave.service"
 
 # `RequiresMountsFor` alone lets dockerd start on the empty directory.
 GUARD = """[Unit]
@@ -25,6 +27,11 @@ TimeoutStopSec=30
 # A session that began before the login user joined the group docker may use the socket too.
 SOCKET = """[Socket]
 ExecStartPost=-/bin/chown {user} /run/docker.sock
+"""
+# Not the role's credentials for containers, those on the host's network neither. systemd applies it to the scopes that
+# Docker makes for them on control groups v2.
+NO_METADATA = """[Scope]
+IPAddressDeny=169.254.169.254
 """
 READY_UNIT = f"""[Unit]
 Description=xportal: Docker and containers of the drive
@@ -62,12 +69,37 @@ Description=xportal: the drive's device
 # A save outlives the session that asked for it and, for two minutes, a shutdown that comes in between.
 SAVE_UNIT = f"""[Unit]
 Description=xportal: save %i
+After=network.target
 
 [Service]
 Type=oneshot
 ExecStart={COMMAND} run-save %i
 KillMode=process
 TimeoutStopSec=120
+"""
+# The last to be killed for want of memory: training takes all there is.
+WATCH_UNIT = f"""[Unit]
+Description=xportal: watch
+After=network.target
+StartLimitIntervalSec=0
+
+[Service]
+ExecStart={COMMAND} watch
+Restart=always
+RestartSec=2
+OOMScoreAdjust=-900
+"""
+# Stopped before what it is started after: at a shutdown Docker, network and mounts are still there.
+LEAVE_UNIT = f"""[Unit]
+Description=xportal: leave
+After=network.target docker.service docker.socket containerd.service {{mounts}}
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/true
+ExecStop={COMMAND} leave
+TimeoutStopSec=130
 """
 # However the freeze ends, the drives thaw.
 FREEZE_UNIT = f"""[Unit]
@@ -87,13 +119,21 @@ def plan_units(config: AgentConfig) -> Dict[str, str]:
     return {
         "docker.service.d/xportal.conf": guard + STOP,
         "docker.socket.d/xportal.conf": guard + SOCKET.format(user=config.login_user),
+        "docker-.scope.d/xportal.conf": NO_METADATA,
         READY: READY_UNIT,
         FINISH: FINISH_UNIT,
         OPEN: OPEN_UNIT,
         APPEAR: APPEAR_UNIT + "".join(f"PathExists={path}\n" for path in config.drives[-1].devices),
         "xportal-save@.service": SAVE_UNIT,
+        WATCH: WATCH_UNIT,
+        LEAVE: LEAVE_UNIT.format(mounts=" ".join(mount_unit(drive.mount) for drive in config.drives)),
         "xportal-freeze@.service": FREEZE_UNIT,
     }
+
+
+def mount_unit(point: str) -> str:
+    """systemd's name for what is mounted at a directory."""
+    return point.strip("/").replace("-", r"\x2d").replace("/", "-") + ".mount"
 
 
 def install(config: AgentConfig, paths: Paths) -> None:

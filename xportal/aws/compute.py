@@ -27,10 +27,10 @@ def run_instance(aws: Aws, request: dict[str, Any]) -> Instance:
     return _instance(answer["Instances"][0])
 
 
-def terminate_instance(aws: Aws, instance_id: str) -> None:
-    """Begin to terminate an instance; one that is gone already is fine."""
+def terminate_instance(aws: Aws, instance_id: str, *, at_once: bool = False) -> None:
+    """Begin to terminate an instance, `at_once` without an OS shutdown; one that is gone already is fine."""
     try:
-        aws.call(aws.ec2.terminate_instances, InstanceIds=[instance_id])
+        aws.call(aws.ec2.terminate_instances, InstanceIds=[instance_id], SkipOsShutdown=at_once)
     except AwsError as error:
         if error.code != "InvalidInstanceID.NotFound":
             raise

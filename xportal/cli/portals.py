@@ -23,7 +23,7 @@ from xportal.cli.machine_options import (
 )
 from xportal.cli.options import Context, with_common_options
 from xportal.errors import LoginRefused, MachineLost, SaveIncomplete, UsageError
-from xportal.spec import DEFAULT_PORTAL, DEFAULT_SIZE_GIB, DriveSpec, PortalSpec, check_name
+from xportal.spec import DEFAULT_PORTAL, DEFAULT_SIZE_GIB, AloneSpec, DriveSpec, PortalSpec, check_name
 
 if TYPE_CHECKING:
     from xportal.aws.records import Instance
@@ -77,6 +77,20 @@ def up(
     wait_capacity: Annotated[
         bool, typer.Option("--wait-capacity", help="Where there is no machine, or none at --max-price, try again.")
     ] = False,
+    on_notice: Annotated[
+        str | None,
+        typer.Option("--on-notice", metavar="CMD", help="Run on the machine when AWS takes it back, before the save."),
+    ] = None,
+    idle_minutes: Annotated[
+        float | None,
+        typer.Option("--idle-minutes", metavar="N", help="Unused for so long it saves and ends itself; 0: never."),
+    ] = None,
+    checkpoint_on_rebalance: Annotated[
+        bool | None,
+        typer.Option(
+            "--checkpoint-on-rebalance/--no-checkpoint-on-rebalance", help="Save when AWS thinks of taking it back."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and what it costs.")] = False,
 ) -> None:
     """Launch a machine with the drive's newest data at /v1, its containers running again. Idempotent."""
@@ -85,7 +99,8 @@ def up(
     from xportal.portal.saving import RemoteAgent
 
     machine = machine_spec(gpu, cpu, type_, min_gpu_memory, max_price, on_demand, image_id, architecture)
-    spec = PortalSpec(portal, machine, size, tuple(map(_drive_spec, drive or ())))
+    alone = AloneSpec(on_notice, idle_minutes, checkpoint_on_rebalance)
+    spec = PortalSpec(portal, machine, size, tuple(map(_drive_spec, drive or ())), alone)
     if dry_run:
         from xportal.portal.preparing import prepare
 

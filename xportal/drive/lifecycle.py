@@ -224,9 +224,9 @@ class Lifecycle:
                 self._choose(copy, generation)
             case p.KeepVolume(machine, volume):
                 self._keep(self.observed, machine, volume)
-            case p.Terminate(machine):
+            case p.Terminate(machine, at_once):
                 self._story.say(f"terminating {machine.id} ({machine.type} in {machine.zone})")
-                self._terminate(machine)
+                self._terminate(machine, at_once)
             case p.SnapshotVolume(volume):
                 self._snapshot(volume)
             case p.Prune(snapshots):
@@ -266,10 +266,10 @@ class Lifecycle:
                     if volume.instance_id == machine.id:
                         self._keep(other, machine, volume)
 
-    def _terminate(self, machine: Instance) -> None:
+    def _terminate(self, machine: Instance, at_once: bool) -> None:
         self._keep_others(machine)
         try:
-            compute.terminate_instance(self._aws, machine.id)
+            compute.terminate_instance(self._aws, machine.id, at_once=at_once)
         except AwsError as error:
             if error.code != "OperationNotPermitted":
                 raise

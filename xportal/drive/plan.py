@@ -69,9 +69,10 @@ class KeepVolume:
 
 @dataclass(frozen=True)
 class Terminate:
-    """End a machine."""
+    """End a machine. `at_once`: without the shutdown in which its agent saves."""
 
     machine: Instance
+    at_once: bool = False
 
 
 @dataclass(frozen=True)
@@ -309,7 +310,7 @@ def _plan_discard(drive: Drive, portal: str | None, mine: str | None, seen: froz
         return DeleteVolume(volume, "discarded") if ready else Wait(f"{volume.id} is {volume.state}")
     if drive.is_foreign(machine):
         return Refuse(refusals.attached_elsewhere(drive, volume, machine))
-    return Wait(f"{machine.id} is {machine.state}") if machine.state in ENDING else Terminate(machine)
+    return Wait(f"{machine.id} is {machine.state}") if machine.state in ENDING else Terminate(machine, at_once=True)
 
 
 def _plan_end(

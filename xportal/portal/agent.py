@@ -6,7 +6,7 @@ import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import takewhile
 from typing import Any
 
@@ -15,6 +15,7 @@ from xportal.drive.lifecycle import Story
 from xportal.errors import MachineLost, RemoteFailed, SaveIncomplete
 from xportal.machine.userdata import deliver_argv, whole_agent
 from xportal.remote import Host
+from xportal.spec import AloneSpec
 
 AGENT = "/opt/xportal/agent"
 FOLLOW_ATTEMPTS = 5
@@ -57,6 +58,17 @@ def deliver(host: Host) -> None:
         host.run(deliver_argv(whole), input=whole, timeout=DELIVERY_SECONDS)
     except RemoteFailed as error:
         raise MachineLost(f"the agent cannot be put on the machine: {error}") from error
+
+
+def change_settings(host: Host, alone: AloneSpec) -> None:
+    """Have the agent do by itself what the user wants of it; what they do not say stays. Raises MachineLost."""
+    changes = {name: value for name, value in asdict(alone).items() if value is not None}
+    if not changes:
+        return
+    try:
+        host.run(["sudo", AGENT, "settings", json.dumps(changes)], timeout=30.0)
+    except RemoteFailed as error:
+        raise MachineLost(f"the agent does not take its settings: {error}") from error
 
 
 def finish_boot(host: Host, say: Callable[[str], None]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from xportal.drive.observe import observe
 from xportal.errors import MachineLost, Refused
 from xportal.machine.launch import tag_drives
 from xportal.portal.access import login_for
-from xportal.portal.agent import AgentStatus, agent_status, deliver, finish_boot
+from xportal.portal.agent import AgentStatus, agent_status, change_settings, deliver, finish_boot
 from xportal.portal.money import machine_cost, price_of
 from xportal.remote import connect
 from xportal.spec import PortalSpec
@@ -34,7 +34,9 @@ class AwakeDrive:
     size_gib: int
 
 
-def wait_ready(aws: Aws, machine: Instance, story: Story, *, new: bool) -> tuple[AgentStatus, dict[str, float]]:
+def wait_ready(
+    aws: Aws, spec: PortalSpec, machine: Instance, story: Story, *, new: bool
+) -> tuple[AgentStatus, dict[str, float]]:
     """Log in, and follow the agent until the drive is open and the containers are back; what took how long (s).
 
     Of a machine that is not new and is ready already, the boot is not told again.
@@ -46,6 +48,7 @@ def wait_ready(aws: Aws, machine: Instance, story: Story, *, new: bool) -> tuple
         with closing(connect(login_for(aws, machine), deadline=began + CONNECT_SECONDS)) as host:
             connected = time.monotonic()
             deliver(host)
+            change_settings(host, spec.alone)
             status = agent_status(host)
             if new or status.phase in BEFORE_READY:
                 finish_boot(host, story.say)

@@ -52,7 +52,7 @@ def up(aws: Aws, spec: PortalSpec, story: Story, agent: Agent, *, waits: Iterato
     launching = partial(find_or_launch, aws, spec, story, agent)
     machine, new = until_capacity(launching, story, waits) if waits else launching()
     launched = time.monotonic()
-    status, seconds = wait_ready(aws, machine, story, new=new)
+    status, seconds = wait_ready(aws, spec, machine, story, new=new)
     return UpReport(
         portal=spec.name,
         machine=machine,

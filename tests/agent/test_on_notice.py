@@ -1,0 +1,187 @@
+"""Nobody watching, on real machines: notices, shutdowns, idleness; and the rehearsal."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from tests.agent.agent_bench import MAKE_IMAGE, AgentBench, Machine, result, sentences
+from tests.agent.test_on_machine import read_from_outside
+from tests.sandbox.bench import Bench, wait_until
+from xportal.sandbox.hardware import Notice
+
+pytestmark = pytest.mark.machine
+
+# Appends a line and flushes it before it counts as written; ends by itself when asked to.
+LEDGER = "sh -c 'n=0; while :; do n=$((n+1)); echo $n >> /v1/ledger; sync /v1/ledger; sleep 0.1; done'"
+SAVED = "/.xportal/running.json"
+
+
+@pytest.fixture(scope="module")
+def cloud(bench: Bench) -> AgentBench:
+    """Machines with agents, and no API: there is no role, so the snapshot is the next `up`'s."""
+    return AgentBench(bench)
+
+
+def change_settings(machine: Machine, **changes: object) -> None:
+    """As `up` does."""
+    machine.run(shlex.join(["sudo", "/opt/xportal/agent", "settings", json.dumps(changes)]))
+
+
+def announce(machine: Machine, seconds: float) -> None:
+    """AWS takes the machine back in so many seconds."""
+    known = machine.bench.api.known
+    when = datetime.now(timezone.utc) + timedelta(seconds=seconds)
+    known[machine.instance_id] = replace(known[machine.instance_id], notice=Notice("terminate", when))
+
+
+def wait_saved(machine: Machine) -> None:
+    """Until the drive is unmounted for good."""
+    machine.run("for i in $(seq 200); do test -e /var/lib/xportal/saved.json && exit; sleep 0.1; done; exit 1")
+
+
+def lines(machine: Machine) -> int:
+    """How many lines the ledger has."""
+    return int(machine.run("wc -l < /v1/ledger"))
+
+
+def log_of_notice(machine: Machine) -> list[dict[str, Any]]:
+    """What its save told so far."""
+    lines = machine.run("cat /run/xportal/log/notice-*.jsonl").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_lives_that_nobody_ended(cloud: AgentBench) -> None:
+    """A notice while a container writes; a shutdown from within: each time the next machine goes on from there."""
+    cloud.bench.hardware.create_volume("vol-0e1", 4, None)
+    first = cloud.boot("vol-0e1", blank=True)
+    assert result(first.follow("boot"))["before"] == {}
+    change_settings(first, on_notice="cp $XPORTAL_NOTICE /v1/told")
+    first.run(MAKE_IMAGE)
+    first.run(f"docker run -d --init --name train -v /v1:/v1 tiny {LEDGER}")
+    first.run("until test -s /v1/ledger; do sleep 0.1; done")
+    announce(first, 60)
+    wait_saved(first)
+    told = log_of_notice(first)
+    assert "on_notice ended with status 0" in sentences(told)
+    assert "no role" in first.run("sleep 2; cat /run/xportal/log/notice-*.jsonl")
+    unmounted = next(line["t"] for line in told if line["step"] == "unmount")
+    assert unmounted < 20
+    first.off()
+    assert "train" in read_from_outside(cloud, "vol-0e1", "cat /docker/image/overlay2/repositories.json")
+    assert json.loads(read_from_outside(cloud, "vol-0e1", "cat /told"))["action"] == "terminate"
+
+    second = cloud.boot("vol-0e1", generation=2)
+    boot = second.follow("boot")
+    assert result(boot)["before"]["notice"]["action"] == "terminate"
+    assert "AWS took the machine before this one at 20" in sentences(boot)
+    assert second.run("docker inspect -f '{{.State.Running}}' train") == "true"
+    second.fails("ls /v1/xportal-notice.json")
+    before = lines(second)
+    second.run("sudo systemctl --no-block poweroff || true")
+    wait_until(lambda: second.instance_id in cloud.bench.api.ended, 60)
+
+    third = cloud.boot("vol-0e1", generation=3)
+    assert result(third.follow("boot"))["before"]["save"] == "shutdown"
+    assert third.run("docker inspect -f '{{.State.Running}}' train") == "true"
+    assert lines(third) >= before
+    third.off()
+
+
+def test_a_notice_at_the_worst_moment(cloud: AgentBench) -> None:
+    """Seconds after boot, with the core alone; then once more, with `down` beside it: one save, and it goes through."""
+    cloud.bench.hardware.create_volume("vol-0e2", 4, None)
+    machine = cloud.boot("vol-0e2", blank=True)
+    announce(machine, 90)
+    wait_saved(machine)
+    machine.deliver()
+    announce(machine, 80)
+    assert result(machine.save("save-1"))["already"]
+    machine.off()
+
+
+@pytest.mark.all
+def test_a_notice_during_a_save_waits_for_it(cloud: AgentBench) -> None:
+    """`down` has asked for one already, and its containers take their time: the notice's finds it done."""
+    cloud.bench.hardware.create_volume("vol-0e3", 4, None)
+    machine = cloud.boot("vol-0e3", blank=True)
+    result(machine.follow("boot"))
+    machine.run(MAKE_IMAGE)
+    machine.run("docker run -d --name deaf tiny sh -c 'while :; do sleep 1; done'")  # PID 1 ignores SIGTERM
+    machine.run("cd / && sudo /opt/xportal/agent save save-1 --grace 8")
+    machine.run("until grep -q Asking /run/xportal/log/save-1.jsonl; do sleep 0.05; done")
+    announce(machine, 60)
+    assert not result(machine.follow("save-1"))["already"]
+    machine.run("until grep -qs already /run/xportal/log/notice-*.jsonl; do sleep 0.1; done")
+    assert result(log_of_notice(machine))["already"]
+    assert machine.status()["phase"] == "saved"
+    machine.off()
+
+
+def test_a_watcher_that_is_killed_comes_back_and_costs_next_to_nothing(cloud: AgentBench) -> None:
+    """Under 30 MB, under half a per cent of a core; what AWS announced meanwhile is not missed."""
+    cloud.bench.hardware.create_volume("vol-0e4", 1, None)
+    machine = cloud.boot("vol-0e4", blank=True)
+    result(machine.follow("boot"))
+    measure = "p=$(systemctl show -p MainPID --value xportal-watch); awk '{print $14+$15}' /proc/$p/stat"
+    resident = "awk '/VmHWM/ {print $2}' /proc/$(systemctl show -p MainPID --value xportal-watch)/status"
+    machine.run("sleep 2")
+    began, ticks = time.monotonic(), int(machine.run(measure))
+    assert int(machine.run(resident)) < 30 * 1024
+    machine.run("sleep 10")
+    spent = (int(machine.run(measure)) - ticks) / 100
+    assert spent / (time.monotonic() - began) < 0.005
+    # As Docker's scopes are made on control groups v2, where this keeps the role's credentials from containers.
+    show = "systemctl show -p IPAddressDeny docker-abc.scope"
+    assert "169.254.169.254" in machine.run(f"sudo systemd-run -q --scope --unit docker-abc.scope {show}")
+    machine.run("sudo systemctl kill -s KILL xportal-watch")
+    announce(machine, 60)
+    wait_saved(machine)
+    machine.off()
+
+
+def test_a_rehearsal_brings_everything_back(cloud: AgentBench) -> None:
+    """Timed step by step; the container runs again, the restart policy is its own, a shell in the drive was ended."""
+    cloud.bench.hardware.create_volume("vol-0e5", 4, None)
+    machine = cloud.boot("vol-0e5", blank=True)
+    result(machine.follow("boot"))
+    machine.fails("sudo /opt/xportal/agent rehearse boot")
+    machine.run(MAKE_IMAGE)
+    machine.run(f"docker run -d --init --restart unless-stopped --name train -v /v1:/v1 tiny {LEDGER}")
+    machine.run("until test -s /v1/ledger; do sleep 0.1; done")
+    machine.run("cd / && sudo /opt/xportal/agent rehearse rehearsal-1")
+    log = machine.follow("rehearsal-1")
+    told = result(log)
+    assert 0 < told["took"] < 60
+    assert {"stop", "commit", "docker", "sync", "unmount", "mount", "containers"} <= set(told["seconds"])
+    assert machine.status()["phase"] == "ready"
+    before = lines(machine)
+    policy = "docker inspect -f '{{.State.Running}} {{.HostConfig.RestartPolicy.Name}}' train"
+    assert machine.run(policy) == "true unless-stopped"
+    wait_until(lambda: lines(machine) > before)
+    machine.run("touch ~/mine; test ! -e /v1/xportal-notice.json")
+    assert result(machine.save("save-1"))["clean"]
+    machine.fails("cd / && sudo /opt/xportal/agent rehearse rehearsal-2")
+    machine.off()
+
+
+def test_a_machine_that_nobody_uses_saves_and_ends_itself(cloud: AgentBench) -> None:
+    """While somebody is logged in or a container works it stays; then it goes, and the drive is saved."""
+    cloud.bench.hardware.create_volume("vol-0e6", 4, None)
+    machine = cloud.boot("vol-0e6", blank=True)
+    result(machine.follow("boot"))
+    change_settings(machine, idle_minutes=0.1)
+    machine.run("sleep 9")  # a login
+    machine.run(MAKE_IMAGE)
+    busy = "i=0; while [ $i -lt 4000000 ]; do i=$((i+1)); done"
+    machine.run(f"docker run -d --init --name train tiny sh -c '{busy}'")
+    began = time.monotonic()
+    wait_until(lambda: machine.instance_id in cloud.bench.api.ended, 90)
+    assert time.monotonic() - began > 6
+    assert json.loads(read_from_outside(cloud, "vol-0e6", f"cat {SAVED}"))["save"] == "idle"

@@ -1,0 +1,104 @@
+"""What the watcher asks for when AWS announces something, or nobody uses the machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from tests.agent.metadata_service import serve
+from tests.sandbox.bench import metadata
+from xportal.agent.config import AgentConfig, DriveConfig, Paths
+from xportal.agent.imds import Imds
+from xportal.agent.requests import Request
+from xportal.agent.watching import Watcher
+from xportal.sandbox.hardware import Metadata, Notice
+
+
+@dataclass
+class Machine:
+    """What the watcher sees, and what it asks for."""
+
+    paths: Paths
+    imds: Imds
+    facts: list[Metadata]
+    asked: list[tuple[str, Request]] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+
+    def watcher(self) -> Watcher:
+        """A watcher of this machine."""
+        drives = [DriveConfig("demo", 1, mount=str(self.paths.root))]
+        self.paths.put_config(AgentConfig("demo", "l-1", "us-east-1", "http://e", drives))
+        return Watcher(self.paths, self.imds, self.ask, self.told.append)
+
+    def ask(self, paths: Paths, save: str, request: Request) -> None:
+        """Remember."""
+        self.asked.append((save, request))
+
+    def announce(self, seconds: float) -> None:
+        """AWS takes the machine back in so many seconds."""
+        when = datetime.now(timezone.utc) + timedelta(seconds=seconds)
+        self.facts.append(replace(self.facts[-1], notice=Notice("terminate", when)))
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """A machine to which nothing is announced."""
+    facts = [metadata(hop_limit=2)]
+    with serve(lambda: facts[-1]) as imds:
+        yield Machine(Paths(tmp_path), imds, facts)
+
+
+def test_a_notice_is_a_save_before_its_time(machine: Machine) -> None:
+    """With the seconds that AWS's clock leaves, with a snapshot; asked for again and again, told once."""
+    watcher = machine.watcher()
+    watcher.look()
+    assert machine.asked == []
+    machine.announce(100)
+    for _ in range(3):
+        watcher.look()
+    assert len({save for save, _ in machine.asked}) == 1
+    assert machine.asked[0][0].startswith("notice-20")
+    for _, request in machine.asked:
+        assert request.at is not None
+        assert 97 < request.at - time.monotonic() <= 100
+        assert (request.snapshot, request.power_off) == (True, False)
+        assert request.notice is not None
+        assert request.notice["action"] == "terminate"
+    assert len(machine.told) == 1
+
+
+def test_another_notice_is_another_save(machine: Machine) -> None:
+    """The save itself knows whether there is anything left to do."""
+    watcher = machine.watcher()
+    machine.announce(100)
+    watcher.look()
+    machine.announce(30)
+    watcher.look()
+    assert len({save for save, _ in machine.asked}) == 2
+    assert len(machine.told) == 2
+
+
+def test_a_saved_machine_is_let_go(machine: Machine) -> None:
+    """`down` has saved it: nothing more is done."""
+    watcher = machine.watcher()
+    machine.paths.saved.parent.mkdir(parents=True)
+    machine.paths.saved.write_text("{}")
+    machine.announce(100)
+    watcher.look()
+    assert (machine.asked, machine.told) == ([], [])
+
+
+def test_a_rebalance_recommendation_is_told_once(machine: Machine) -> None:
+    """It is a hint: nothing is saved."""
+    watcher = machine.watcher()
+    machine.facts.append(replace(machine.facts[-1], rebalance=datetime(2026, 11, 22, tzinfo=timezone.utc)))
+    watcher.look()
+    watcher.look()
+    assert len(machine.told) == 1
+    assert "rebalance" in machine.told[0]
+    assert machine.asked == []

@@ -1,0 +1,69 @@
+"""What may end a machine besides AWS's notice: AWS thinking of it, and nobody using the machine."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Callable, Optional
+
+from .config import Paths
+from .freezing import request_checkpoint
+from .idle import Cpu, Idle, find_gpu_use, find_login
+from .imds import Imds
+from .notices import read
+from .requests import Request
+from .settings import get_settings
+
+IDLE_EVERY = 20.0
+KEEPALIVE = Path("/proc/sys/net/ipv4/tcp_keepalive_time")
+KEEPALIVE_SECONDS = "300"  # then a login from a computer that sleeps is found dead, instead of after two hours
+
+
+def find_rebalance(imds: Imds) -> Optional[str]:
+    """When AWS first thought of taking the machine back; None if it has not."""
+    told = imds.find("events/recommendations/rebalance")
+    return None if told is None else str(read(told).get("noticeTime", told))
+
+
+class Hints:
+    """What has been seen so far."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        imds: Imds,
+        ask: Callable[[Paths, str, Request], None],
+        say: Callable[[str], None],
+        checkpoint: Callable[[Paths, str], None] = request_checkpoint,
+    ) -> None:
+        self._paths = paths
+        self._imds = imds
+        self._ask = ask
+        self._say = say
+        self._checkpoint = checkpoint
+        self._rebalance: Optional[str] = None
+        self._settings = get_settings(paths)
+        self._idle_seconds = self._settings.idle_minutes * 60
+        self._idle = Idle(Cpu(), find_login, find_gpu_use)
+        self._looked = time.monotonic()
+        if self._idle_seconds:
+            KEEPALIVE.write_text(KEEPALIVE_SECONDS)
+
+    def look(self) -> None:
+        """Ask once. Raises `AgentError` if the metadata service does not say."""
+        rebalance = find_rebalance(self._imds)
+        if rebalance and rebalance != self._rebalance:
+            self._rebalance = rebalance
+            self._say(f"AWS may soon take this machine back (its rebalance recommendation of {rebalance})")
+            if self._settings.checkpoint_on_rebalance:
+                self._checkpoint(self._paths, f"rebalance-{re.sub('[^A-Za-z0-9]', '', rebalance)[:40]}")
+        if self._idle_seconds and time.monotonic() - self._looked >= min(IDLE_EVERY, self._idle_seconds / 4):
+            self._looked = time.monotonic()
+            self._look_for_use()
+
+    def _look_for_use(self) -> None:
+        if self._idle.look() >= self._idle_seconds:
+            minutes = self._idle_seconds / 60
+            self._say(f"nobody and nothing has used this machine for {minutes:g} minutes: saving, then power off")
+            self._ask(self._paths, "idle", Request(snapshot=True, power_off=True))

@@ -1,0 +1,78 @@
+"""Whether anybody or anything uses the machine: its GPUs, its processors, a login."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Callable, Optional
+
+from .process import run
+
+BUSY_CPU = 0.1  # of one core: what a machine does for itself is a tenth of this
+BUSY_GPU = 1  # per cent
+SSH_PORT = 22
+ESTABLISHED = "01"
+TICKS = 100  # a second, in /proc: Linux's USER_HZ
+
+
+class Idle:
+    """Looks from time to time, and tells for how long nothing has been used. Seconds, by `clock`.
+
+    Each of `uses` answers what it sees in use, or None; the cheap ones come first.
+    """
+
+    def __init__(self, *uses: Callable[[], Optional[str]], clock: Callable[[], float] = time.monotonic) -> None:
+        self._uses = uses
+        self._clock = clock
+        self._since = clock()
+
+    def look(self) -> float:
+        """For how long the machine has been idle."""
+        if any(use() for use in self._uses):
+            self._since = self._clock()
+        return self._clock() - self._since
+
+
+class Cpu:
+    """The processors' time that this machine's processes have taken, children that ended included."""
+
+    def __init__(self, proc: Path = Path("/proc"), clock: Callable[[], float] = time.monotonic) -> None:
+        self._proc = proc
+        self._clock = clock
+        self._before = self._clock(), self._seconds()
+
+    def __call__(self) -> Optional[str]:
+        """What `Idle` asks."""
+        (began, spent), self._before = self._before, (self._clock(), self._seconds())
+        now, total = self._before
+        return "the processors" if total - spent > BUSY_CPU * (now - began) else None
+
+    def _seconds(self) -> float:
+        return sum(ticks_of(entry) for entry in self._proc.iterdir() if entry.name.isdigit()) / TICKS
+
+
+def ticks_of(process: Path) -> int:
+    """A process's time in user and kernel mode, with that of its children that ended; 0 if it has ended."""
+    try:
+        fields = (process / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return sum(int(field) for field in fields[11:15])
+
+
+def find_login(proc: Path = Path("/proc")) -> Optional[str]:
+    """Whether somebody is connected by ssh, with or without a terminal."""
+    for table in ("tcp", "tcp6"):
+        path = proc / "net" / table
+        for line in path.read_text().splitlines()[1:] if path.exists() else []:
+            fields = line.split()
+            if int(fields[1].rpartition(":")[2], 16) == SSH_PORT and fields[3] == ESTABLISHED:
+                return "a login"
+    return None
+
+
+def find_gpu_use() -> Optional[str]:
+    """Whether a GPU works. Where there is none, none does."""
+    asked = run(["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"], check=False)
+    busy = [word for word in asked.out.split() if word.isdigit() and int(word) >= BUSY_GPU]
+    return "a GPU" if asked.status == 0 and busy else None

@@ -1,0 +1,64 @@
+"""A rehearsal: the save as at a notice, timed against the two minutes, and everything back."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Dict
+
+from .config import Paths
+from .events import Log
+from .files import remove
+from .finishing import finish_boot
+from .freezing import thaw_by_force
+from .notices import NOMINAL_SECONDS
+from .opening import open_all, start_containers
+from .process import AgentError
+from .requests import Request, request_save
+from .saving import WORD, FinalSave
+from .state import read_state, update_state
+
+PATIENCE = 5.0  # seconds that AWS gets while nothing works
+
+
+def request_rehearsal(paths: Paths, save: str) -> None:
+    """Start a rehearsal as a unit of its own, and return; its log is that of a save."""
+    check_ready(paths)
+    at = time.monotonic() + NOMINAL_SECONDS
+    facts = {"action": "rehearsal", "seconds": NOMINAL_SECONDS}
+    request_save(paths, save, Request(at=at, notice=facts, snapshot=True, rehearsal=True))
+
+
+def rehearse(paths: Paths, work: FinalSave, log: Log) -> Dict[str, Any]:
+    """Close the drives as for good, take checkpoints of them, open them again. Raises `AgentError`.
+
+    The result has {"took": seconds from the beginning until AWS had the snapshots}.
+    """
+    check_ready(paths)
+    began = time.monotonic()
+    try:
+        result = work.close()
+        result["snapshots"] = work.take_snapshots("checkpoint", time.monotonic() + PATIENCE)
+        result["took"] = round(time.monotonic() - began, 1)
+    finally:
+        reopen(paths, log)
+    return result
+
+
+def check_ready(paths: Paths) -> None:
+    """Raises `AgentError` unless everything is there that is to come back."""
+    phase = read_state(paths)["phase"]
+    if phase != "ready":
+        raise AgentError(f"the machine is {phase}: there is nothing to rehearse")
+
+
+def reopen(paths: Paths, log: Log) -> None:
+    """Everything as it was before, with restart policies, GPU access and the home directory as at a boot."""
+    thaw_by_force(paths)  # a drive that could not be unmounted was frozen
+    if any(paths.requests.glob("notice-*.json")):
+        raise AgentError("AWS's own notice has come: the drive stays as it is, for the save that waits")
+    config = paths.get_config()
+    update_state(paths, phase="opening", started=False)
+    open_all(paths, log)
+    start_containers(config, paths, log)
+    finish_boot(config, paths, log)
+    remove(config.main.directory / WORD)
