@@ -57,7 +57,7 @@ def volumes(user: User) -> list[Any]:
 
 
 def test_interrupted_with_nobody_watching(user: User) -> None:
-    """AWS fails the machine's first CreateSnapshots; then its role is gone, and the next `up` goes on with the volume."""
+    """AWS fails the first CreateSnapshots of the machine; then its role is gone, and `up` goes on with the volume."""
     user.types("up", "demo", "--cpu", "--size", "2", "--on-notice", "date > /v1/hook", "--idle-minutes", "60")
     user.types("ssh", "demo", "--", MAKE_IMAGE)
     user.types("ssh", "demo", "--", f"touch /v1/ledger; docker run -d --name train -v /v1:/v1 tiny sh -c '{LEDGER}'")
