@@ -147,9 +147,7 @@ def test_a_deep_image_is_made_flat_with_all_its_settings(cloud: AgentBench) -> N
     flat = inspect_image(machine)
     assert len(flat["RootFS"]["Layers"]) <= 2
     assert flat["Config"] == deep["Config"]
-    assert (
-        machine.run("docker volume ls -q; docker ps -aq; docker images -qa | wc -l").split()[:-1] == before.split()[:-1]
-    )
+    assert machine.run("docker volume ls -q; docker ps -aq") == before
     assert machine.run("docker run --rm --user 0 xportal/deep cat /mine /1 /5") == "mine\n\n5"
     assert machine.run(f"docker image inspect {deep['Id']} > /dev/null 2>&1 || echo gone") == "gone"
     machine.off()
