@@ -161,7 +161,7 @@ class Watch:
         """The portal's machine; else the last one of its own that AWS tells of, or did: it forgets them in an hour."""
         found = compute.list_instances(self._aws, tags.tag_filter(portal=self._spec.name))
         if found:
-            self._last = max(found, key=lambda m: (m.state in LIVE, m.id not in self._interrupted, m.launched))
+            self._last = max(found, key=lambda m: (m.state in LIVE, m.launched, m.id not in self._interrupted))
         elif self._last is None:
             raise PortalNotUp(
                 f'portal "{self._spec.name}" is not up', hint=f"xportal up {self._spec.name}, then watch it"
