@@ -72,10 +72,12 @@ class AloneSpec:
     on_notice: str | None = None  # a command for its shell when AWS takes it back
     idle_minutes: float | None = None  # unused for so long it saves and ends itself; 0: never
     checkpoint_on_rebalance: bool | None = None
+    checkpoint_minutes: float | None = None  # between two rolling checkpoints; 0: none
 
     def __post_init__(self) -> None:
-        if self.idle_minutes is not None and self.idle_minutes < 0:
-            raise UsageError(f"--idle-minutes {self.idle_minutes:g} is not possible", hint="0 switches it off")
+        for option, value in (("--idle-minutes", self.idle_minutes), ("--checkpoint-every", self.checkpoint_minutes)):
+            if value is not None and value < 0:
+                raise UsageError(f"{option} {value:g} is not possible", hint="0 switches it off")
 
 
 @dataclass(frozen=True)

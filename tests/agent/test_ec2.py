@@ -23,7 +23,8 @@ from xportal.agent.ec2 import Ec2, sign
 from xportal.agent.events import Log
 from xportal.agent.imds import Imds
 from xportal.agent.process import AgentError
-from xportal.agent.snapshots import plan_tags, take_snapshots
+from xportal.agent.snapshots import ROLLING, plan_tags, take_snapshots
+from xportal.aws import tags
 from xportal.aws.roles import ROLE, ensure_instance_profile
 from xportal.aws.session import Aws
 from xportal.drive.model import Description
@@ -88,8 +89,8 @@ class Machine:
 
     def drive(self, name: str, generation: int) -> dict[str, Any]:
         """A volume, as the agent's state tells of it."""
-        tags = [{"ResourceType": "volume", "Tags": [{"Key": "xportal", "Value": "1"}]}]
-        made = self.ec2.create_volume(AvailabilityZone="us-east-1a", Size=1, VolumeType="gp3", TagSpecifications=tags)
+        ours = [{"ResourceType": "volume", "Tags": [{"Key": "xportal", "Value": "1"}]}]
+        made = self.ec2.create_volume(AvailabilityZone="us-east-1a", Size=1, VolumeType="gp3", TagSpecifications=ours)
         return {"name": name, "volume_id": made["VolumeId"], "generation": generation}
 
     def snapshots(self, drive: dict[str, Any]) -> list[dict[str, Any]]:
@@ -122,11 +123,22 @@ def test_each_drive_gets_one_final_snapshot_with_the_protocol_s_tags(machine: Ma
         assert sorted(done) == ["data", "demo"]
     for drive in machine.drives:
         (snapshot,) = machine.snapshots(drive)
-        tags = {tag["Key"]: tag["Value"] for tag in snapshot["Tags"]}
+        found = {tag["Key"]: tag["Value"] for tag in snapshot["Tags"]}
         told = Description({drive["name"]: drive["generation"]}, "final")  # without which it permits no deletion
         assert snapshot["Description"] == str(told)
-        assert tags == plan_tags(machine.config, drive, "notice-1", "final")
-        assert (tags["xportal:generation"], tags["xportal:drive"]) == (str(drive["generation"]), drive["name"])
+        assert found == plan_tags(machine.config, drive, "notice-1", "final")
+        assert (found["xportal:generation"], found["xportal:drive"]) == (str(drive["generation"]), drive["name"])
+
+
+def test_rolling_checkpoints_say_so_where_nobody_can_edit_it(machine: Machine, tmp_path: Path) -> None:
+    """What is deleted later without being asked for tells it in its description, too; each is another snapshot."""
+    drive = machine.drives[0]
+    for save in ("rolling-1", "rolling-2"):
+        take_snapshots(machine.config, [drive], save, ROLLING, Log(tmp_path / "log"), lambda: 0.0, machine.imds)
+    first, second = machine.snapshots(drive)
+    assert first["Description"] == second["Description"] == str(Description({"demo": 7}, tags.ROLLED))
+    told = [{tag["Key"]: tag["Value"] for tag in snapshot["Tags"]} for snapshot in (first, second)]
+    assert [(t[tags.KIND], t[tags.ROLLING]) for t in told] == [(tags.CHECKPOINT, "1")] * 2
 
 
 def test_what_fails_is_tried_again_and_what_went_well_is_not(machine: Machine, tmp_path: Path) -> None:

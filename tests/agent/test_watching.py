@@ -13,8 +13,11 @@ import pytest
 from tests.agent.metadata_service import serve
 from tests.sandbox.bench import metadata
 from xportal.agent.config import AgentConfig, DriveConfig, Paths
+from xportal.agent.files import write_json
+from xportal.agent.hints import Hints
 from xportal.agent.imds import Imds
 from xportal.agent.requests import Request
+from xportal.agent.settings import NAME
 from xportal.agent.watching import Watcher
 from xportal.sandbox.hardware import Metadata, Notice
 
@@ -102,3 +105,29 @@ def test_a_rebalance_recommendation_is_told_once(machine: Machine) -> None:
     assert len(machine.told) == 1
     assert "rebalance" in machine.told[0]
     assert machine.asked == []
+
+
+def test_rolling_checkpoints_come_at_their_interval(machine: Machine) -> None:
+    """Each has an id of its own; none without the setting, none before its time."""
+    machine.watcher()  # puts the config
+    rolled: list[str] = []
+
+    def hints() -> Hints:
+        return Hints(
+            machine.paths, machine.imds, machine.ask, machine.told.append, roll=lambda _, id_: rolled.append(id_)
+        )
+
+    hints().look()
+    assert rolled == []
+    config = machine.paths.get_config()
+    write_json(config.main.directory / NAME, {"checkpoint_minutes": 0.02})
+    rolling = hints()
+    rolling.look()
+    assert rolled == []
+    deadline = time.monotonic() + 10
+    while len(rolled) < 2:
+        assert time.monotonic() < deadline
+        rolling.look()
+        time.sleep(0.05)
+    assert len(set(rolled)) == 2
+    assert all(id_.startswith("rolling-") for id_ in rolled)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from typing import Callable, List
+from typing import Callable, List, Optional
 
 from . import units
 from .config import Paths
@@ -12,7 +12,7 @@ from .events import Log
 from .files import read_json, write_json
 from .mounts import find_mount
 from .process import AgentError, run, wait_until
-from .snapshots import take_snapshots
+from .snapshots import ROLLING, take_snapshots
 from .state import log_path, one_at_a_time, read_state
 
 LIMIT_SECONDS = 30.0  # a container that may not write for longer is worse than a checkpoint as after a power cut
@@ -20,19 +20,24 @@ LIMIT_SECONDS = 30.0  # a container that may not write for longer is worse than 
 
 def request_freeze(paths: Paths, freeze: str) -> None:
     """Start a freeze as a unit of its own, and return."""
-    start(paths, freeze, snapshot=False)
+    start(paths, freeze, None)
 
 
 def request_checkpoint(paths: Paths, freeze: str) -> None:
     """Start one that lasts until the machine itself has taken the snapshots, and return."""
-    start(paths, freeze, snapshot=True)
+    start(paths, freeze, "checkpoint")
 
 
-def start(paths: Paths, freeze: str, *, snapshot: bool) -> None:
-    """Start the unit. Raises `AgentError` if there is nothing to freeze."""
+def request_rolling(paths: Paths, freeze: str) -> None:
+    """The same for checkpoints that go once a later final save is complete."""
+    start(paths, freeze, ROLLING)
+
+
+def start(paths: Paths, freeze: str, kind: Optional[str]) -> None:
+    """Start the unit, which takes snapshots of that kind. Raises `AgentError` if there is nothing to freeze."""
     if read_state(paths)["phase"] not in ("open", "ready"):
         raise AgentError(f"the drive is not open on this machine: {read_state(paths)['phase']}")
-    write_json(paths.requests / f"{freeze}.json", {"snapshot": snapshot})
+    write_json(paths.requests / f"{freeze}.json", {"snapshot": kind})
     run(["systemctl", "start", "--no-block", units.freeze_unit(freeze)])
 
 
@@ -42,11 +47,11 @@ def run_freeze(paths: Paths, freeze: str) -> bool:
     The log says `frozen` when it is; the end's result is {"in_time": whether it was told to thaw}.
     """
     log = Log(log_path(paths, freeze))
-    snapshot = (read_json(paths.requests / f"{freeze}.json") or {}).get("snapshot")
+    kind = (read_json(paths.requests / f"{freeze}.json") or {}).get("snapshot")
     with one_at_a_time(paths):
         if paths.thaw.exists():  # of an earlier one
             paths.thaw.unlink()
-        is_over = (lambda: take_checkpoint(paths, freeze, log)) if snapshot else paths.thaw.exists
+        is_over = (lambda: take_checkpoint(paths, freeze, kind, log)) if kind else paths.thaw.exists
         try:
             in_time = hold(mount_points(paths), is_over, log)
         except AgentError as failure:
@@ -69,9 +74,9 @@ def hold(points: List[str], is_over: Callable[[], bool], log: Log) -> bool:
     return in_time
 
 
-def take_checkpoint(paths: Paths, save: str, log: Log) -> bool:
+def take_checkpoint(paths: Paths, save: str, kind: str, log: Log) -> bool:
     """Snapshots of the frozen drives, with the machine's role. True in any case: one that fails is not waited for."""
-    take_snapshots(paths.get_config(), read_state(paths)["drives"], save, "checkpoint", log, lambda: 0.0)
+    take_snapshots(paths.get_config(), read_state(paths)["drives"], save, kind, log, lambda: 0.0)
     return True
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from .config import Paths
-from .freezing import request_checkpoint
+from .freezing import request_checkpoint, request_rolling
 from .idle import Cpu, Idle, find_gpu_use, find_login
 from .imds import Imds
 from .notices import read
@@ -36,22 +36,28 @@ class Hints:
         ask: Callable[[Paths, str, Request], None],
         say: Callable[[str], None],
         checkpoint: Callable[[Paths, str], None] = request_checkpoint,
+        roll: Callable[[Paths, str], None] = request_rolling,
     ) -> None:
         self._paths = paths
         self._imds = imds
         self._ask = ask
         self._say = say
         self._checkpoint = checkpoint
+        self._roll = roll
         self._rebalance: Optional[str] = None
         self._settings = get_settings(paths)
         self._idle_seconds = self._settings.idle_minutes * 60
         self._idle = Idle(Cpu(), find_login, find_gpu_use)
-        self._looked = time.monotonic()
+        self._looked = self._rolled = time.monotonic()
         if self._idle_seconds:
             KEEPALIVE.write_text(KEEPALIVE_SECONDS)
 
     def look(self) -> None:
         """Ask once. Raises `AgentError` if the metadata service does not say."""
+        every = self._settings.checkpoint_minutes * 60
+        if every and time.monotonic() - self._rolled >= every:
+            self._rolled = time.monotonic()
+            self._roll(self._paths, time.strftime("rolling-%Y%m%dT%H%M%SZ", time.gmtime(self._imds.now())))
         rebalance = find_rebalance(self._imds)
         if rebalance and rebalance != self._rebalance:
             self._rebalance = rebalance

@@ -20,6 +20,7 @@ class Settings:
     on_notice: str = ""  # a command for the machine's shell, run as the login user when AWS takes the machine back
     idle_minutes: float = 0  # unused for so long, the machine saves and ends itself
     checkpoint_on_rebalance: bool = False
+    checkpoint_minutes: float = 0  # between two rolling checkpoints
 
 
 def get_settings(paths: Paths) -> Settings:

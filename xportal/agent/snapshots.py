@@ -14,6 +14,7 @@ from .process import AgentError
 
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 15.0
+ROLLING = "rolling"  # a checkpoint that goes once a later final save is complete; its description says so, too
 ARCHITECTURES = {"aarch64": "arm64"}
 
 
@@ -25,7 +26,7 @@ def plan_tags(config: AgentConfig, drive: Dict[str, Any], save: str, kind: str) 
         "xportal": "1",
         "xportal:drive": drive["name"],
         "xportal:generation": str(drive["generation"]),
-        "xportal:kind": kind,
+        **({"xportal:kind": "checkpoint", "xportal:rolling": "1"} if kind == ROLLING else {"xportal:kind": kind}),
         "xportal:save": save,
         "xportal:launch": config.launch,
         "xportal:architecture": ARCHITECTURES.get(machine, machine),
@@ -77,5 +78,6 @@ def take_snapshot(ec2: Ec2, drive: Dict[str, Any], tags: Dict[str, str]) -> str:
     # A machine makes one final save of a drive and no more.
     known = ("xportal:launch", "xportal:kind") if tags["xportal:kind"] == "final" else ("xportal:save",)
     found = ec2.find_snapshot(drive["volume_id"], {key: tags[key] for key in known})
-    words = f"xportal drive {drive['name']}, generation {drive['generation']}, {tags['xportal:kind']}"
+    kind = ROLLING if "xportal:rolling" in tags else tags["xportal:kind"]
+    words = f"xportal drive {drive['name']}, generation {drive['generation']}, {kind}"
     return found or ec2.create_snapshot(drive["volume_id"], words, tags)

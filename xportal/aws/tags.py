@@ -14,7 +14,6 @@ ARCHITECTURE = "xportal:architecture"
 KIND = "xportal:kind"  # on snapshots: FINAL or CHECKPOINT
 SAVE = "xportal:save"  # on checkpoints: the id of the save that took it
 ROLLING = "xportal:rolling"  # "1" on checkpoints that the machine took by itself, and that go after a later final save
-CHECKPOINT_EVERY = "xportal:checkpoint-every"  # on machines: minutes between two of those
 SET = "xportal:set"  # on snapshots of several drives of one moment
 RESTORED = "xportal:restored"  # on a copy that was chosen to go on from: which generation it was, and when that was
 AWAITS = "xportal:awaits"  # on machines whose drives are yet to be attached: the generations that those will be

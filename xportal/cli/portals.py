@@ -74,6 +74,14 @@ def up(
     ] = None,
     image_id: ImageId = None,
     architecture: Architecture = None,
+    checkpoint_every: Annotated[
+        float | None,
+        typer.Option(
+            "--checkpoint-every",
+            metavar="MINUTES",
+            help="Take rolling checkpoints, so that later snapshots are quick; a final save removes them; 0: none.",
+        ),
+    ] = None,
     wait_capacity: Annotated[
         bool, typer.Option("--wait-capacity", help="Where there is no machine, or none at --max-price, try again.")
     ] = False,
@@ -99,7 +107,7 @@ def up(
     from xportal.portal.saving import RemoteAgent
 
     machine = machine_spec(gpu, cpu, type_, min_gpu_memory, max_price, on_demand, image_id, architecture)
-    alone = AloneSpec(on_notice, idle_minutes, checkpoint_on_rebalance)
+    alone = AloneSpec(on_notice, idle_minutes, checkpoint_on_rebalance, checkpoint_every)
     spec = PortalSpec(portal, machine, size, tuple(map(_drive_spec, drive or ())), alone)
     if dry_run:
         from xportal.portal.preparing import prepare
