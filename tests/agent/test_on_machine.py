@@ -227,17 +227,17 @@ def test_two_drives_are_opened_and_saved_together(cloud: AgentBench) -> None:
 
 def test_a_volume_that_is_attached_after_the_boot(cloud: AgentBench) -> None:
     """The boot does not wait for it: the machine lets people in, and opens the drive when its device appears."""
-    cloud.bench.hardware.create_volume("vol-0c9", 2, None)
-    first = cloud.boot("vol-0c9", blank=True)
+    cloud.bench.hardware.create_volume("vol-0ca", 2, None)
+    first = cloud.boot("vol-0ca", blank=True)
     first.follow("boot")
     first.run("echo kept > /v1/file; sync")
     cloud.bench.hardware.cut_power(first.instance_id)
 
-    second = cloud.boot("vol-0c9", generation=2, attach=True, plugged=False)
+    second = cloud.boot("vol-0ca", generation=2, attach=True, plugged=False)
     second.deliver()
     assert second.status()["phase"] == "opening"
-    cloud.bench.hardware.attach(second.instance_id, Disk("vol-0c9", "/dev/sdf"))
-    assert result(second.follow("boot"))["drives"][0]["volume_id"] == "vol-0c9"
+    cloud.bench.hardware.attach(second.instance_id, Disk("vol-0ca", "/dev/sdf"))
+    assert result(second.follow("boot"))["drives"][0]["volume_id"] == "vol-0ca"
     assert second.status()["phase"] == "ready"
     assert second.run("docker info > /dev/null && cat /v1/file") == "kept"
     second.off()

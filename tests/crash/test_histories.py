@@ -1,4 +1,4 @@
-"""Whatever happens to a drive, in any order, nothing that was acknowledged is lost (issue 3, Show 1).
+"""Whatever happens to a drive, in any order, nothing that was acknowledged is lost.
 
 XPORTAL_HISTORIES=full runs 20,000 steps of new histories, and prints the seed that makes the same ones again:
 XPORTAL_HISTORIES=SEED.
