@@ -248,8 +248,9 @@ class World:
             snapshots, finals = self.snapshots(drive), self.finals(drive)
             wrong += _unequal("states", {s["State"] for s in snapshots} - {"completed"}, set())
             wrong += _unequal("leaked final saves", len({*map(_generation, finals)}), len(finals))
-            wrong += ["leaked checkpoints"] * (len(snapshots) - len(finals) > saves)
-            newest = max(snapshots, key=lambda s: (_generation(s), s["StartTime"]), default=None)
+            wrong += ["leaked checkpoints"] * (sum("xportal:save" in _tags(s) for s in snapshots) > saves)
+            # StartTimes are told to the second: a final save comes after the checkpoints
+            newest = max(snapshots, key=lambda s: (_generation(s), s["StartTime"], s in finals), default=None)
             wrong += _unequal("lost", self._records(newest), self.disks.ledger(device))
         return wrong
 
