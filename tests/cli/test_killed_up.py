@@ -40,7 +40,7 @@ MOMENTS = [
     Moment("after", "CreateTags", True),
     Moment("after", "DeleteTags", True),
     Moment("said", "waiting for ssh", True),
-    Moment("said", "mount", True),
+    Moment("said", "Mounting", True),
 ]
 IN_CI = {"before RunInstances", "after RunInstances", "said waiting for ssh"}
 
