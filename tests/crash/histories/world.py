@@ -266,6 +266,7 @@ class World:
         if volume_id not in self.ledger.copies:  # a rival was quicker, and is done with it
             return
         life = self.ledger.copies[volume_id].place[0]  # a volume that was chosen to go on from is to be saved again
+        raised = self._generation(volume_id)  # and so is one that was to be attached again, if it was or not
         finals = [
             s.id
             for s in self.snapshots()
@@ -273,6 +274,7 @@ class World:
             and s.outcome != "error"
             and self.tags_of(s.id).get(tags.KIND) == tags.FINAL
             and self.ledger.copies[s.id].place[0] == life
+            and self._generation(s.id) >= raised
         ]
         raced = laptop.raced_at is not None and laptop.calls - laptop.raced_at < 6
         if finals and not raced:
@@ -284,6 +286,11 @@ class World:
             return
         self.ledger.check_deletion(copy_id, self.completed())
         self.by_xportal.add(copy_id)
+
+    def _generation(self, copy_id: str) -> int:
+        """What its tag says; 0 if it says nothing."""
+        told = self.tags_of(copy_id).get(tags.GENERATION, "")
+        return int(told) if told.isdecimal() else 0
 
     def _taken_along(self, instance_id: str) -> list[str]:
         """The disks that would go with a machine."""
