@@ -8,6 +8,7 @@ from tests.crash.conftest import Bench, FileAgent
 from xportal.aws import storage
 from xportal.aws.devices import DEVICE
 from xportal.aws.errors import AwsError
+from xportal.errors import SaveIncomplete
 from xportal.portal.checkpointing import save
 
 
@@ -41,8 +42,8 @@ def test_a_refusal_tells_what_is_left(bench: Bench, monkeypatch: pytest.MonkeyPa
 
     with monkeypatch.context() as refusing:
         refusing.setattr(storage, "delete_volume", refuse)
-        with pytest.raises(AwsError) as caught:
+        with pytest.raises(SaveIncomplete) as caught:
             bench.down("refused")
     assert caught.value.billed == (f"{machine.disks[DEVICE]} 1 GiB",)
-    assert caught.value.hint == "ask; xportal down refused goes on from here"
+    assert caught.value.hint == "xportal down refused        finishes it; ask"
     assert bench.down("refused").volumes == ()
