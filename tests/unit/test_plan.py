@@ -358,6 +358,15 @@ def test_down_without_waiting() -> None:
     assert isinstance(plan(Goal.DOWN, drive(machine("pending"), volume(**ON)), wait=False), p.Wait)
 
 
+def test_rolling_checkpoints_of_a_volume_that_is_gone_stay() -> None:
+    """Somebody deleted the volume: a final save of another life does not have what they have."""
+    own = {tags.GENERATION: "1", tags.KIND: tags.CHECKPOINT, tags.ROLLING: "1"}
+    rolled = snapshot("snap-r", tags=own, description=str(Description({"demo": 1}, tags.ROLLED)))
+    later = snapshot("snap-f", started=NOW + timedelta(hours=1))
+    assert plan(Goal.DOWN, drive(rolled, NEXT)) == p.Done()
+    assert plan(Goal.DOWN, drive(rolled, later)) == p.Prune((rolled,))
+
+
 def test_restored_copies_do_not_move_their_volume() -> None:
     """A hand-made snapshot of the volume of a copy that was restored stays where it was."""
     restored = snapshot(tags={tags.GENERATION: "5", tags.RESTORED: f"1 {NOW.isoformat()}"})

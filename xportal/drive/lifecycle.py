@@ -166,7 +166,7 @@ class Lifecycle:
         if goal in (p.Goal.DOWN, p.Goal.SWEEP):  # a save that has begun
             raise self._incomplete(error.message, error.hint) from error
         error.billed = error.billed or self._billed()
-        error.hint = "; ".join(filter(None, [error.hint, f"{self._again()} goes on from here"]))
+        error.hint = "; ".join(filter(None, [error.hint, "the same command goes on from here"]))
         raise error
 
     def _incomplete(self, what: str, hint: str = "") -> SaveIncomplete:

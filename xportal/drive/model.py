@@ -119,7 +119,6 @@ class Drive:
 
     def newest(self) -> Volume | Snapshot | None:
         """The newest copy of the drive: generation, then volume before snapshot, then StartTime (I1)."""
-
         return max(self.copies, key=self._order, default=None)
 
     def _order(self, item: Volume | Snapshot) -> tuple[int, bool, datetime, bool, bool]:
@@ -156,12 +155,16 @@ class Drive:
         return final is not None and final.state != "error"
 
     def superseded(self) -> tuple[Snapshot, ...]:
-        """Rolling checkpoints that a later final save, which is complete, made needless; never the newest."""
+        """Rolling checkpoints that a later final save of the same volume, which is complete, made needless.
+
+        Of no other volume: one that somebody deleted may have left no more than its checkpoints.
+        """
         sources = {v.snapshot_id for v in self.volumes}
         rolling = [s for s in self.snapshots if _is_rolling(s) and s.state == "completed" and s.id not in sources]
         finals = [s for s in self.snapshots if _is_final(s) and s.state == "completed"] if rolling else []
-        newest = max(map(self._order, finals), default=None)
-        return tuple(s for s in rolling if newest and self._order(s) < newest)
+        return tuple(
+            s for s in rolling if any(f.volume_id == s.volume_id and self._order(s) < self._order(f) for f in finals)
+        )
 
     def checkpoint_of(self, save: str) -> Snapshot | None:
         """The snapshot that the save of this id took."""
