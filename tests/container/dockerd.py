@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +19,12 @@ from docker.errors import DockerException
 def running(home: Path) -> Iterator[str]:
     """The URL of a daemon without networks that lives as long as the `with`; all it wrote is deleted."""
     url = f"unix://{home}/docker.sock"
+    namespace = f"xportal-test-{uuid.uuid4().hex}"  # the directory's name may end in "_", which containerd refuses
     argv = [
         # in a network namespace of its own: --bridge none deletes the docker0 it finds
         *("unshare", "--net", "dockerd", "--host", url, "--data-root", f"{home}/data", "--exec-root", f"{home}/exec"),
         *("--pidfile", f"{home}/pid", "--bridge", "none", "--iptables=false", "--ip6tables=false"),
-        *("--containerd-namespace", home.name, "--containerd-plugins-namespace", f"{home.name}-plugins"),
+        *("--containerd-namespace", namespace, "--containerd-plugins-namespace", f"{namespace}-plugins"),
     ]
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(argv, stderr=log, stdout=log)

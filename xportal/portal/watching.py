@@ -97,6 +97,7 @@ class Watch:
         self._last: Instance | None = None
         self._meter: Meter | None = None
         self._interrupted: set[str] = set()
+        self._order: dict[str, int] = {}  # of the machines, as they were seen: AWS tells launches to the second only
         self._is_up = True  # whether the last `up`, if there was one, went well
 
     def run(self) -> WatchReport:
@@ -160,8 +161,10 @@ class Watch:
     def _get_machine(self) -> Instance:
         """The portal's machine; else the last one of its own that AWS tells of, or did: it forgets them in an hour."""
         found = compute.list_instances(self._aws, tags.tag_filter(portal=self._spec.name))
+        for machine in sorted(found, key=lambda m: (m.state in LIVE, m.launched)):
+            self._order.setdefault(machine.id, len(self._order))
         if found:
-            self._last = max(found, key=lambda m: (m.state in LIVE, m.launched, m.id not in self._interrupted))
+            self._last = max(found, key=lambda m: (m.state in LIVE, m.launched, self._order[m.id]))
         elif self._last is None:
             raise PortalNotUp(
                 f'portal "{self._spec.name}" is not up', hint=f"xportal up {self._spec.name}, then watch it"
