@@ -75,6 +75,12 @@ def test_a_changed_container_is_committed_once_per_start(docker, save):
     assert len(save(container(started="2026-02-02T00:00:00Z"))["committed"]) == 1
 
 
+def test_a_commit_of_what_goes_on_running_is_not_the_last(save):
+    """What it changes from now on is the next save's."""
+    assert save(container(), go_on=True)["committed"]
+    assert save(container())["committed"]
+
+
 def test_a_container_that_never_ran_or_changed_nothing_is_not_committed(docker, save):
     """An image that would say nothing new is not made."""
     assert save(container(started="0001-01-01T00:00:00Z"))["committed"] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -56,6 +57,19 @@ def volumes(user: User) -> list[Any]:
     return found
 
 
+def rehearse(user: User) -> None:
+    """The same save without an end: a table of its steps, a checkpoint, and the container goes on."""
+    before, lines = len(snapshots(user)), ledger(user)[-1]
+    told = user.types("rehearse", "demo").stdout.splitlines()
+    steps = {row.split("\t")[0]: float(row.split("\t")[1]) for row in told[1:-1]}
+    assert {"stop", "docker", "sync", "unmount", "snapshot"} <= set(steps)
+    [(took, back)] = re.findall(r"has the snapshot after ([\d.]+) s of 120; ([\d.]+) s later all was back", told[-1])
+    assert sum(steps.values()) <= float(took) + 0.1
+    assert float(back) > 0
+    assert [tags["xportal:kind"] for tags in snapshots(user)[before:]] == ["checkpoint"]
+    user.types("ssh", "demo", "--", f"until test $(wc -l < /v1/ledger) -gt {lines}; do sleep 0.1; done")
+
+
 def test_interrupted_with_nobody_watching(user: User) -> None:
     """AWS fails the first CreateSnapshots of the machine; then its role is gone, and `up` goes on with the volume."""
     user.types("up", "demo", "--cpu", "--size", "2", "--on-notice", "date > /v1/hook", "--idle-minutes", "60")
@@ -71,6 +85,7 @@ def test_interrupted_with_nobody_watching(user: User) -> None:
     told = go_on(user, acknowledged)
     assert "AWS took the machine before this one" in told
     assert "train was not committed" in told  # in 20 seconds nothing surely fits
+    user.types("ssh", "demo", "--", "until docker image inspect xportal/train > /dev/null; do sleep 0.1; done")
     assert user.types("ssh", "demo", "--", "test -s /v1/hook; ls /v1").stdout.split().count("xportal-notice.json") == 0
     assert len(snapshots(user)) == 1
     assert volumes(user) == []
@@ -83,6 +98,8 @@ def test_interrupted_with_nobody_watching(user: User) -> None:
         go_on(user, acknowledged)
     finally:
         user.types("sandbox", "fault", "clear")
+
+    rehearse(user)
     user.types("down", "demo")
     assert snapshots(user)[-1]["xportal:kind"] == "final"
     assert volumes(user) == []

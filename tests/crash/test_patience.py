@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.crash.conftest import Bench, FileAgent
-from xportal.aws import storage
+from xportal.aws import keys, storage
 from xportal.aws.devices import DEVICE
 from xportal.aws.errors import AwsError
+from xportal.drive.observe import observe
 from xportal.errors import SaveIncomplete
 from xportal.portal.checkpointing import save
+from xportal.portal.patience import until_capacity
 
 
 def test_final_save_behind_pending_checkpoints(bench: Bench) -> None:
@@ -47,3 +51,22 @@ def test_a_refusal_tells_what_is_left(bench: Bench, monkeypatch: pytest.MonkeyPa
     assert caught.value.billed == (f"{machine.disks[DEVICE]} 1 GiB",)
     assert caught.value.hint == "xportal down refused        finishes it; ask"
     assert bench.down("refused").volumes == ()
+
+
+def test_waiting_for_capacity_holds_nothing(bench: Bench) -> None:
+    """`up --wait-capacity`: between its tries there is no lock, key or volume; once there is a machine, it takes it."""
+    bench.cloud.add_fault("capacity")
+    left: list[object] = []
+
+    def waits() -> Iterator[float]:
+        for _ in range(2):
+            left.append((observe(bench.aws, "scarce").lock, bench.volumes(), keys.list_key_pairs(bench.aws)))
+            yield 0.0
+        bench.cloud.clear_faults()
+        yield 0.0
+
+    machine = until_capacity(lambda: bench.up("scarce", size_gib=1), bench.story, waits())
+    assert machine.state in ("pending", "running")
+    assert left == [(None, [], [])] * 2
+    assert sum("no capacity" in line and "trying again" in line for line in bench.story.lines) == 2
+    bench.down("scarce")

@@ -51,7 +51,7 @@ Event logs
     The first line has one more key, "clock", the machine's monotonic clock.
     Result of `boot`: {drives, gpu, docker, containers, before: save.json, seconds: {step: s}}.
     Result of a final save: {clean, already, unmounted, committed, deferred, killed, seconds}, and of one that nobody
-    asked for {snapshots: {drive: id}}; of a rehearsal also {took: seconds until AWS had the snapshots}.
+    asked for {snapshots: {drive: id}}; of a rehearsal also {took, steps, back}.
     A freeze says step "frozen" when nothing is written any more; its result is {in_time, seconds}.
     `ok` of a save means that a snapshot taken now holds everything and that this
     machine will write to the drive no more. `clean` is false if it could not be

@@ -99,19 +99,23 @@ class Commits:
         self._rate = 0.0  # of the drive, not yet measured
 
     def commit_changed(
-        self, infos: Sequence[Dict[str, Any]], seconds_left: Callable[[], float] = lambda: inf
+        self,
+        infos: Sequence[Dict[str, Any]],
+        seconds_left: Callable[[], float] = lambda: inf,
+        *,
+        go_on: bool = False,
     ) -> Dict[str, List[Dict[str, str]]]:
         """Commit each container that has run since its last commit and changed its layer, if it surely ends in time.
 
-        Returns {"committed": [{container, image}], "deferred": [{container, reason}]}: what cannot be
-        committed is no loss, its layer is on the drive.
+        Those that `go_on` running change more: the next save commits them again. Returns {"committed": [{container,
+        image}], "deferred": [{container, reason}]}: what cannot be committed is no loss, its layer is on the drive.
         """
         result: Dict[str, List[Dict[str, str]]] = {"committed": [], "deferred": []}
         for info in infos:
             name = info["Name"].lstrip("/")
             try:
                 if self._is_due(info):
-                    image = self._commit(info, name, seconds_left)
+                    image = self._commit(info, name, seconds_left, go_on=go_on)
                     result["committed"].append({"container": name, "image": image})
                     self._log.say("commit", f"{name} is image {image}")
             except AgentError as failure:
@@ -126,14 +130,14 @@ class Commits:
             return False
         return self._docker.is_changed(info["Id"])
 
-    def _commit(self, info: Dict[str, Any], name: str, seconds_left: Callable[[], float]) -> str:
+    def _commit(self, info: Dict[str, Any], name: str, seconds_left: Callable[[], float], *, go_on: bool) -> str:
         needs = self._docker.layer_bytes(info["Id"])
         check_space(self._drive, needs)
         self._check_time(needs, seconds_left)
         image = image_name(name, info["Id"])
         self._records.supersede(info["Id"])
         made = self._docker.commit(info["Id"], image)
-        self._records.put(info["Id"], image=made, started=info["State"]["StartedAt"])
+        self._records.put(info["Id"], image=made, started="" if go_on else info["State"]["StartedAt"])
         return image
 
     def _check_time(self, needs: int, seconds_left: Callable[[], float]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 from . import docker
-from .commits import flatten_deep
+from .commits import Commits, flatten_deep
 from .config import AgentConfig, Paths
 from .engine import Engine
 from .events import Log
@@ -16,6 +16,8 @@ from .process import AgentError, run
 from .recreating import make_anew
 from .saving import WORD
 from .state import log_path, read_state, update_state
+
+TIDYING = "tidying"  # the log's name
 
 
 def finish_boot(config: AgentConfig, paths: Paths, log: Log) -> Dict[str, Any]:
@@ -33,9 +35,17 @@ def finish_boot(config: AgentConfig, paths: Paths, log: Log) -> Dict[str, Any]:
     return {**result, "containers": names(docker.Docker(), notes), "seconds": seconds}
 
 
-def tidy_images(config: AgentConfig, paths: Paths) -> None:
-    """What may take minutes, and nobody waits for: told in a log of its own."""
-    flatten_deep(Engine(), docker.Docker(), config.main.directory, Log(log_path(paths, "flatten")))
+def tidy(paths: Paths) -> None:
+    """What may take minutes, and nobody waits for: the commits that a save left, and deep images. In its own log.
+
+    Docker holds a container still while it commits it.
+    """
+    client, drive, log = docker.Docker(), paths.get_config().main.directory, Log(log_path(paths, TIDYING))
+    late = read_state(paths)["late"]
+    infos = [info for info in client.inspect(client.list_ids()) if info["Name"].lstrip("/") in late]
+    Commits(client, drive, log).commit_changed(infos, go_on=True)
+    update_state(paths, late=[])
+    flatten_deep(Engine(), client, drive, log)
 
 
 def fit_containers(drive: Path, gpus: int, log: Log) -> Dict[str, str]:
@@ -47,8 +57,9 @@ def fit_containers(drive: Path, gpus: int, log: Log) -> Dict[str, str]:
         return {}
 
 
-def tell_before(config: AgentConfig, log: Log) -> Dict[str, Any]:
+def tell_before(config: AgentConfig, paths: Paths, log: Log) -> Dict[str, Any]:
     """Tell how the machine before this one ended, if AWS took it, and what it left undone. Returns its last word."""
+    late: List[str] = []
     path = config.main.directory / WORD
     word: Dict[str, Any] = read_json(path) or {}
     notice = word.get("notice")
@@ -56,8 +67,13 @@ def tell_before(config: AgentConfig, log: Log) -> Dict[str, Any]:
         took = ", ".join(f"{step} {seconds:.1f} s" for step, seconds in word["seconds"].items() if seconds >= 0.1)
         text = f"AWS took the machine before this one at {notice['time']}, and said so {notice['seconds']} s before"
         log.say("before", f"{text}: {took or 'no step took long'}")
+        late = [left["container"] for left in word["deferred"]]
         for left in word["deferred"]:
-            log.say("before", f"{left['container']} was not committed ({left['reason']}): the next save does that")
+            log.say(
+                "before",
+                f"{left['container']} was not committed ({left['reason']}): that is done now, in the background",
+            )
+    update_state(paths, late=late)
     remove(path)
     return word
 

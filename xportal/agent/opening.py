@@ -35,7 +35,12 @@ def make_ready(paths: Paths) -> bool:
 
     Asked for twice in a boot: by systemd, and by `up` once the whole agent is there.
     """
-    return told(paths, lambda log: finish(paths, log))
+    went_well = told(paths, lambda log: finish(paths, log))
+    if went_well and is_whole():
+        from .finishing import tidy
+
+        tidy(paths)  # no checkpoint has to wait for that
+    return went_well
 
 
 def told(paths: Paths, work: Callable[[Log], None]) -> bool:
@@ -127,13 +132,12 @@ def finish(paths: Paths, log: Log) -> None:
     if not read_state(paths)["started"]:
         start_containers(config, paths, log)
     if is_whole():
-        from .finishing import finish_boot, tell_before, tidy_images
+        from .finishing import finish_boot, tell_before
 
-        before = tell_before(config, log)
+        before = tell_before(config, paths, log)
         log.end(True, None, {**finish_boot(config, paths, log), "before": before})
         # From now on it looks for more than the core does.
         run(["systemctl", "try-restart", units.WATCH], check=False)
-        tidy_images(config, paths)
 
 
 def start_containers(config: AgentConfig, paths: Paths, log: Log) -> None:

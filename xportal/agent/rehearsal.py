@@ -31,17 +31,19 @@ def request_rehearsal(paths: Paths, save: str) -> None:
 def rehearse(paths: Paths, work: FinalSave, log: Log) -> Dict[str, Any]:
     """Close the drives as for good, take checkpoints of them, open them again. Raises `AgentError`.
 
-    The result has {"took": seconds from the beginning until AWS had the snapshots}.
+    The result has {"took": seconds from the beginning until AWS had the snapshots, "steps": {step: seconds of these},
+    "back": seconds from then on until everything was as before}.
     """
     check_ready(paths)
     began = time.monotonic()
     try:
         result = work.close()
         result["snapshots"] = work.take_snapshots("checkpoint", time.monotonic() + PATIENCE)
-        result["took"] = round(time.monotonic() - began, 1)
+        saved = time.monotonic()
+        result.update(took=round(saved - began, 1), steps=dict(log.seconds))
     finally:
         reopen(paths, log)
-    return result
+    return {**result, "back": round(time.monotonic() - saved, 1)}
 
 
 def check_ready(paths: Paths) -> None:

@@ -21,6 +21,7 @@ NEW: Dict[str, Any] = {
     "docker": None,
     "drives": [],
     "notes": {},
+    "late": [],
     "seconds": {},
 }
 

@@ -1,4 +1,4 @@
-"""The command `watch`."""
+"""The commands for when nobody watches: `watch`, `rehearse`."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ from xportal.cli.machine_options import (
     machine_spec,
 )
 from xportal.cli.options import Context, with_common_options
-from xportal.spec import PortalSpec
+from xportal.errors import SaveIncomplete
+from xportal.spec import DEFAULT_PORTAL, PortalSpec
 
 if TYPE_CHECKING:
+    from xportal.portal.rehearsing import RehearsalReport
     from xportal.portal.watching import WatchReport
 
 
 def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command(rich_help_panel="Portals")(with_common_options(watch))
+    """Register the commands of this module."""
+    for command in (watch, rehearse):
+        app.command(rich_help_panel="Portals")(with_common_options(command))
 
 
 def watch(
@@ -99,3 +102,41 @@ def _show(ctx: Context, report: WatchReport) -> None:
     for left in report.saved.drives if report.saved else ():
         if left.snapshot:
             ctx.console.answer(f"{report.portal}: {left.drive} is saved as {left.snapshot.id}")
+
+
+def rehearse(ctx: Context, portal: Annotated[str, typer.Argument(metavar="PORTAL")] = DEFAULT_PORTAL) -> None:
+    """Save as when AWS takes the machine back, timed against the two minutes; the machine stays, all comes back.
+
+    Containers end and are started again, shells in the drive are ended, the snapshot is a checkpoint: on any machine,
+    with your data and your programs.
+    """
+    from xportal.portal.rehearsing import rehearse as run
+
+    with ctx.console.waiting(f"rehearsing the end of {portal}"):
+        report = run(ctx.aws, portal, ctx.console)
+    if ctx.json:
+        ctx.console.answer_json({**asdict(report), "in_time": report.in_time})
+    else:
+        _show_rehearsal(ctx, report)
+    if not report.in_time:
+        raise SaveIncomplete(
+            f"the save took {report.took:.0f} s, and AWS gives {report.limit:.0f}",
+            hint="fewer bytes in containers' layers, a shorter --on-notice, programs that end on SIGTERM",
+        )
+
+
+def _show_rehearsal(ctx: Context, report: RehearsalReport) -> None:
+    rows, at = [], 0.0
+    for step, seconds in report.steps.items():
+        at += seconds
+        rows.append((step, f"{seconds:.1f}", f"{at:.1f}"))
+    ctx.console.table(("STEP", "SECONDS", "AT"), rows)
+    for left in report.deferred:
+        ctx.console.warn(f"{left['container']} is not committed at the end: {left['reason']}")
+    for who in report.killed:
+        ctx.console.say(f"ended, for the drive to be unmounted: {who}")
+    saved = "AWS has the snapshot" if report.snapshots else "the drive is unmounted, its snapshot left to the next up"
+    ctx.console.answer(
+        f"{report.portal}: {saved} after {report.took:.1f} s of {report.limit:.0f}; "
+        f"{report.back:.1f} s later all was back"
+    )

@@ -144,6 +144,16 @@ def final_save(
     raise AssertionError("unreachable")
 
 
+def rehearse_save(host: Host, save_id: str, say: Callable[[str], None]) -> dict[str, Any]:
+    """Have the agent save as at a notice and bring everything back; its log's end line. Raises MachineLost."""
+    try:
+        host.run(["sudo", AGENT, "rehearse", save_id], timeout=60.0)
+    except RemoteFailed as error:
+        raise MachineLost(f"the agent does not rehearse: {error}") from error
+    *_, end = follow(host, save_id, say)
+    return end
+
+
 @contextmanager
 def frozen(connect: Callable[[], Host], story: Story) -> Iterator[None]:
     """A block during which the agent holds its drives still.

@@ -1,0 +1,58 @@
+"""`watch --install`: the unit, and what systemd is told. `systemctl` is a FAKE: tests have no session of systemd."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from xportal.errors import NotInstalled, UsageError
+from xportal.portal.service import install
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home directory, and a `systemctl` that writes down what it is told."""
+    program = tmp_path / "bin" / "systemctl"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/told\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_the_unit_runs_the_same_command(home: Path) -> None:
+    """With this Python, the words as they were typed, and where AWS's files are; started now and with each login."""
+    words = ["watch", "demo", "--max-price", "0.5", "--image-id", 'a "b" $c %d']
+    assert install("demo", words, {"AWS_PROFILE": "work", "SECRET": "s"}) == "xportal-watch-demo.service"
+    unit = (home / ".config/systemd/user/xportal-watch-demo.service").read_text()
+    [line] = [line for line in unit.splitlines() if line.startswith("ExecStart=")]
+    command = shlex.split(line.removeprefix("ExecStart=").replace("$$", "$").replace("%%", "%"), posix=True)
+    assert command == [sys.executable, "-m", "xportal", *words]
+    assert 'Environment="AWS_PROFILE=work"' in unit
+    assert "SECRET" not in unit
+    assert (home / "told").read_text().splitlines() == [
+        "--user show-environment",
+        "--user daemon-reload",
+        "--user enable xportal-watch-demo.service",
+        "--user restart xportal-watch-demo.service",
+    ]
+
+
+def test_credentials_that_a_service_would_not_have(home: Path) -> None:
+    """Keys in the environment are refused, and written nowhere."""
+    with pytest.raises(UsageError, match="a service would not have them"):
+        install("demo", ["watch", "demo"], {"AWS_ACCESS_KEY_ID": "AKIA"})
+    assert not (home / ".config").exists()
+
+
+def test_no_systemd(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere the hint is a line that does it."""
+    monkeypatch.setenv("PATH", str(home))
+    with pytest.raises(NotInstalled) as refused:
+        install("demo", ["watch", "demo"], {})
+    assert "nohup" in refused.value.hint
+    assert "-m xportal watch demo" in refused.value.hint
