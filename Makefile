@@ -11,8 +11,9 @@ help: ## this list
 demo: venv ## the main job, on a cloud that runs on this computer: no account, no cost
 	@$(WITH_ENGINE) $(BIN)/python -m xportal.sandbox.demo $(ARGS)
 
-test: venv ## the tests, under 15 minutes
-	@$(WITH_ENGINE) $(BIN)/python -m pytest $(ARGS)
+# Machines in one process, one after the other; beside it, in another, what needs none (tests/conftest.py).
+test: venv ## the tests, under 20 minutes
+	@$(WITH_ENGINE) $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 test-all: venv ## every test: the fastai image, the notebook, a fresh Debian
 	@$(WITH_ENGINE) $(BIN)/python -m pytest --all $(ARGS)

@@ -23,8 +23,16 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without `--all` or XPORTAL_TEST_ALL=1 the tests marked `all` are deselected."""
+    """Without `--all` or XPORTAL_TEST_ALL=1 the tests marked `all` are deselected.
+
+    Where there are several processes, one has all that boots machines, which share ids and disks; the others get whole
+    files.
+    """
+    for item in items:
+        name = "machines" if item.get_closest_marker("machine") else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(name))
     if config.getoption("--all") or os.environ.get("XPORTAL_TEST_ALL") == "1":
         return
     left_out = [item for item in items if item.get_closest_marker("all")]

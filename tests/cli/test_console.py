@@ -43,6 +43,7 @@ def test_volume_detached_from_a_machine_at_work(user: User) -> None:
     assert words(user) == ["one", "two"]
 
 
+@pytest.mark.all
 def test_switched_off_from_within(user: User) -> None:
     """`poweroff` on the machine, its tags deleted by hand in the meantime: the next `up` has everything."""
     ec2 = user.client()
