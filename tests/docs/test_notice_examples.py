@@ -29,6 +29,7 @@ def train_one_step(batch):
 """
 FASTAI = """
 import time, torch
+import fastai.callback.schedule  # gives learners fit_one_cycle
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.losses import MSELossFlat
