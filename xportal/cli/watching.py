@@ -135,7 +135,8 @@ def _show_rehearsal(ctx: Context, report: RehearsalReport) -> None:
         ctx.console.warn(f"{left['container']} is not committed at the end: {left['reason']}")
     for who in report.killed:
         ctx.console.say(f"ended, for the drive to be unmounted: {who}")
-    saved = "AWS has the snapshot" if report.snapshots else "the drive is unmounted, its snapshot left to the next up"
+    taken = f"AWS has checkpoint {', '.join(report.snapshots.values())}"
+    saved = taken if report.snapshots else "the drive is unmounted, its snapshot left to the next up"
     ctx.console.answer(
         f"{report.portal}: {saved} after {report.took:.1f} s of {report.limit:.0f}; "
         f"{report.back:.1f} s later all was back"
