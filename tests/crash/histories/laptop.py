@@ -78,6 +78,7 @@ class Laptop:
     trouble: Trouble | None = None
     calls: int = 0  # of the command under way
     raced_at: int | None = None  # the call before which another laptop had its way
+    gives_up: str | None = None  # the volume that its user discards
     dead: bool = False
     lines: list[str] = field(default_factory=list)
     home: Path = Path()  # a new one for every history

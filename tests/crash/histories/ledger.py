@@ -27,7 +27,7 @@ class Copy:
     records: list[str]
     place: Place
     parent: str | None
-    hidden: bool = False  # nothing says that it is of the drive
+    life: int = 0  # how often it was attached anew or chosen: a final save belongs to one life
     failed: bool = False  # a snapshot in state `error`
     deleted: bool = False  # by hand, and not yet gone
 
@@ -57,12 +57,13 @@ class Ledger:
         """Of what is on the disk at this moment."""
         volume = self.copies[volume_id]
         place = (volume.place[0], 0, next(self._order))
-        self.copies[snapshot_id] = Copy(snapshot_id, list(volume.records), place, volume_id)
+        self.copies[snapshot_id] = Copy(snapshot_id, list(volume.records), place, volume_id, volume.life)
 
     def attached(self, volume_id: str) -> None:
         """A volume that outlived its machine is on another one: a new life of the same copy."""
         volume = self.copies[volume_id]
         volume.place = (next(self._order), 1, 0)
+        volume.life += 1
         self.unmounted.discard(volume_id)
 
     def gone(self, copy_id: str) -> None:
@@ -74,6 +75,7 @@ class Ledger:
         """The user chose this copy to go on from."""
         copy = self.copies[copy_id]
         copy.place = (next(self._order), int(copy.is_volume), 0)
+        copy.life += 1
         self.acknowledged = list(copy.records)
 
     def newest(self) -> Copy | None:
@@ -82,7 +84,7 @@ class Ledger:
 
     def counted(self) -> list[Copy]:
         """The copies that a drive can go on from."""
-        return [c for c in self.copies.values() if not (c.hidden or c.failed or c.deleted)]
+        return [c for c in self.copies.values() if not (c.failed or c.deleted)]
 
     def settle_for_newest(self) -> None:
         """The user destroyed data by hand: what is left counts."""
@@ -124,9 +126,7 @@ class Ledger:
         if self.unflushed.get(copy_id):
             raise Violation(f"I2: {copy_id} is deleted with work under way")
         size = len(copy.records)
-        kept = [
-            c for c in self.copies.values() if c.id in completed and not c.hidden and c.records[:size] == copy.records
-        ]
+        kept = [c for c in self.copies.values() if c.id in completed and c.records[:size] == copy.records]
         if copy.records and not kept:
             raise Violation(f"I2: {copy_id} is deleted, and no complete snapshot has what is on it: {copy.records}")
 

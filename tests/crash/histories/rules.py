@@ -276,16 +276,12 @@ class Histories(RuleBasedStateMachine):
             "discard": lambda: laptop.down(world.drive, discard=True),
             "restore": lambda: self._restore(laptop),
         }
-        outer = world.given_up  # of a discard in the middle of which this is typed
-        if what == "discard":
-            world.given_up = newest.id if newest and newest.is_volume else None
+        laptop.gives_up = newest.id if newest and newest.is_volume and what == "discard" else None
         try:
             commands[what]()
         except (XportalError, KilledError, CtrlC) as error:
             self.told.append(f"{laptop.name}: {what}: {error!r} after {laptop.calls} calls")
             return error
-        finally:
-            world.given_up = outer
         self.told.append(f"{laptop.name}: {what}: done in {laptop.calls} calls")
         return None
 

@@ -128,7 +128,6 @@ class World:
     deaf: set[str] = field(default_factory=set)  # machines that do not answer ssh
     by_xportal: set[str] = field(default_factory=set)  # ids of what it deleted, which was right
     violations: list[Violation] = field(default_factory=list)
-    given_up: str | None = None  # the volume that the user is discarding
     laptops: list[Laptop] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -152,7 +151,6 @@ class World:
         """Empty the account."""
         self.cloud.clear_faults()
         self.clock.forget()
-        self.given_up = None
         backend = self.backend
         for records in (backend.volumes, self._snapshots(), backend.key_pairs, backend.spot_instance_requests):
             for record_id in list(records):
@@ -248,16 +246,23 @@ class World:
             if operation == "CreateSnapshot" and tags.FINAL in parameters.values():
                 self._check_once(laptop, parameters["VolumeId"])
             if operation in ("DeleteVolume", "DeleteSnapshot"):
-                self._check_deletion(parameters[operation.removeprefix("Delete") + "Id"])
+                self._check_deletion(laptop, parameters[operation.removeprefix("Delete") + "Id"])
             elif operation == "TerminateInstances":
                 for volume_id in self._taken_along(parameters["InstanceId.1"]):
-                    self._check_deletion(volume_id)
-            elif operation == "CreateTags" and tags.RESTORED in parameters.values():
-                self.ledger.restored(parameters["ResourceId.1"])
+                    self._check_deletion(laptop, volume_id)
+            elif operation == "CreateTags":
+                self._tagged(parameters["ResourceId.1"], set(parameters.values()))
             elif operation == "RunInstances" and _makes_blank(parameters):
                 self.ledger.check_blank()
         except Violation as violation:
             self.violations.append(violation)
+
+    def _tagged(self, record_id: str, told: set[str]) -> None:
+        """A copy gets tags: it is chosen, or a volume is about to be attached to a new machine."""
+        if tags.RESTORED in told:
+            self.ledger.restored(record_id)
+        elif tags.GENERATION in told and record_id in self.ledger.copies:
+            self.ledger.copies[record_id].life += 1
 
     def _check_once(self, laptop: Laptop, volume_id: str) -> None:
         """I5: one final snapshot of a volume, as long as none failed. A rival may be quicker by a few calls, not more:
@@ -265,32 +270,25 @@ class World:
         """
         if volume_id not in self.ledger.copies:  # a rival was quicker, and is done with it
             return
-        life = self.ledger.copies[volume_id].place[0]  # a volume that was chosen to go on from is to be saved again
-        raised = self._generation(volume_id)  # and so is one that was to be attached again, if it was or not
+        life = self.ledger.copies[volume_id].life
         finals = [
             s.id
             for s in self.snapshots()
             if s.volume_id == volume_id
             and s.outcome != "error"
             and self.tags_of(s.id).get(tags.KIND) == tags.FINAL
-            and self.ledger.copies[s.id].place[0] == life
-            and self._generation(s.id) >= raised
+            and self.ledger.copies[s.id].life == life
         ]
         raced = laptop.raced_at is not None and laptop.calls - laptop.raced_at < 6
         if finals and not raced:
             raise Violation(f"I5: one more final snapshot of {volume_id} after {finals}")
 
-    def _check_deletion(self, copy_id: str) -> None:
+    def _check_deletion(self, laptop: Laptop, copy_id: str) -> None:
         gone = copy_id not in self.ledger.copies and copy_id not in self.backend.volumes  # another was quicker
-        if gone or copy_id == self.given_up:
+        if gone or copy_id == laptop.gives_up:
             return
         self.ledger.check_deletion(copy_id, self.completed())
         self.by_xportal.add(copy_id)
-
-    def _generation(self, copy_id: str) -> int:
-        """What its tag says; 0 if it says nothing."""
-        told = self.tags_of(copy_id).get(tags.GENERATION, "")
-        return int(told) if told.isdecimal() else 0
 
     def _taken_along(self, instance_id: str) -> list[str]:
         """The disks that would go with a machine."""
