@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,12 +11,12 @@ import pytest
 
 from xportal.aws import tags
 from xportal.aws.records import Instance, Snapshot, Volume
-from xportal.drive import lifecycle, observe
+from xportal.drive import observe
 from xportal.drive import plan as p
 from xportal.drive.lifecycle import Lifecycle
-from xportal.drive.model import Drive
+from xportal.drive.model import Drive, LockState
 from xportal.machine import launch
-from xportal.portal import claiming, launching
+from xportal.portal import launching
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -46,9 +46,15 @@ def delete_on_checkpoint(patch: pytest.MonkeyPatch) -> None:
 
 
 def lock_by_client_token(patch: pytest.MonkeyPatch) -> None:
-    """Every computer has a key pair of its own, and AWS's ClientToken is to keep them apart."""
-    for module in (claiming, lifecycle, observe):
-        patch.setattr(module, "lock_name", lambda drive: f"xportal-{drive}-{os.environ['XDG_STATE_HOME'][-3:]}")
+    """Whoever finds the key pair has it, and each `up`'s ClientToken is to keep the launches apart."""
+    state = Drive.lock_state
+
+    def everybodys(self: Drive, mine: str | None) -> LockState:
+        return LockState.MINE if self.lock and mine else state(self, mine)
+
+    patch.setattr(Drive, "lock_state", everybodys)
+    patch.setattr(launch, "client_token", lambda *_: secrets.token_hex(16))
+    no_second_look_at_the_lock(patch)
 
 
 def treat_root_as_drive(patch: pytest.MonkeyPatch) -> None:

@@ -86,6 +86,18 @@ class Histories(RuleBasedStateMachine):
 
         self._run(who, what, Trouble(at, "meanwhile", meanwhile=act))
 
+    @rule(who=WHO, what=st.sampled_from(["up", "down"]), at=STEP, stolen=st.booleans())
+    def race(self, who: int, what: str, at: int | str, stolen: bool) -> None:
+        """Both laptops run the same command; the second may find the lock taken away by hand."""
+
+        def act() -> None:
+            self.told.append(f"  meanwhile, before step {at}:")
+            if stolen:
+                self._happen("delete lock")
+            self._attempt(1 - who, what)
+
+        self._run(who, what, Trouble(at, "meanwhile", meanwhile=act))
+
     @rule(who=WHO, what=COMMAND, kind=st.sampled_from(["throttle", "error", "lost"]), seed=st.integers(0, 99))
     def storm(self, who: int, what: str, kind: str, seed: int) -> None:
         """A command of whose AWS calls every fifth fails."""
