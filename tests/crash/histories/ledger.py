@@ -27,7 +27,7 @@ class Copy:
     records: list[str]
     place: Place
     parent: str | None
-    life: int = 0  # how often it was attached anew or chosen: a final save belongs to one life
+    life: int = 0  # how often a volume was attached anew or chosen; of a snapshot, in which of these it was made
     failed: bool = False  # a snapshot in state `error`
     deleted: bool = False  # by hand, and not yet gone
 
@@ -75,7 +75,7 @@ class Ledger:
         """The user chose this copy to go on from."""
         copy = self.copies[copy_id]
         copy.place = (next(self._order), int(copy.is_volume), 0)
-        copy.life += 1
+        copy.life += copy.is_volume  # a snapshot is what it was: it saved the life of its volume in which it was made
         self.acknowledged = list(copy.records)
 
     def newest(self) -> Copy | None:
