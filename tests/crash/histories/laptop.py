@@ -201,10 +201,10 @@ class _WatchedAws(Aws):
     """A session whose every request its laptop sees first."""
 
     def __init__(self, laptop: Laptop) -> None:
-        self._laptop = laptop
+        self.laptop = laptop
         super().__init__(boto3.Session("test", laptop.name, region_name="us-east-1"), "us-east-1")
 
     def _client(self, service: str, config: Config) -> Any:
         client = super()._client(service, config)
-        client.meta.events.register("before-send", self._laptop.before_send)
+        client.meta.events.register("before-send", self.laptop.before_send)
         return client

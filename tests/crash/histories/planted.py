@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 import pytest
 
-from xportal.aws import tags
+from xportal.aws import storage, tags
 from xportal.aws.records import Instance, Snapshot, Volume
-from xportal.drive import observe
+from xportal.aws.session import Aws
+from xportal.drive import lifecycle, observe
 from xportal.drive import plan as p
 from xportal.drive.lifecycle import Lifecycle
-from xportal.drive.model import Drive, LockState
+from xportal.drive.model import Drive
 from xportal.machine import launch
-from xportal.portal import launching
+from xportal.machine.offers import Offer
+from xportal.portal import claiming, launching
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -46,15 +50,19 @@ def delete_on_checkpoint(patch: pytest.MonkeyPatch) -> None:
 
 
 def lock_by_client_token(patch: pytest.MonkeyPatch) -> None:
-    """Whoever finds the key pair has it, and each `up`'s ClientToken is to keep the launches apart."""
-    state = Drive.lock_state
+    """Every computer has a key pair of its own to log in with. Who launches a drive from the same copy sends the same
+    ClientToken, and so gets the same machine.
+    """
+    for module in (claiming, lifecycle, observe):
+        patch.setattr(module, "lock_name", lambda drive: f"xportal-{drive}-{os.environ['XDG_STATE_HOME'][-3:]}")
+    request = launch.run_request
 
-    def everybodys(self: Drive, mine: str | None) -> LockState:
-        return LockState.MINE if self.lock and mine else state(self, mine)
+    def with_token(order: launch.LaunchOrder, offer: Offer, group_id: str) -> dict[str, Any]:
+        [drive] = order.drives
+        what = f"{drive.name} {drive.source and drive.source.id} {offer.type.name} {offer.zone}"
+        return request(order, offer, group_id) | {"ClientToken": sha256(what.encode()).hexdigest()}
 
-    patch.setattr(Drive, "lock_state", everybodys)
-    patch.setattr(launch, "client_token", lambda *_: secrets.token_hex(16))
-    no_second_look_at_the_lock(patch)
+    patch.setattr(launch, "run_request", with_token)
 
 
 def treat_root_as_drive(patch: pytest.MonkeyPatch) -> None:
@@ -64,13 +72,25 @@ def treat_root_as_drive(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_look_up_before_create_snapshot(patch: pytest.MonkeyPatch) -> None:
-    """The observation that the plan was made from is fresh enough."""
+    """The observation that the plan was made from is fresh enough, however long the agent took to unmount."""
 
     def snapshot(self: Lifecycle, volume: Volume, machine: Instance | None = None) -> None:
         moment = self._moment(self.observed, volume, machine)
         self._show(self._create_snapshots(moment, machine, {tags.KIND: tags.FINAL}))
 
     patch.setattr(Lifecycle, "_snapshot", snapshot)
+
+
+def ask_again_for_a_snapshot(patch: pytest.MonkeyPatch) -> None:
+    """A CreateSnapshot whose answer is lost is asked for again at once, as the SDK does by default."""
+    create = storage.create_snapshot
+
+    def created(aws: Aws, *args: Any, **kwargs: Any) -> Snapshot:
+        again = copy(aws)
+        again.once = aws.ec2
+        return create(again, *args, **kwargs)
+
+    patch.setattr(storage, "create_snapshot", created)
 
 
 def delete_at_pending(patch: pytest.MonkeyPatch) -> None:
@@ -108,6 +128,7 @@ PLANTED: Mapping[str, Plant] = {
         lock_by_client_token,
         treat_root_as_drive,
         no_look_up_before_create_snapshot,
+        ask_again_for_a_snapshot,
         delete_at_pending,
         ignore_delete_on_termination,
         no_second_look_at_the_lock,

@@ -6,7 +6,7 @@ that nothing disturbs must also do what it promises, unless the state of things 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from hypothesis import strategies as st
@@ -34,9 +34,15 @@ from xportal.sandbox.api import attachments, instances, interruption, keypairs, 
 WHO = st.sampled_from([0, 1])
 COMMANDS = ("up", "down", "down --no-wait", "save", "sweep", "discard", "restore")
 COMMAND = st.sampled_from(("up", "down", *COMMANDS))
-EVENTS = ("power cut", "terminate", "delete lock", "snapshot by hand", "wait")
+EVENTS = ("power cut", "terminate", "notice", "delete lock", "snapshot by hand", "wait")
 STEPS = ("Agent", "CreateSnapshot", "CreateTags", "DeleteKeyPair", "DeleteVolume", "ImportKeyPair", "RunInstances")
 STEP = st.one_of(st.integers(1, 50), st.sampled_from(STEPS))  # of a command: it makes 10 to 60 AWS calls
+RACES = (  # a command, one of its steps, and what comes in before it, where a moment decides: chance seldom finds it
+    ("up", "RunInstances", ("up",)),
+    ("up", "RunInstances", ("delete lock", "up")),
+    ("down", "Agent", ("notice",)),
+    ("down", "CreateSnapshot", ("down",)),
+)
 HOW = st.sampled_from(["kill", "kill-after", "ctrl-c", "busy", "lost"])
 EDITABLE = (tags.NAME, tags.GENERATION, tags.KIND, tags.LAUNCH, tags.ARCHITECTURE)
 
@@ -76,27 +82,12 @@ class Histories(RuleBasedStateMachine):
     @rule(who=WHO, what=COMMAND, at=STEP, other=st.sampled_from(COMMANDS + EVENTS))
     def meanwhile(self, who: int, what: str, at: int | str, other: str) -> None:
         """A command during which the other laptop runs one from beginning to end, or something happens."""
+        self._run_meanwhile(who, what, at, (other,))
 
-        def act() -> None:
-            self.told.append(f"  meanwhile, before step {at}:")
-            if other in COMMANDS:
-                self._attempt(1 - who, other)
-            else:
-                self._happen(other)
-
-        self._run(who, what, Trouble(at, "meanwhile", meanwhile=act))
-
-    @rule(who=WHO, what=st.sampled_from(["up", "down"]), at=STEP, stolen=st.booleans())
-    def race(self, who: int, what: str, at: int | str, stolen: bool) -> None:
-        """Both laptops run the same command; the second may find the lock taken away by hand."""
-
-        def act() -> None:
-            self.told.append(f"  meanwhile, before step {at}:")
-            if stolen:
-                self._happen("delete lock")
-            self._attempt(1 - who, what)
-
-        self._run(who, what, Trouble(at, "meanwhile", meanwhile=act))
+    @rule(who=WHO, race=st.sampled_from(RACES))
+    def race(self, who: int, race: tuple[str, str, tuple[str, ...]]) -> None:
+        """The same, at the worst moment."""
+        self._run_meanwhile(who, *race)
 
     @rule(who=WHO, what=COMMAND, kind=st.sampled_from(["throttle", "error", "lost"]), seed=st.integers(0, 99))
     def storm(self, who: int, what: str, kind: str, seed: int) -> None:
@@ -128,11 +119,10 @@ class Histories(RuleBasedStateMachine):
         self._happen(what)
 
     @precondition(lambda self: self.world.machines("running"))
-    @rule(seconds=st.sampled_from([5, 120]))
-    def interrupt(self, seconds: int) -> None:
-        """AWS takes the machine back; until the power goes it works."""
-        self.told.append(f"a notice: {seconds} s")
-        interruption.interrupt(self.world.backend, self.world.machines("running")[0], seconds, notice=True)
+    @rule(seconds=st.sampled_from([5, 120]), role=st.booleans())
+    def interrupt(self, seconds: int, role: bool) -> None:
+        """AWS takes the machine back. With its role it saves by itself; else it works until the power goes."""
+        self._take_back(seconds, role=role)
 
     @precondition(lambda self: self.world.machines("running"))
     @rule()
@@ -275,6 +265,17 @@ class Histories(RuleBasedStateMachine):
             self._fail(f"{what} was refused: {error!r}; expected at most {excuses}")
         return error
 
+    def _run_meanwhile(self, who: int, what: str, at: int | str, others: Sequence[str]) -> None:
+        def act() -> None:
+            self.told.append(f"  meanwhile, before step {at}:")
+            for other in others:
+                if other in COMMANDS:
+                    self._attempt(1 - who, other)
+                else:
+                    self._happen(other)
+
+        self._run(who, what, Trouble(at, "meanwhile", meanwhile=act))
+
     def _attempt(self, who: int, what: str) -> BaseException | None:
         """Run it; the error that a user can meet, if it ended with one."""
         world, laptop = self.world, self.world.laptops[who]
@@ -368,6 +369,8 @@ class Histories(RuleBasedStateMachine):
             world.clock.advance(WORK_SECONDS)
         elif what == "terminate" and running:
             instances.terminate(world.backend, running[0])
+        elif what == "notice" and running:
+            self._take_back(120, role=True)
         elif what == "delete lock" and world.lock():
             keypairs.delete_key_pair(world.backend, {"KeyName": world.lock().key_name})
         elif what == "snapshot by hand":
@@ -376,3 +379,10 @@ class Histories(RuleBasedStateMachine):
                     snapshots.create_snapshot(world.backend, volume, "by hand", {"Name": world.drive})
         elif what == "wait":
             world.clock.advance(30)
+
+    def _take_back(self, seconds: int, *, role: bool) -> None:
+        machine = self.world.machines("running")[0]
+        self.told.append(f"a notice to {machine.id}: {seconds} s")
+        interruption.interrupt(self.world.backend, machine, seconds, notice=True)
+        if role:
+            self.told.append(f"  {self.world.save_itself(machine)}")

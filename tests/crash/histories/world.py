@@ -20,17 +20,23 @@ from tests.crash.histories.clock import Clock, ticking
 from tests.crash.histories.laptop import Laptop, Wire
 from tests.crash.histories.ledger import Ledger, Violation, append_records
 from tests.crash.histories.wire import Direct
+from xportal.agent.config import AgentConfig
+from xportal.agent.ec2 import Ec2
+from xportal.agent.snapshots import plan_tags, take_snapshot
 from xportal.aws import catalogue, network, tags
 from xportal.aws.devices import DEVICE
-from xportal.aws.records import Instance, Volume
+from xportal.aws.records import Image, Instance, Volume
 from xportal.drive.model import lock_name
 from xportal.errors import MachineLost, SaveIncomplete
+from xportal.machine.offers import Offer
+from xportal.machine.userdata import HostKey
 from xportal.portal import launching, preparing
 from xportal.portal.agent import AgentStatus
 from xportal.portal.ready import check_ready
-from xportal.sandbox.api import instances
+from xportal.sandbox.api import instances, snapshots
 from xportal.sandbox.api.backend import Ec2Backend
 from xportal.sandbox.api.engine import Settings
+from xportal.sandbox.api.errors import ApiError
 from xportal.sandbox.api.server import Cloud
 from xportal.sandbox.hardware import Boot, Disk, FileHardware
 
@@ -113,6 +119,27 @@ class FileAgent:
         yield
 
 
+@dataclass(frozen=True)
+class Role(Ec2):
+    """A FAKE of the API as the agent sees it, by its machine's role."""
+
+    world: World
+
+    def find_snapshot(self, volume: str, tags: dict[str, str]) -> str:
+        """As the filter of the real one."""
+        told = [
+            s.id
+            for s in self.world.snapshots()
+            if s.volume_id == volume and s.status != "error" and tags.items() <= self.world.tags_of(s.id).items()
+        ]
+        return next(iter(told), "")
+
+    def create_snapshot(self, volume: str, description: str, tags: dict[str, str]) -> str:
+        """At once."""
+        backend = self.world.backend
+        return str(snapshots.create_snapshot(backend, backend.volumes[volume], description, tags).id)
+
+
 @dataclass
 class World:
     """The account, two laptops, and one drive at a time."""
@@ -128,6 +155,7 @@ class World:
     deaf: set[str] = field(default_factory=set)  # machines that do not answer ssh
     by_xportal: set[str] = field(default_factory=set)  # ids of what it deleted, which was right
     violations: list[Violation] = field(default_factory=list)
+    configs: dict[str, AgentConfig] = field(default_factory=dict)  # by launch: what its user data tell the agent
     laptops: list[Laptop] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -140,7 +168,7 @@ class World:
         """A new drive, in an account with nothing in it."""
         self.drive = f"drive{next(_numbers)}"
         self.ledger = Ledger()
-        for what in (self.attached, self.deaf, self.by_xportal, self.violations):
+        for what in (self.attached, self.deaf, self.by_xportal, self.violations, self.configs):
             what.clear()
         self.cloud.settings.snapshot_seconds = snapshot_seconds
         for laptop in self.laptops:
@@ -199,6 +227,11 @@ class World:
 
     # What the machine does
 
+    def user_data(self, config: AgentConfig, _: HostKey) -> bytes:
+        """What a launch tells its machine."""
+        self.configs[config.launch] = config
+        return f"#cloud-config\n# {config.launch}\n".encode()
+
     def wait_ready(self, machine: Instance) -> None:
         """A FAKE of ssh and the agent's answer."""
         if machine.id in self.deaf:
@@ -212,6 +245,23 @@ class World:
         self._check_answers(machine, volume)
         self.flush(volume.id)
         self.ledger.unmounted.add(volume.id)
+
+    def save_itself(self, machine: instances.Instance) -> str:
+        """A FAKE of the agent's save at a notice: unmount, then the snapshot. The words of that are the agent's own.
+
+        What it did.
+        """
+        volume_id = self._mounted(machine)
+        if volume_id is None:
+            return "it has no drive to save"
+        self.flush(volume_id)
+        self.ledger.unmounted.add(volume_id)
+        config = self.configs[self.tags_of(machine.id)[tags.LAUNCH]]
+        drive = {"name": config.main.name, "generation": config.main.generation, "volume_id": volume_id}
+        try:
+            return take_snapshot(Role(self), drive, plan_tags(config, drive, "notice", "final"))
+        except ApiError as error:
+            return f"no snapshot: {error}"
 
     def freeze(self, machine: Instance, volume: Volume) -> None:
         """Flush."""
@@ -227,12 +277,14 @@ class World:
 
     def working_volume(self) -> str | None:
         """The volume that a program on a machine can write to, if one runs."""
-        for machine in self.machines("running"):
-            attachment = machine.block_device_mapping.get(DEVICE)
-            volume_id = attachment.volume_id if attachment else ""
-            if self.attached.get(volume_id) == machine.id and volume_id not in self.ledger.unmounted:
-                return str(volume_id)
-        return None
+        return next(filter(None, map(self._mounted, self.machines("running"))), None)
+
+    def _mounted(self, machine: instances.Instance) -> str | None:
+        """The drive on a machine that runs, until it is unmounted."""
+        attachment = machine.block_device_mapping.get(DEVICE)
+        volume_id = str(attachment.volume_id) if attachment else ""
+        mounted = self.attached.get(volume_id) == machine.id and volume_id not in self.ledger.unmounted
+        return volume_id if mounted else None
 
     def flush(self, volume_id: str) -> None:
         """fsync: on the disk, and so acknowledged."""
@@ -315,18 +367,24 @@ def open_world(directory: Path) -> Iterator[World]:
     settings = Settings(invisible_seconds=0)
     with pytest.MonkeyPatch.context() as patch, Cloud(disks, settings=settings) as cloud, ticking(cloud) as clock:
         patch.setenv("AWS_ENDPOINT_URL", cloud.endpoint_url)
-        patch.setattr(preparing, "_find_offers", _once(preparing._find_offers, lambda spec: spec.machine))
+        find_offers = _once(preparing._find_offers, lambda spec: spec.machine)
+        patch.setattr(preparing, "_find_offers", lambda aws, spec: _as_ranked_by(aws, *find_offers(aws, spec)))
         patch.setattr(catalogue, "list_instance_types", _once(catalogue.list_instance_types, tuple))
         patch.setattr(network, "list_default_subnets", _once(network.list_default_subnets))
         patch.setattr(moto_responses, "method_names_from_class", cache(moto_responses.method_names_from_class))
         patch.setattr(launching, "_find_profile", lambda *_: None)
-        patch.setattr(launching, "build", lambda config, _: f"#cloud-config\n# {config.launch}\n".encode())
         wire = Direct(cloud._application(None), clock.http_date)
         world = disks.world = World(cloud, disks, clock, wire, directory / "homes")
+        patch.setattr(launching, "build", world.user_data)
         world.begin(1)
         world.laptops[0].up(world.drive)  # asks for the catalogue, so that every history makes the same calls
         world.end()
         yield world
+
+
+def _as_ranked_by(aws: Any, offers: list[Offer], image: Image) -> tuple[list[Offer], Image]:
+    """Prices move: two who ask at different moments rank the offers differently."""
+    return (offers if aws.laptop.name == "ann" else offers[::-1]), image
 
 
 def _once(question: Callable[..., Any], key: Callable[[Any], Any] = str) -> Callable[..., Any]:
