@@ -94,6 +94,20 @@ def test_generation_edited_by_hand(bench: Bench, drive: str, told: str) -> None:
     bench.down(drive)
 
 
+def test_generation_deleted_after_a_checkpoint(bench: Bench, drive: str) -> None:
+    """What was written after a checkpoint comes after it, also if nothing tells any more that the volume was raised."""
+    bench.up(drive, size_gib=1)
+    bench.lifecycle(drive).settle(p.Goal.DOWN, until=(p.DeleteVolume,))
+    again = bench.up(drive)
+    bench.write(again, "first")
+    bench.save(drive)
+    bench.write(again, "second")
+    delete_tag(bench.aws, again.disks[DEVICE], tags.GENERATION)
+    bench.down(drive)
+    assert bench.read(bench.up(drive)) == ["first", "second"]
+    bench.down(drive)
+
+
 def test_other_zone(bench: Bench, drive: str) -> None:
     """Where the volume's zone has no machine, it is saved, and restored in another zone."""
     machine = bench.up(drive, size_gib=1)

@@ -271,6 +271,17 @@ def test_untagged_volume_of_a_deleted_snapshot_is_the_newest() -> None:
     assert drive(snapshot(generation=4), lone).generation_of(lone) == 5
 
 
+@pytest.mark.parametrize("told", [None, 1])
+def test_no_volume_is_behind_its_own_snapshots(told: int | None) -> None:
+    """Its tag is lost and what it was made of gone: its final save counts, and its checkpoints are older."""
+    lone = volume("vol-9", generation=told, snapshot_id="snap-gone")
+    taken = snapshot("snap-c", volume_id="vol-9", generation=4, kind=tags.CHECKPOINT)
+    final = snapshot("snap-f", volume_id="vol-9", generation=4, started=NOW + OLD)
+    assert drive(snapshot(generation=3), lone, taken).newest() == lone
+    state = drive(snapshot(generation=3), lone, taken, final)
+    assert plan(Goal.DOWN, state) == p.DeleteVolume(lone, "snap-f is complete")
+
+
 def checkpoint(save: str, **told: Any) -> Snapshot:
     """The checkpoint of a save."""
     own = {tags.GENERATION: "1", tags.KIND: tags.CHECKPOINT, tags.SAVE: save}

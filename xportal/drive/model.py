@@ -105,17 +105,19 @@ class Drive:
         """The tag; else, for a volume, one more than its snapshot's; else, for a snapshot, its volume's;
         else its place among the others by StartTime: it follows those that are older.
 
-        A tag can put an item before others, and never behind what it was made as, or made of.
+        A tag can put an item before others, and never behind what it was made as, or made of, nor a volume behind
+        what its snapshots were made as: a save of it could not be told from one of an earlier life.
         """
         if isinstance(item, Snapshot):
             return self._placed()[item.id]
         told = _told(item)
         source = next((s for s in self.snapshots if s.id == item.snapshot_id), None)
         older = source is not None and item.created < _placed_at(source)  # than the restore of what it is made of
+        saved = max((_made_as(s) for s in self.snapshots if s.volume_id == item.id), default=0)
         if told or older or item.snapshot_id is None:
-            return max(told, _made_as(source) + 1 if source else 1)
+            return max(told, saved, _made_as(source) + 1 if source else 1)
         before = self._placed()
-        return (before[source.id] if source else max(before.values(), default=0)) + 1
+        return max(saved, before[source.id] + 1) if source else saved or max(before.values(), default=0) + 1
 
     def newest(self) -> Volume | Snapshot | None:
         """The newest copy of the drive: generation, then volume before snapshot, then StartTime (I1)."""
