@@ -19,7 +19,7 @@ from moto.ec2.models import ec2_backends
 from tests.crash.histories.clock import Clock, ticking
 from tests.crash.histories.laptop import Laptop, Wire
 from tests.crash.histories.ledger import Ledger, Violation, append_records
-from tests.crash.histories.wire import Direct
+from tests.crash.histories.wire import Direct, quicken
 from xportal.agent.config import AgentConfig
 from xportal.agent.ec2 import Ec2
 from xportal.agent.snapshots import plan_tags, take_snapshot
@@ -372,6 +372,7 @@ def open_world(directory: Path) -> Iterator[World]:
         patch.setattr(catalogue, "list_instance_types", _once(catalogue.list_instance_types, tuple))
         patch.setattr(network, "list_default_subnets", _once(network.list_default_subnets))
         patch.setattr(moto_responses, "method_names_from_class", cache(moto_responses.method_names_from_class))
+        quicken(patch)
         patch.setattr(launching, "_find_profile", lambda *_: None)
         wire = Direct(cloud._application(None), clock.http_date)
         world = disks.world = World(cloud, disks, clock, wire, directory / "homes")
