@@ -302,7 +302,7 @@ class Histories(RuleBasedStateMachine):
 
     def _restore(self, laptop: Laptop) -> None:
         """The copy before the newest, if there is one."""
-        copies = sorted(self.world.ledger.counted(), key=lambda c: c.place)
+        copies = self.world.offered()
         laptop.restore(self.world.drive, copies[-2:][0].id if copies else "snap-0")
 
     def _excuses(self, what: str) -> list[type[BaseException]]:
@@ -313,7 +313,7 @@ class Histories(RuleBasedStateMachine):
         if lock and not any(world.tags_of(m.id).get(tags.LAUNCH) == launch for m in machines):
             excuses.append(DriveInUse)  # of an `up` that was cut off
         if what == "restore":
-            excuses += [DriveInUse] if machines else [] if world.ledger.counted() else [NoSuchCopy]
+            excuses += [DriveInUse] if machines else [] if world.offered() else [NoSuchCopy]
         for machine in machines:
             if machine.id in world.deaf or DEVICE not in machine.block_device_mapping:
                 excuses.append(MachineLost)
@@ -377,7 +377,8 @@ class Histories(RuleBasedStateMachine):
             keypairs.delete_key_pair(world.backend, {"KeyName": world.lock().key_name})
         elif what == "snapshot by hand":
             for volume in world.volumes()[:1]:
-                if volume.state in ("available", "in-use"):
+                pending = [s for s in world.snapshots() if s.volume_id == volume.id and s.status == "pending"]
+                if volume.state in ("available", "in-use") and len(pending) < snapshots.PENDING_MAX:
                     snapshots.create_snapshot(world.backend, volume, "by hand", {"Name": world.drive})
         elif what == "wait":
             world.clock.advance(30)

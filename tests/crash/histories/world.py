@@ -18,7 +18,7 @@ from moto.ec2.models import ec2_backends
 
 from tests.crash.histories.clock import Clock, ticking
 from tests.crash.histories.laptop import Laptop, Wire
-from tests.crash.histories.ledger import Ledger, Violation, append_records
+from tests.crash.histories.ledger import Copy, Ledger, Violation, append_records
 from tests.crash.histories.wire import Direct, quicken
 from xportal.agent.config import AgentConfig
 from xportal.agent.ec2 import Ec2
@@ -212,6 +212,11 @@ class World:
     def volumes(self) -> list[Any]:
         """All volumes that are disks and not on their way out."""
         return [v for v in self.backend.volumes.values() if v.stored and v.state != "deleting"]
+
+    def offered(self) -> list[Copy]:
+        """The drive's copies, the newest last, but for a volume that AWS is deleting with its machine."""
+        stay = {record.id for record in (*self.volumes(), *self.snapshots())}
+        return sorted((c for c in self.ledger.counted() if c.id in stay), key=lambda c: c.place)
 
     def snapshots(self) -> list[Any]:
         """All snapshots of the account."""
