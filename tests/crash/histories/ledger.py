@@ -30,6 +30,7 @@ class Copy:
     life: int = 0  # how often a volume was attached anew or chosen; of a snapshot, in which of these it was made
     failed: bool = False  # a snapshot in state `error`
     deleted: bool = False  # by hand, and not yet gone
+    disowned: bool = False  # made by hand, and the only tag that told whose it is was deleted
 
     @property
     def is_volume(self) -> bool:
@@ -84,7 +85,12 @@ class Ledger:
 
     def counted(self) -> list[Copy]:
         """The copies that a drive can go on from."""
-        return [c for c in self.copies.values() if not (c.failed or c.deleted)]
+        return [c for c in self.copies.values() if not (c.failed or c.deleted or c.disowned)]
+
+    def disown(self, copy_id: str) -> None:
+        """The user says that it is the drive's no more."""
+        self.copies[copy_id].disowned = True
+        self.settle_for_newest()
 
     def settle_for_newest(self) -> None:
         """The user destroyed data by hand: what is left counts."""
@@ -126,7 +132,8 @@ class Ledger:
         if self.unflushed.get(copy_id):
             raise Violation(f"I2: {copy_id} is deleted with work under way")
         size = len(copy.records)
-        kept = [c for c in self.copies.values() if c.id in completed and c.records[:size] == copy.records]
+        disowned = {c.id for c in self.copies.values() if c.disowned}
+        kept = [c for c in self.copies.values() if c.id in completed - disowned and c.records[:size] == copy.records]
         if copy.records and not kept:
             raise Violation(f"I2: {copy_id} is deleted, and no complete snapshot has what is on it: {copy.records}")
 
