@@ -282,6 +282,17 @@ def test_no_volume_is_behind_its_own_snapshots(told: int | None) -> None:
     assert plan(Goal.DOWN, state) == p.DeleteVolume(lone, "snap-f is complete")
 
 
+def test_a_chosen_volume_stays_chosen_without_its_generation() -> None:
+    """Somebody works on it, perhaps: what is written after the choice is newer than what was there before it."""
+    hour = timedelta(hours=1)
+    lone = volume(generation=None)
+    chosen = replace(lone, tags={**lone.tags, tags.RESTORED: f"1 {(NOW + 2 * hour).isoformat()}"})
+    newer = snapshot("snap-3", volume_id="vol-3", generation=3, started=NOW + hour)
+    assert drive(snapshot(), newer, chosen).generation_of(chosen) == 4
+    after = snapshot("snap-4", generation=4, started=NOW + 3 * hour)
+    assert plan(Goal.DOWN, drive(snapshot(), newer, after, chosen)) == p.DeleteVolume(chosen, "snap-4 is complete")
+
+
 def checkpoint(save: str, **told: Any) -> Snapshot:
     """The checkpoint of a save."""
     own = {tags.GENERATION: "1", tags.KIND: tags.CHECKPOINT, tags.SAVE: save}

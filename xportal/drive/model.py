@@ -110,7 +110,7 @@ class Drive:
         """
         if isinstance(item, Snapshot):
             return self._placed()[item.id]
-        told = _told(item)
+        told = _told(item) or self._chosen_as(item)
         source = next((s for s in self.snapshots if s.id == item.snapshot_id), None)
         older = source is not None and item.created < _placed_at(source)  # than the restore of what it is made of
         saved = max((_made_as(s) for s in self.snapshots if s.volume_id == item.id), default=0)
@@ -118,6 +118,12 @@ class Drive:
             return max(told, saved, _made_as(source) + 1 if source else 1)
         before = self._placed()
         return max(saved, before[source.id] + 1) if source else saved or max(before.values(), default=0) + 1
+
+    def _chosen_as(self, volume: Volume) -> int:
+        """When the user chose a volume tells its generation, should the tag be gone; 0 if nobody chose it."""
+        moment = _restored_at(volume)
+        before = self._placed() if moment else {}
+        return max((before[s.id] for s in self.snapshots if moment and _placed_at(s) < moment), default=-1) + 1
 
     def newest(self) -> Volume | Snapshot | None:
         """The newest copy of the drive: generation, then volume before snapshot, then StartTime (I1)."""
@@ -240,8 +246,12 @@ def restored_from(item: Volume | Snapshot) -> int:
     return int(told) if told.isdecimal() else 0
 
 
+def _restored_at(item: Volume | Snapshot) -> datetime | None:
+    return _time(item.tags.get(tags.RESTORED, "").partition(" ")[2])
+
+
 def _placed_at(snapshot: Snapshot) -> datetime:
-    return _time(snapshot.tags.get(tags.RESTORED, "").partition(" ")[2]) or snapshot.started
+    return _restored_at(snapshot) or snapshot.started
 
 
 def _made_as(snapshot: Snapshot) -> int:

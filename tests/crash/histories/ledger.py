@@ -30,6 +30,7 @@ class Copy:
     life: int = 0  # how often a volume was attached anew or chosen; of a snapshot, in which of these it was made
     failed: bool = False  # a snapshot in state `error`
     deleted: bool = False  # by hand, and not yet gone
+    before: Place | None = None  # it was chosen: its place until then
     disowned: bool = False  # made by hand, and the only tag that told whose it is was deleted
 
     @property
@@ -75,9 +76,17 @@ class Ledger:
     def restored(self, copy_id: str) -> None:
         """The user chose this copy to go on from."""
         copy = self.copies[copy_id]
+        copy.before = copy.before or copy.place
         copy.place = (next(self._order), int(copy.is_volume), 0)
         copy.life += copy.is_volume  # a snapshot is what it was: it saved the life of its volume in which it was made
         self.acknowledged = list(copy.records)
+
+    def unchosen(self, copy_id: str) -> None:
+        """The tag that put a chosen snapshot before the others was deleted: it is as new as it was made."""
+        copy = self.copies[copy_id]
+        if copy.before and not copy.is_volume:  # a volume may have been written to: when it was chosen still tells
+            copy.place = copy.before
+            self.settle_for_newest()
 
     def newest(self) -> Copy | None:
         """The copy that the next life must begin with."""

@@ -187,6 +187,8 @@ class Histories(RuleBasedStateMachine):
             self.told.append(f"tag {key} of {record.id} is deleted")
             del self.world.backend.tags[record.id][key]
             self.edited.add(record.id)
+            if key == tags.GENERATION:
+                self.world.ledger.unchosen(record.id)
             if key == tags.NAME and tags.OURS not in self.world.tags_of(record.id):  # a snapshot made by hand
                 self.world.ledger.disown(record.id)
 
