@@ -102,8 +102,8 @@ class Drive:
         return int(told) if told.isdecimal() else 0
 
     def generation_of(self, item: Volume | Snapshot) -> int:
-        """The tag; else, for a volume, one more than its snapshot's; else, for a snapshot, its volume's;
-        else its place among the others by StartTime: it follows those that are older.
+        """The tag; else, for a volume, when it was chosen, or one more than its snapshot's; else, for a snapshot, its
+        volume's; else its place among the others by StartTime: it follows those that are older.
 
         A tag can put an item before others, and never behind what it was made as, or made of, nor a volume behind
         what its snapshots were made as: a save of it could not be told from one of an earlier life.
