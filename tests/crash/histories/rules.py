@@ -318,12 +318,14 @@ class Histories(RuleBasedStateMachine):
             excuses.append(DriveInUse)  # of an `up` that was cut off
         if what == "restore":
             excuses += [DriveInUse] if machines else [] if world.offered() else [NoSuchCopy]
+        taken = any(machine.power_ends_at for machine in machines)  # by AWS, perhaps in the middle of the command
         for machine in machines:
-            if machine.id in world.deaf or DEVICE not in machine.block_device_mapping:
+            lost = machine.id in world.deaf or DEVICE not in machine.block_device_mapping
+            if lost or taken:
                 excuses.append(MachineLost)
-            elif not self._writes(machine):
+            if not lost and not self._writes(machine):
                 excuses.append(Refused)
-        if what == "save" and not world.working_volume():
+        if what == "save" and (taken or not world.working_volume()):
             excuses += [PortalNotUp, Refused, SaveIncomplete]
         faults = {fault["kind"] for fault in world.cloud.faults.as_json()}
         if "capacity" in faults:
