@@ -127,6 +127,10 @@ class MachineLost(XportalError):
     """The machine does not answer, or answered with another host key."""
 
 
+class MachineGone(MachineLost):
+    """AWS, or somebody, has ended the machine: it will never answer."""
+
+
 class DockerFailed(XportalError):
     """Docker on the machine or on this computer answered with an error."""
 

@@ -19,7 +19,7 @@ AGENT = "/opt/xportal/agent"
 MAKE_IMAGE = """\
 set -e
 root=$(mktemp -d)
-for program in dash sleep cat dd sha256sum; do
+for program in dash sleep cat dd sha256sum sync; do
     cp -L --parents /usr/bin/$program $(ldd /usr/bin/$program | grep -o '/[^ ]*') $root
 done
 ln -s dash $root/usr/bin/sh

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.container import sshd
-from xportal.errors import LoginRefused, MachineLost, RemoteFailed
+from xportal.errors import LoginRefused, MachineGone, MachineLost, RemoteFailed
 from xportal.remote import FabricHost, Login, connect, ssh_argv
 
 NASTY = ["a b", "$(touch /tmp/never)", "'", '"', "`id`", "\n", "-x", "*", "ü", ""]
@@ -176,6 +176,17 @@ def test_connect_gives_up_at_the_deadline(tmp_path: Path) -> None:
     with pytest.raises(MachineLost, match="does not answer ssh"):
         connect(login, deadline=soon(1))
     assert time.monotonic() - began < 4
+
+
+def test_connect_gives_up_when_there_is_nothing_to_wait_for(tmp_path: Path) -> None:
+    """What is looked at after a try that failed ends it, long before the deadline."""
+    login = sshd.make_home(tmp_path)
+
+    def look() -> None:
+        raise MachineGone("it is terminated")
+
+    with pytest.raises(MachineGone):
+        connect(login, deadline=soon(60), look=look)
 
 
 def test_refused_key_names_the_key(login: Login, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from argparse import Namespace
 from typing import Callable, Dict
 
 from .config import Paths
+from .finishing import go_on
 from .following import print_log
 from .freezing import request_freeze, run_freeze, thaw, thaw_by_force
 from .rehearsal import request_rehearsal
@@ -17,6 +18,7 @@ from .status import read_status
 def more_commands(paths: Paths, args: Namespace) -> Dict[str, Callable[[], object]]:
     """By name; one that returns False has failed."""
     return {
+        "ready": lambda: go_on(paths),
         "freeze": lambda: request_freeze(paths, args.id),
         "run-freeze": lambda: run_freeze(paths, args.id),
         "thaw": lambda: thaw(paths),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,7 @@ from xportal.aws import compute, keys, network, tags
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 from xportal.drive.model import LIVE
-from xportal.errors import MachineLost, PortalNotUp
+from xportal.errors import MachineGone, MachineLost, PortalNotUp
 from xportal.machine.access import caller_cidr, key_file, public_key_of, write_login_key
 from xportal.machine.images import LOGIN_USER
 from xportal.portal.agent import AgentStatus, agent_status
@@ -19,6 +19,7 @@ from xportal.remote import Host, Login, connect
 from xportal.spec import check_name
 
 CONNECT_SECONDS = 60.0
+LOOK_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,27 @@ def get_machine(aws: Aws, name: str) -> Instance:
     if machine is None:
         raise PortalNotUp(f'portal "{name}" is not up in {aws.region}', hint=f"xportal up {name}, or another --region")
     return machine
+
+
+def look_after(aws: Aws, machine: Instance) -> Callable[[], None]:
+    """For whoever waits for a machine: raises MachineGone if AWS says so, which is asked every few seconds at most."""
+    portal = machine.tags.get(tags.PORTAL, "")
+    next_look = 0.0
+
+    def look() -> None:
+        nonlocal next_look
+        if time.monotonic() < next_look:
+            return
+        next_look = time.monotonic() + LOOK_SECONDS
+        now = compute.find_instance(aws, machine.id)
+        if now and now.state not in LIVE:
+            why = f" ({now.state_reason})" if now.state_reason else ""
+            raise MachineGone(
+                f"{machine.id} is {now.state}{why}: nobody will answer there",
+                hint=f"xportal up {portal} goes on from what its drive holds",
+            )
+
+    return look
 
 
 def login_for(aws: Aws, machine: Instance) -> Login:

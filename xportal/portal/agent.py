@@ -12,7 +12,7 @@ from typing import Any
 
 from xportal.agent.units import FINISH
 from xportal.drive.lifecycle import Story
-from xportal.errors import MachineLost, RemoteFailed, SaveIncomplete
+from xportal.errors import MachineGone, MachineLost, RemoteFailed, SaveIncomplete
 from xportal.machine.userdata import deliver_argv, whole_agent
 from xportal.remote import Host
 from xportal.spec import AloneSpec
@@ -137,6 +137,8 @@ def final_save(
                 host.run([*argv, "--grace", f"{grace:.0f}"] if grace is not None else argv, timeout=60.0)
                 *_, end = follow(host, save_id, say_once)
                 return _saved(end)
+        except MachineGone:
+            raise
         except (RemoteFailed, MachineLost) as error:
             if attempt == FOLLOW_ATTEMPTS - 1:
                 raise MachineLost(f"the agent does not save: {error}") from error

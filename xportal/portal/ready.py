@@ -12,9 +12,9 @@ from xportal.aws.records import Instance, Volume
 from xportal.aws.session import Aws
 from xportal.drive.lifecycle import Story
 from xportal.drive.observe import observe
-from xportal.errors import MachineLost, Refused
+from xportal.errors import MachineGone, MachineLost, Refused
 from xportal.machine.launch import tag_drives
-from xportal.portal.access import login_for
+from xportal.portal.access import login_for, look_after
 from xportal.portal.agent import AgentStatus, agent_status, change_settings, deliver, finish_boot
 from xportal.portal.money import machine_cost, price_of
 from xportal.remote import connect
@@ -45,7 +45,8 @@ def wait_ready(
     began = time.monotonic()
     story.update(f"waiting for ssh on {machine.public_address}")
     try:
-        with closing(connect(login_for(aws, machine), deadline=began + CONNECT_SECONDS)) as host:
+        login, look = login_for(aws, machine), look_after(aws, machine)
+        with closing(connect(login, deadline=began + CONNECT_SECONDS, look=look)) as host:
             connected = time.monotonic()
             deliver(host)
             change_settings(host, spec.alone)
@@ -54,6 +55,8 @@ def wait_ready(
                 finish_boot(host, story.say)
                 status = agent_status(host)
         check_ready(machine, status)
+    except MachineGone:  # nothing of it is billed
+        raise
     except MachineLost as error:
         portal = machine.tags.get(tags.PORTAL, "")
         error.hint = error.hint or f"xportal ssh {portal} to look; xportal down {portal} saves and ends it"

@@ -11,7 +11,7 @@ from xportal.aws.records import Instance, Volume
 from xportal.aws.session import Aws
 from xportal.drive.lifecycle import Story
 from xportal.portal import agent
-from xportal.portal.access import login_for
+from xportal.portal.access import login_for, look_after
 from xportal.remote import Host, connect
 
 CONNECT_SECONDS = 60.0
@@ -38,4 +38,5 @@ class RemoteAgent:
             yield
 
     def _log_in(self, machine: Instance) -> Host:
-        return connect(login_for(self.aws, machine), deadline=time.monotonic() + CONNECT_SECONDS)
+        deadline = time.monotonic() + CONNECT_SECONDS
+        return connect(login_for(self.aws, machine), deadline=deadline, look=look_after(self.aws, machine))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from xportal.errors import LoginRefused, MachineLost, XportalError
@@ -19,11 +20,12 @@ KEY_MAY_BE_LATE_S = 60.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 2.0
 
 
-def connect(login: Login, *, deadline: float) -> FabricHost:
+def connect(login: Login, *, deadline: float, look: Callable[[], None] = lambda: None) -> FabricHost:
     """Log in, trying again while the machine boots, until `deadline` (time.monotonic()).
 
     Raises LoginRefused at once if it answers with another host key, after a minute if it
     refuses our key; MachineLost at the deadline if it does not answer. Tries at least once.
+    After each try that failed it calls `look`, which raises what makes the next one useless.
     """
     logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # it logs a traceback for every refused try
     pause = FIRST_PAUSE_S
@@ -36,6 +38,7 @@ def connect(login: Login, *, deadline: float) -> FabricHost:
         give_up = deadline if refused_since is None else min(deadline, refused_since + KEY_MAY_BE_LATE_S)
         if time.monotonic() + pause >= give_up:
             raise _lost(login, outcome) from outcome
+        look()
         time.sleep(pause)
         pause = min(LONGEST_PAUSE_S, pause * 1.5)
 

@@ -1,0 +1,50 @@
+"""Machines cut in the middle: a sample of what `python -m tests.cli.machine_cuts` does at every line of every phase."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cli.conftest import User
+from tests.cli.long_lived import begun_portal
+from tests.cli.machine_cuts import Kind, Lives, Phase, Trial
+
+pytestmark = pytest.mark.machine
+
+SAMPLE = [
+    Trial(Phase.RUN, 2, Kind.KILL),
+    Trial(Phase.RUN, 1, Kind.NETWORK),
+    Trial(Phase.OPEN, 3, Kind.KILL),
+    Trial(Phase.RESTORE, 2, Kind.KILL),
+    Trial(Phase.NOTICE, 3, Kind.POWER),
+    Trial(Phase.NOTICE, 6, Kind.KILL),
+    Trial(Phase.NOTICE, 8, Kind.NETWORK),
+    Trial(Phase.FINAL, 2, Kind.KILL),
+    Trial(Phase.FINAL, 4, Kind.NETWORK),
+    Trial(Phase.FINAL, 7, Kind.POWER),
+    Trial(Phase.BOOT, 0, Kind.POWER),
+    Trial(Phase.OPEN, 4, Kind.POWER),
+    Trial(Phase.RUN, 3, Kind.POWER),
+]
+
+
+@pytest.fixture(scope="module")
+def lives(user: User) -> Iterator[Lives]:
+    """A portal that lives through all of it; in the end it goes down, and nothing is left."""
+    with begun_portal(user) as portal:
+        yield Lives(portal)
+        assert not portal.finish()
+
+
+@pytest.mark.parametrize("trial", SAMPLE, ids=str)
+def test_cut(lives: Lives, trial: Trial) -> None:
+    """What was acknowledged is there after the next `up`, in order, and the container writes on."""
+    outcome = lives.run(trial)
+    assert outcome.at, f"the line never came: {outcome}"
+    assert outcome.is_fine, str(outcome)
+
+
+def test_power_cuts_lose_what_was_not_flushed(lives: Lives) -> None:
+    """Without that they would prove nothing."""
+    assert lives.portal.ledger.seen_lost
