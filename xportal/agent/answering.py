@@ -7,10 +7,10 @@ from argparse import Namespace
 from typing import Callable, Dict
 
 from .config import Paths
-from .finishing import go_on
 from .following import print_log
 from .freezing import request_freeze, run_freeze, thaw, thaw_by_force
 from .rehearsal import request_rehearsal
+from .reopening import go_on
 from .settings import change_settings
 from .status import read_status
 

@@ -8,25 +8,15 @@ from typing import Any, Dict, List
 from . import docker
 from .commits import Commits, flatten_deep
 from .config import AgentConfig, Paths
-from .disk import is_there
 from .engine import Engine
 from .events import Log
 from .files import read_json, remove
 from .home import get_user, open_home
-from .opening import make_ready, open_machine
 from .process import AgentError, run
 from .recreating import make_anew
+from .reserve import keep_reserve
 from .saving import WORD
-from .state import log_path, one_at_a_time, read_state, update_state
-
-
-def go_on(paths: Paths) -> bool:
-    """`agent ready`, where the agent may have been killed while it opened the drive: then it is opened first."""
-    with one_at_a_time(paths):  # whoever is at it ends first
-        config, phase = paths.get_config(), read_state(paths)["phase"]
-    if phase == "opening" and (not config.attach or is_there(config.drives[-1], paths)):
-        open_machine(paths)
-    return make_ready(paths)
+from .state import log_path, read_state, update_state
 
 TIDYING = "tidying"  # the log's name
 
@@ -39,6 +29,7 @@ def finish_boot(config: AgentConfig, paths: Paths, log: Log) -> Dict[str, Any]:
         docker.give_socket(get_user(config.login_user).pw_uid)
     before = read_state(paths)
     drive = config.main.directory
+    keep_reserve(drive)
     notes = {**before["notes"], **fit_containers(drive, len(before["gpus"]), log)}
     seconds = {**before["seconds"], **log.seconds}
     update_state(paths, phase="ready", notes=notes, seconds=seconds)

@@ -48,6 +48,7 @@ def build(
             nocache=no_cache,
             network_mode=network,
             rm=True,
+            forcerm=True,  # a step that a save ends is no container that comes back
             decode=True,
             use_config_proxy=False,  # the proxy of this computer is none for the machine
         )

@@ -20,6 +20,7 @@ from xportal.spec import AloneSpec
 AGENT = "/opt/xportal/agent"
 FOLLOW_ATTEMPTS = 5
 DELIVERY_SECONDS = 60.0
+AGAIN_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,12 @@ def agent_status(host: Host) -> AgentStatus:
         )
     except (RemoteFailed, ValueError, KeyError, TypeError) as error:
         raise MachineLost(f"the agent does not answer: {error}", hint="xportal down saves what was written") from error
+
+
+def try_again(host: Host) -> AgentStatus:
+    """Have a boot that failed for want of space begin anew, on what the agent keeps for that; how it is then."""
+    host.run(["sudo", AGENT, "ready"], timeout=AGAIN_SECONDS, check=False)
+    return agent_status(host)
 
 
 def follow(host: Host, log: str, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:

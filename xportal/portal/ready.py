@@ -15,7 +15,7 @@ from xportal.drive.observe import observe
 from xportal.errors import MachineGone, MachineLost, Refused
 from xportal.machine.launch import tag_drives
 from xportal.portal.access import login_for, look_after
-from xportal.portal.agent import AgentStatus, agent_status, change_settings, deliver, finish_boot
+from xportal.portal.agent import AgentStatus, agent_status, change_settings, deliver, finish_boot, try_again
 from xportal.portal.money import machine_cost, price_of
 from xportal.remote import connect
 from xportal.spec import PortalSpec
@@ -49,9 +49,14 @@ def wait_ready(
         with closing(connect(login, deadline=began + CONNECT_SECONDS, look=look)) as host:
             connected = time.monotonic()
             deliver(host)
-            change_settings(host, spec.alone)
             status = agent_status(host)
+            if status.phase == "failed":
+                status = try_again(host)
+            change_settings(host, spec.alone)
             if new or status.phase in BEFORE_READY:
+                finish_boot(host, story.say)
+                status = agent_status(host)
+            if status.phase == "failed" and (status := try_again(host)).phase != "failed":
                 finish_boot(host, story.say)
                 status = agent_status(host)
         check_ready(machine, status)
