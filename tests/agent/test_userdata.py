@@ -148,3 +148,15 @@ def test_the_whole_agent_is_whole_and_always_the_same(tmp_path: Path) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["phase"] == "opening"
     assert userdata.deliver_argv(whole)[-1] != userdata.deliver_argv(whole + b"x")[-1]
+
+
+def test_half_an_agent_is_none(tmp_path: Path) -> None:
+    """A connection that breaks ends the command's stdin: the agent stays what it was, and comes with the next try."""
+    whole = userdata.whole_agent()
+    argv = [word.replace("/opt/xportal", str(tmp_path)) for word in userdata.deliver_argv(whole)[1:]]
+    for part in (b"", whole[:20_000]):
+        done = subprocess.run(argv, input=part, check=False, capture_output=True)
+        assert done.returncode == 1
+        assert list(tmp_path.iterdir()) == []
+    subprocess.run(argv, input=whole, check=True)
+    assert (tmp_path / "agent-whole").read_bytes() == whole

@@ -50,7 +50,7 @@ class Command(socketserver.StreamRequestHandler):
         steps = Steps(lambda place: self._tell(step=str(place)), cut_at)
         _before_send[:] = [watch.before_send, steps.before_send]
         for module in (access, ready, saving):
-            module.connect = lambda login, deadline: log_in(Path(order["disks"]), login, steps)  # type: ignore
+            module.connect = lambda login, **_: log_in(Path(order["disks"]), login, steps)  # type: ignore
         status, said = _run(order["argv"])
         self._tell(status=status, said=said)
 

@@ -83,12 +83,14 @@ exec /usr/bin/python3 -I $(readlink -e /opt/xportal/agent-whole || echo /opt/xpo
 sys.exit(subprocess.call([agent,"open"]))
 '''
 
-# Puts the whole agent beside the core, for root's shell: the zip file is its stdin, $1 names its version. A version
-# that is there is not written again, and none is removed: what runs goes on with its own.
+# Puts the whole agent beside the core, for root's shell: the zip file is its stdin, $1 names its version, $2 is its
+# SHA-256: where a connection breaks, stdin ends too early. A version that is there is not written again, and none is
+# removed: what runs goes on with its own.
 DELIVER = """set -e
 cd /opt/xportal
 [ "$(readlink agent-whole)" != "$1" ] || exec cat > /dev/null
 cat > $1.$$
+[ "$(sha256sum < $1.$$)" = "$2  -" ] || { rm $1.$$; echo "the agent came in part"; exit 1; }
 sync $1.$$
 mv $1.$$ $1
 ln -s $1 agent-whole.$$
@@ -161,7 +163,8 @@ def read_source(name: str) -> str:
 
 def deliver_argv(whole: bytes) -> list[str]:
     """The command that takes the whole agent on its stdin. Idempotent; it appears whole or not at all."""
-    return ["sudo", "sh", "-c", DELIVER, "deliver", f"whole-{hashlib.sha256(whole).hexdigest()[:12]}.pyz"]
+    digest = hashlib.sha256(whole).hexdigest()
+    return ["sudo", "sh", "-c", DELIVER, "deliver", f"whole-{digest[:12]}.pyz", digest]
 
 
 def whole_agent() -> bytes:
