@@ -92,10 +92,9 @@ class Outside:
     @contextmanager
     def held(self) -> Iterator[None]:
         """All its processes stand still meanwhile, where they are."""
-        file, frozen, thawed = self._freezer
-        file.write_text(frozen)
-        wait_for("stillness", self._is_frozen, 5)
+        file, _, thawed = self._freezer
         try:
+            wait_for("stillness", self._freeze, 10)
             yield
         finally:
             file.write_text(thawed)
@@ -111,6 +110,16 @@ class Outside:
             if group and not controllers and Path(f"/sys/fs/cgroup{group}/cgroup.freeze").exists():
                 return Path(f"/sys/fs/cgroup{group}/cgroup.freeze"), "1", "0"
         raise AssertionError("the machine has no control group that can be frozen")
+
+    def _freeze(self) -> bool:
+        """One try: the kernel may have to be asked again, and is let go on before, where a process is in its way."""
+        file, frozen, thawed = self._freezer
+        file.write_text(thawed)
+        file.write_text(frozen)
+        deadline = time.monotonic() + 0.2
+        while not (still := self._is_frozen()) and time.monotonic() < deadline:
+            time.sleep(PAUSE)
+        return still
 
     def _is_frozen(self) -> bool:
         file, frozen, _ = self._freezer

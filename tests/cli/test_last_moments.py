@@ -82,9 +82,10 @@ def test_bad_company(portal: Portal) -> None:
     machine = portal.machine
     assert machine
     start = "docker run -d --init -v /v1:/v1"
-    on(portal, f"{start} --name deaf tiny sh -c '{DEAF}'; {start} --name crowd tiny sh -c '{CROWD}'")
-    on(portal, f"for n in 0 1 2 3 4 5 6 7 8 9; do {start} --name worker$n tiny sleep 9999; done")
-    on(portal, "until test $(pgrep -cx sleep) -gt 510; do sleep 0.1; done")
+    script = f"""{start} --name deaf tiny sh -c '{DEAF}'; {start} --name crowd tiny sh -c '{CROWD}'
+        for n in 0 1 2 3 4 5 6 7 8 9; do {start} --name worker$n tiny sleep 9999; done
+        until test $(pgrep -cx sleep) -gt 510; do sleep 0.1; done"""
+    on(portal, script)
     with portal.user.starts("ssh", "demo", "--", "cd /v1; exec sleep 7777") as shell:
         on(portal, "until pgrep -f 'sleep 7777' -u ec2-user; do sleep 0.05; done")
         with taken(portal, machine) as log:
@@ -117,10 +118,11 @@ def goes_on_full(portal: Portal) -> str:
     portal.type("up", "demo", "--cpu")
     said = portal.typed[-1]
     on(portal, "sudo rm /v1/.xportal-sandbox-full; docker start train")
-    portal.ledger.losses(portal.is_up())
+    assert not portal.ledger.losses(portal.is_up())
     return said
 
 
+@pytest.mark.all
 def test_a_gpu_that_is_not_there_any_more(portal: Portal) -> None:
     """A container with a GPU and the restart policy `always` goes on without, and keeps its policy."""
     portal.type("down", "demo")
@@ -139,6 +141,7 @@ def test_a_gpu_that_is_not_there_any_more(portal: Portal) -> None:
     on(portal, "docker rm -f gpu")
 
 
+@pytest.mark.all
 def test_before_the_machine_is_ready(portal: Portal) -> None:
     """The notice comes as the agent opens the drive, with `up` at work: it says what became of the machine."""
     assert portal.machine
@@ -160,7 +163,7 @@ def test_during_a_checkpoint(portal: Portal) -> None:
     """The drive is frozen, and AWS takes its time: the save does not wait for that."""
     machine = portal.machine
     assert machine
-    portal.type("sandbox", "fault", "slow", "--operation", "CreateSnapshot", "--seconds", "8", "--count", "1")
+    portal.type("sandbox", "fault", "slow", "--operation", "CreateSnapshot", "--seconds", "5", "--count", "1")
     with portal.typing("save", "demo", "--no-wait"):
         frozen = lambda: [n for n in machine.logs() if n.startswith("freeze-") and "Frozen" in told(machine.log(n))]  # noqa: E731
         wait_for("the drive to be frozen", frozen, 30)

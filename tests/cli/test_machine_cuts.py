@@ -12,19 +12,19 @@ from tests.cli.machine_cuts import Kind, Lives, Phase, Trial
 
 pytestmark = pytest.mark.machine
 
+# The quick ones: each is a life or two.
 SAMPLE = [
     Trial(Phase.RUN, 2, Kind.KILL),
     Trial(Phase.RUN, 1, Kind.NETWORK),
     Trial(Phase.OPEN, 3, Kind.KILL),
-    Trial(Phase.RESTORE, 2, Kind.KILL),
     Trial(Phase.NOTICE, 3, Kind.POWER),
+    Trial(Phase.RESTORE, 2, Kind.KILL),
     Trial(Phase.NOTICE, 6, Kind.KILL),
     Trial(Phase.NOTICE, 8, Kind.NETWORK),
-    Trial(Phase.FINAL, 2, Kind.KILL),
-    Trial(Phase.FINAL, 4, Kind.NETWORK),
+    Trial(Phase.FINAL, 6, Kind.KILL),
     Trial(Phase.FINAL, 7, Kind.POWER),
-    Trial(Phase.BOOT, 0, Kind.POWER),
-    Trial(Phase.OPEN, 4, Kind.POWER),
+    Trial(Phase.OPEN, 4, Kind.NETWORK),
+    Trial(Phase.NOTICE, 10, Kind.POWER),
     Trial(Phase.RUN, 3, Kind.POWER),
 ]
 
