@@ -159,6 +159,7 @@ def test_before_the_machine_is_ready(portal: Portal) -> None:
     goes_on(portal)
 
 
+@pytest.mark.all
 def test_during_a_checkpoint(portal: Portal) -> None:
     """The drive is frozen, and AWS takes its time: the save does not wait for that."""
     machine = portal.machine

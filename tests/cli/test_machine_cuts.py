@@ -21,7 +21,7 @@ SAMPLE = [
     Trial(Phase.RESTORE, 2, Kind.KILL),
     Trial(Phase.NOTICE, 6, Kind.KILL),
     Trial(Phase.NOTICE, 8, Kind.NETWORK),
-    Trial(Phase.FINAL, 6, Kind.KILL),
+    Trial(Phase.RUN, 1, Kind.POWER),
     Trial(Phase.FINAL, 7, Kind.POWER),
     Trial(Phase.OPEN, 4, Kind.NETWORK),
     Trial(Phase.NOTICE, 10, Kind.POWER),
