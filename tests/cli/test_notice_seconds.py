@@ -129,7 +129,8 @@ def test_from_the_notice_to_the_snapshot(user: User) -> None:
             user.types("up", "demo", "--cpu")
             if gb:
                 # The commit that there was no time for is made now, in the background, and holds the container still.
-                count = "until docker exec work sh -c : 2> /dev/null; do sleep 0.5; done; docker exec work cat /filled | wc -c"
+                is_still = "docker inspect -f '{{.State.Paused}}' work | grep -q true"
+                count = f"while {is_still}; do sleep 0.5; done; docker exec work cat /filled | wc -c"
                 size = user.types("ssh", "demo", "--", count, timeout=600)
                 assert int(size.stdout) == gb * GB >> 20 << 20
     user.types("down", "demo", "--discard", "--yes")

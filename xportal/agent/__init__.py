@@ -18,6 +18,7 @@ Files
     /var/lib/xportal/saved.json exists once this machine has finished a final save
     MOUNT/.xportal/             on the drive, root's: drive.json, running.json, aside.json, gpu.json, commits.json,
                                 alone.json: `settings.Settings`, what the user has set;
+                                reserve: space that a full drive is opened with;
                                 save.json: how the last machine's save went, until the next has told it
     MOUNT/xportal-notice.json   for programs: {action, time, seconds}, from a notice until the drive is opened again
 
