@@ -68,5 +68,5 @@ def test_planted_bug(world: World, bug: str, monkeypatch: pytest.MonkeyPatch) ->
     """Each of these bugs is found."""
     PLANTED[bug](monkeypatch)
     with pytest.raises(Violation) as found:
-        run(6_000, SEED)
+        run(3_000, SEED)
     sys.stdout.write(f"\n{bug}: {str(found.value).splitlines()[0]}\n")

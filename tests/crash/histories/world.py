@@ -87,6 +87,7 @@ class Disks(FileHardware):
     def attach(self, instance_id: str, disk: Disk) -> None:
         self.world.attached[disk.volume_id] = instance_id
         self._ledger.attached(disk.volume_id)
+        self.world.by_xportal.discard(disk.volume_id)  # who asked to delete it in this very moment is refused
 
     def detach(self, instance_id: str, disk: Disk) -> None:
         """Pulled out of a running machine: what its kernel holds back finds no disk."""
