@@ -13,7 +13,7 @@ demo: venv ## the main job, on a cloud that runs on this computer: no account, n
 
 # Machines in one process, one after the other; beside it, in another, what needs none (tests/conftest.py).
 test: venv ## the tests, under 20 minutes
-	@$(WITH_ENGINE) $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
+	@$(WITH_ENGINE) $(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
 test-all: venv ## every test: the fastai image, the notebook, a fresh Debian
 	@$(WITH_ENGINE) $(BIN)/python -m pytest --all $(ARGS)

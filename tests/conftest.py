@@ -7,9 +7,12 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests import traces
 
+WITH_MACHINES = ("agent", "cli", "container", "docs", "fresh", "sandbox")  # directories
 IN_CI = os.environ.get("CI") == "true"
 
 
@@ -23,16 +26,21 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without `--all` or XPORTAL_TEST_ALL=1 the tests marked `all` are deselected.
+class MachinesInOneProcess(LoadScopeScheduling):
+    """One process has all that boots machines, which share ids and disks; the others get whole files."""
 
-    Where there are several processes, one has all that boots machines, which share ids and disks; the others get whole
-    files.
-    """
-    for item in items:
-        name = "machines" if item.get_closest_marker("machine") else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(name))
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return "machines" if path.split("/")[1] in WITH_MACHINES else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> MachinesInOneProcess:
+    """With `--numprocesses`."""
+    return MachinesInOneProcess(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without `--all` or XPORTAL_TEST_ALL=1 the tests marked `all` are deselected."""
     if config.getoption("--all") or os.environ.get("XPORTAL_TEST_ALL") == "1":
         return
     left_out = [item for item in items if item.get_closest_marker("all")]
