@@ -87,7 +87,6 @@ class Disks(FileHardware):
     def attach(self, instance_id: str, disk: Disk) -> None:
         self.world.attached[disk.volume_id] = instance_id
         self._ledger.attached(disk.volume_id)
-        self.world.by_xportal.discard(disk.volume_id)  # who asked to delete it in this very moment is refused
 
     def detach(self, instance_id: str, disk: Disk) -> None:
         """Pulled out of a running machine: what its kernel holds back finds no disk."""
@@ -304,7 +303,10 @@ class World:
             if operation == "CreateSnapshot" and tags.FINAL in parameters.values():
                 self._check_once(laptop, parameters["VolumeId"])
             if operation in ("DeleteVolume", "DeleteSnapshot"):
-                self._check_deletion(laptop, parameters[operation.removeprefix("Delete") + "Id"])
+                copy_id = parameters[operation.removeprefix("Delete") + "Id"]
+                self._check_deletion(laptop, copy_id)
+                if copy_id in self.attached:  # meanwhile, by another: AWS refuses
+                    self.by_xportal.discard(copy_id)
             elif operation == "TerminateInstances":
                 for volume_id in self._taken_along(parameters["InstanceId.1"]):
                     self._check_deletion(laptop, volume_id)
