@@ -111,7 +111,7 @@ def test_a_commit_that_may_not_end_in_time_is_deferred(docker, save, tmp_path):
     """The drive's own speed is measured, and nothing of that stays on it."""
     docker.size = str(64 << 20)
     result = save(container(), seconds_left=lambda: 40.1)
-    assert "s are left" in result["deferred"][0]["reason"]
+    assert "commits have 0 s" in result["deferred"][0]["reason"]
     assert docker.made == 0
     assert save(container(), seconds_left=lambda: 4000.0)["deferred"] == []
     assert not (tmp_path / "probe").exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from xportal.agent.deadline import RESERVE, left, plan_grace
-from xportal.agent.rates import FASTEST, fits, plan_hook
+from xportal.agent.rates import FASTEST, MOST_COMMITS, fits, plan_commits, plan_hook
 
 MIB = 1 << 20
 
@@ -14,7 +14,7 @@ def test_nobody_hurries_without_a_deadline() -> None:
     """`down` has all the time that it takes."""
     forever = left(None)
     assert plan_grace(forever, 300) == 300
-    assert fits(forever, 1 << 50, 1.0)
+    assert fits(plan_commits(forever), 1 << 50, 1.0)
 
 
 @pytest.mark.parametrize("seconds", [120.0, 119.2, 60.0, 45.0, 30.0, 5.0, -3.0])
@@ -25,12 +25,14 @@ def test_hook_grace_and_commits_leave_enough_for_the_rest(seconds: float) -> Non
     assert 2 <= grace <= 30
     if seconds >= RESERVE + 10:
         assert after_hook - grace >= RESERVE
-    assert not fits(after_hook - grace, 3000 * MIB, 125e6)
+    assert plan_commits(after_hook - grace) <= MOST_COMMITS
+    assert after_hook - grace - plan_commits(after_hook - grace) >= RESERVE
+    assert not fits(plan_commits(after_hook - grace), 300 * MIB, 125e6)
 
 
 def test_a_commit_fits_if_reading_and_writing_it_twice_over_does() -> None:
-    """512 MiB at 125 MB/s, capped by the processor at 100: 10.7 s, in doubt twice that."""
-    needs = 2 * 2 * 512 * MIB / FASTEST
-    assert fits(RESERVE + needs + 0.1, 512 * MIB, 125e6)
-    assert not fits(RESERVE + needs - 0.1, 512 * MIB, 125e6)
-    assert not fits(RESERVE + needs + 0.1, 512 * MIB, 50e6)
+    """128 MiB at 125 MB/s, capped by the processor at 100: 2.7 s, in doubt twice that."""
+    needs = 2 * 2 * 128 * MIB / FASTEST
+    assert fits(needs + 0.1, 128 * MIB, 125e6)
+    assert not fits(needs - 0.1, 128 * MIB, 125e6)
+    assert not fits(needs + 0.1, 128 * MIB, 50e6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from math import inf, isfinite
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Sequence
@@ -13,7 +14,7 @@ from .events import Log
 from .files import read_json, write_json
 from .flattening import check_space, flatten_image, is_deep
 from .process import AgentError
-from .rates import fits, measure_rate
+from .rates import fits, measure_rate, plan_commits
 
 NEVER = "0001-01-01T00:00:00Z"
 LEGAL = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
@@ -97,6 +98,7 @@ class Commits:
         self._log = log
         self._records = Records(drive)
         self._rate = 0.0  # of the drive, not yet measured
+        self._until = inf  # by the monotonic clock: when commits must have ended
 
     def commit_changed(
         self,
@@ -111,11 +113,12 @@ class Commits:
         image}], "deferred": [{container, reason}]}: what cannot be committed is no loss, its layer is on the drive.
         """
         result: Dict[str, List[Dict[str, str]]] = {"committed": [], "deferred": []}
+        self._until = time.monotonic() + plan_commits(seconds_left())
         for info in infos:
             name = info["Name"].lstrip("/")
             try:
                 if self._is_due(info):
-                    image = self._commit(info, name, seconds_left, go_on=go_on)
+                    image = self._commit(info, name, go_on=go_on)
                     result["committed"].append({"container": name, "image": image})
                     self._log.say("commit", f"{name} is image {image}")
             except AgentError as failure:
@@ -130,18 +133,19 @@ class Commits:
             return False
         return self._docker.is_changed(info["Id"])
 
-    def _commit(self, info: Dict[str, Any], name: str, seconds_left: Callable[[], float], *, go_on: bool) -> str:
+    def _commit(self, info: Dict[str, Any], name: str, *, go_on: bool) -> str:
         needs = self._docker.layer_bytes(info["Id"])
         check_space(self._drive, needs)
-        self._check_time(needs, seconds_left)
+        self._check_time(needs)
         image = image_name(name, info["Id"])
         self._records.supersede(info["Id"])
         made = self._docker.commit(info["Id"], image)
         self._records.put(info["Id"], image=made, started="" if go_on else info["State"]["StartedAt"])
         return image
 
-    def _check_time(self, needs: int, seconds_left: Callable[[], float]) -> None:
-        if isfinite(seconds_left()):
+    def _check_time(self, needs: int) -> None:
+        seconds = self._until - time.monotonic()
+        if isfinite(seconds):
             self._rate = self._rate or measure_rate(self._drive)
-            if not fits(seconds_left(), needs, self._rate):
-                raise AgentError(f"its layer has {needs >> 20} MiB, and only {seconds_left():.0f} s are left")
+            if not fits(seconds, needs, self._rate):
+                raise AgentError(f"its layer has {needs >> 20} MiB, and commits have {max(seconds, 0):.0f} s")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from math import isfinite
 from pathlib import Path
 
 from .deadline import RESERVE
 
 MOST_HOOK = 30.0  # seconds
+MOST_COMMITS = 10.0  # seconds, of all at a notice: the snapshot waits for them, and the next `up` can make them, too
 PROBE = 8 << 20  # bytes
 COMMIT_READS_AND_WRITES = 2  # a commit reads the layer and writes it once more
 DOUBT = 2.0  # what is estimated may take this many times as long
@@ -34,7 +36,11 @@ def measure_rate(directory: Path) -> float:
     return PROBE / (time.monotonic() - began)
 
 
-def fits(seconds_left: float, layer_bytes: int, rate: float) -> bool:
-    """Whether committing a layer surely ends in time on a drive that takes `rate` bytes per second."""
-    seconds = layer_bytes * COMMIT_READS_AND_WRITES / min(rate, FASTEST)
-    return seconds * DOUBT <= seconds_left - RESERVE
+def plan_commits(seconds_left: float) -> float:
+    """How long all commits may take, in seconds: however large the containers are, the snapshot starts soon."""
+    return min(MOST_COMMITS, seconds_left - RESERVE) if isfinite(seconds_left) else seconds_left
+
+
+def fits(seconds: float, layer_bytes: int, rate: float) -> bool:
+    """Whether committing a layer surely ends within `seconds` on a drive that takes `rate` bytes per second."""
+    return layer_bytes * COMMIT_READS_AND_WRITES / min(rate, FASTEST) * DOUBT <= seconds
