@@ -171,6 +171,7 @@ def test_a_rehearsal_brings_everything_back(cloud: AgentBench) -> None:
     machine.off()
 
 
+@pytest.mark.all
 def test_a_machine_that_nobody_uses_saves_and_ends_itself(cloud: AgentBench) -> None:
     """While somebody is logged in or a container works it stays; then it goes, and the drive is saved."""
     cloud.bench.hardware.create_volume("vol-0e6", 4, None)

@@ -30,6 +30,7 @@ def words(user: User) -> list[str]:
     return user.types("ssh", "demo", "--", "cat", "/v1/words").stdout.split()
 
 
+@pytest.mark.all
 def test_volume_detached_from_a_machine_at_work(user: User) -> None:
     """AWS waits until it is unmounted: the work goes on, and `down`, which unmounts it, saves it all the same."""
     machine = user.asks("up", "demo", "--cpu", "--size", "1")["machine"]

@@ -43,6 +43,7 @@ def calls(user: User, endpoint: str) -> list[str]:
     return list(dict.fromkeys(log))
 
 
+@pytest.mark.all
 def test_same_calls_at_another_endpoint(user: User) -> None:
     """The same commands make the same calls, whether the endpoint is the sandbox or one of another name."""
     endpoint = user.asks("sandbox", "status")["endpoint_url"]

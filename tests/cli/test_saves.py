@@ -60,6 +60,7 @@ def test_saves(user: User) -> None:
     assert words(user) == ["one"]
 
 
+@pytest.mark.all
 def test_a_freeze_always_ends(user: User) -> None:
     """The agent that froze the drive is killed; nobody says that it is over: each time the drive thaws."""
     user.types("up", "demo", "--size", "1")
