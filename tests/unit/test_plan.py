@@ -293,6 +293,13 @@ def test_a_chosen_volume_stays_chosen_without_its_generation() -> None:
     assert plan(Goal.DOWN, drive(snapshot(), newer, after, chosen)) == p.DeleteVolume(chosen, "snap-4 is complete")
 
 
+def test_a_final_save_that_an_attach_made_a_checkpoint_of_still_follows_those_of_its_second() -> None:
+    """A hand-made one that AWS tells to the same second was made before the unmount."""
+    final = snapshot("snap-f", kind=tags.CHECKPOINT, description=str(Description({"demo": 1}, tags.FINAL)))
+    by_hand = snapshot("snap-h", kind=None, generation=None)
+    assert drive(by_hand, final).newest() == drive(final, by_hand).newest() == final
+
+
 def checkpoint(save: str, **told: Any) -> Snapshot:
     """The checkpoint of a save."""
     own = {tags.GENERATION: "1", tags.KIND: tags.CHECKPOINT, tags.SAVE: save}

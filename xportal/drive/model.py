@@ -131,8 +131,9 @@ class Drive:
 
     def _order(self, item: Volume | Snapshot) -> tuple[int, bool, datetime, bool, bool]:
         made = item.created if isinstance(item, Volume) else item.started
-        # StartTimes may be told to the second: a final save comes after every checkpoint, one that failed before both.
-        final = isinstance(item, Snapshot) and _is_final(item)
+        # StartTimes may be told to the second: a final save comes after every checkpoint, one that failed before both;
+        # also one that is a checkpoint by now, for its volume was attached once more.
+        final = isinstance(item, Snapshot) and _was_final(item)
         return self.generation_of(item), isinstance(item, Volume), made, item.state != "error", final
 
     def next_generation(self) -> int:
@@ -294,8 +295,12 @@ def described(snapshot: Snapshot) -> Made | None:
 
 def _is_final(snapshot: Snapshot) -> bool:
     """It permits a deletion, so its tag and what it was made as must both say so."""
+    return snapshot.tags.get(tags.KIND) == tags.FINAL and _was_final(snapshot)
+
+
+def _was_final(snapshot: Snapshot) -> bool:
     made = described(snapshot)
-    return snapshot.tags.get(tags.KIND) == tags.FINAL and made is not None and made.kind == tags.FINAL
+    return made is not None and made.kind == tags.FINAL
 
 
 def _is_rolling(snapshot: Snapshot) -> bool:
