@@ -212,13 +212,14 @@ def test_during_a_down(portal: Portal) -> None:
 
 @pytest.mark.all
 def test_twice(portal: Portal) -> None:
-    """A second notice, of another time, while the first one's save is at work, finds it done."""
+    """A second notice, of another time, while the first one's save waits for a container, finds it done."""
     machine = portal.machine
     assert machine
     before = len(snapshots(portal))
-    portal.ends.interrupt(machine.instance_id, notice_seconds=40)
+    on(portal, f"docker run -d --init --name deaf tiny sh -c '{DEAF}'")
+    portal.ends.interrupt(machine.instance_id, notice_seconds=70)
     wait_for("the save", lambda: saves(machine), 20)
-    portal.ends.interrupt(machine.instance_id, notice_seconds=SECONDS)
+    portal.ends.interrupt(machine.instance_id, notice_seconds=60)
 
     def ended() -> list[bool]:
         logs = [machine.log(name) for name in machine.logs() if name.startswith("notice-")]
@@ -230,3 +231,4 @@ def test_twice(portal: Portal) -> None:
     portal.is_gone()
     assert len(snapshots(portal)) == before + 1
     goes_on(portal)
+    on(portal, "docker rm -f deaf")
