@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -87,13 +87,25 @@ def test_another_notice_is_another_save(machine: Machine) -> None:
 
 
 def test_a_saved_machine_is_let_go(machine: Machine) -> None:
-    """`down` has saved it: nothing more is done."""
+    """Its OS shuts down: nothing more is done."""
     watcher = machine.watcher()
-    machine.paths.saved.parent.mkdir(parents=True)
-    machine.paths.saved.write_text("{}")
+    write_json(machine.paths.saved, {"save": "shutdown"})
     machine.announce(100)
     watcher.look()
     assert (machine.asked, machine.told) == ([], [])
+
+
+def test_a_save_goes_on_that_was_killed_after_the_unmount(machine: Machine) -> None:
+    """With what it was asked for, whatever is announced since: the snapshot and the power off may be missing."""
+    watcher = machine.watcher()
+    request = Request(snapshot=True, power_off=True)
+    write_json(machine.paths.requests / "idle.json", asdict(request))
+    write_json(machine.paths.saved, {"save": "idle"})
+    watcher.look()
+    machine.announce(100)
+    watcher.look()
+    assert machine.asked == [("idle", request), ("idle", request)]
+    assert machine.told == []
 
 
 def test_a_rebalance_recommendation_is_told_once(machine: Machine) -> None:

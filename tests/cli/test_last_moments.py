@@ -193,6 +193,32 @@ def test_during_a_build(portal: Portal, tmp_path: Path) -> None:
 
 
 @pytest.mark.all
+def test_during_a_late_commit(portal: Portal) -> None:
+    """`up` commits in the background what the last notice left; Docker leaves half an image, and the next `up` none."""
+    machine = portal.machine
+    assert machine
+    fill = "dd if=/dev/zero of=/big bs=1M count=800 status=none"
+    on(portal, f"docker run -d --init --name big tiny sleep 9999; docker exec big {fill}; sync")
+    with taken(portal, machine) as log:
+        pass
+    assert "big is not committed now: its layer has 800 MiB" in told(log)
+    assert "big was not committed" in goes_on(portal)
+    machine = portal.is_up()
+    on(portal, "until docker inspect -f '{{.State.Paused}}' big | grep true; do :; done")
+    with taken(portal, machine) as log:
+        pass
+    assert "leaving off" in told(log)
+    assert "big runs again" in goes_on(portal)
+    # Nothing can be begun in a container that is held still.
+    read = "until docker exec big cat /big > /tmp/big; do sleep 0.2; done; wc -c < /tmp/big"
+    assert on(portal, read) == str(800 << 20)
+    # What Docker had made of the image took the space that it needs.
+    on(portal, "until docker image inspect xportal/big; do sleep 0.2; done")
+    assert "is gone" in told(portal.is_up().log("tidying"))
+    on(portal, "docker rm -f big; docker rmi xportal/big")
+
+
+@pytest.mark.all
 def test_during_a_down(portal: Portal) -> None:
     """One save, whoever asked for it, and one final snapshot."""
     machine = portal.machine

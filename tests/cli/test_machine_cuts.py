@@ -19,7 +19,7 @@ SAMPLE = [
     Trial(Phase.OPEN, 3, Kind.KILL),
     Trial(Phase.NOTICE, 3, Kind.POWER),
     Trial(Phase.RESTORE, 2, Kind.KILL),
-    Trial(Phase.NOTICE, 6, Kind.KILL),
+    Trial(Phase.NOTICE, 10, Kind.KILL),
     Trial(Phase.NOTICE, 8, Kind.NETWORK),
     Trial(Phase.RUN, 1, Kind.POWER),
     Trial(Phase.FINAL, 7, Kind.POWER),

@@ -12,6 +12,7 @@ from .engine import Engine
 from .events import Log
 from .files import read_json, remove
 from .home import get_user, open_home
+from .orphans import remove_orphans
 from .process import AgentError, run
 from .recreating import make_anew
 from .reserve import keep_reserve
@@ -42,7 +43,10 @@ def tidy(paths: Paths) -> None:
 
     Docker holds a container still while it commits it.
     """
-    client, drive, log = docker.Docker(), paths.get_config().main.directory, Log(log_path(paths, TIDYING))
+    main, log = paths.get_config().main, Log(log_path(paths, TIDYING))
+    client, drive = docker.Docker(), main.directory
+    opened = (read_json(drive / "drive.json") or {}).get("opened", 0)
+    remove_orphans(Path(main.mount, "docker"), opened, log)
     late = read_state(paths)["late"]
     infos = [info for info in client.inspect(client.list_ids()) if info["Name"].lstrip("/") in late]
     Commits(client, drive, log).commit_changed(infos, go_on=True)

@@ -1,4 +1,4 @@
-"""What may end a machine besides AWS's notice: AWS thinking of it, and nobody using the machine."""
+"""What only the whole agent looks for: AWS thinking of taking the machine, nobody using it, a save that was killed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from .config import Paths
+from .files import read_json
 from .freezing import request_checkpoint, request_rolling
 from .idle import Cpu, Idle, find_gpu_use, find_login
 from .imds import Imds
 from .notices import read
-from .requests import Request
+from .requests import Request, read_request
 from .settings import get_settings
 
 IDLE_EVERY = 20.0
@@ -54,6 +55,9 @@ class Hints:
 
     def look(self) -> None:
         """Ask once. Raises `AgentError` if the metadata service does not say."""
+        if self._paths.saved.exists():
+            self._finish_save()
+            return
         every = self._settings.checkpoint_minutes * 60
         if every and time.monotonic() - self._rolled >= every:
             self._rolled = time.monotonic()
@@ -67,6 +71,12 @@ class Hints:
         if self._idle_seconds and time.monotonic() - self._looked >= min(IDLE_EVERY, self._idle_seconds / 4):
             self._looked = time.monotonic()
             self._look_for_use()
+
+    def _finish_save(self) -> None:
+        """Have the save go on if it was killed after the unmount: its snapshot and its power off may be missing."""
+        save = (read_json(self._paths.saved) or {})["save"]
+        if (self._paths.requests / f"{save}.json").exists():  # a shutdown's has none
+            self._ask(self._paths, save, read_request(self._paths, save))
 
     def _look_for_use(self) -> None:
         if self._idle.look() >= self._idle_seconds:

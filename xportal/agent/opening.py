@@ -35,12 +35,7 @@ def make_ready(paths: Paths) -> bool:
 
     Asked for twice in a boot: by systemd, and by `up` once the whole agent is there.
     """
-    went_well = told(paths, lambda log: finish(paths, log))
-    if went_well and is_whole():
-        from .finishing import tidy
-
-        tidy(paths)  # no checkpoint has to wait for that
-    return went_well
+    return told(paths, lambda log: finish(paths, log))
 
 
 def told(paths: Paths, work: Callable[[Log], None]) -> bool:

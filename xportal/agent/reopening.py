@@ -6,6 +6,7 @@ from .config import Paths
 from .disk import is_there
 from .drives import open_drive
 from .events import Log
+from .finishing import tidy
 from .mounts import find_mount
 from .opening import close_one, make_ready, open_machine
 from .process import AgentError, run
@@ -26,7 +27,10 @@ def go_on(paths: Paths) -> bool:
             phase = "opening"
     if phase == "opening" and (not config.attach or is_there(config.drives[-1], paths)):
         open_machine(paths)
-    return make_ready(paths)
+    if not make_ready(paths):
+        return False
+    tidy(paths)  # no checkpoint has to wait for that
+    return True
 
 
 def make_room(paths: Paths) -> bool:

@@ -51,7 +51,7 @@ def make_save(paths: Paths, save: str, request: Request) -> bool:
             else:
                 result = work.run()
         # Others may save now, and find it done: AWS may take its time, or never answer.
-        if request.snapshot and not (result["already"] or request.rehearsal):
+        if request.snapshot and result["save"] == save and not request.rehearsal:
             until = request.at if request.notice else None
             result["snapshots"] = work.take_snapshots("final", until or time.monotonic() + PATIENCE)
     except Exception as error:

@@ -61,9 +61,7 @@ class Watcher:
 
     def look(self) -> None:
         """Ask once, and do what follows. Raises `AgentError` if the metadata service does not say."""
-        if self._paths.saved.exists():
-            return
-        notice = find_notice(self._imds)
+        notice = None if self._paths.saved.exists() else find_notice(self._imds)
         if notice:
             self._on_notice(notice)
         else:
