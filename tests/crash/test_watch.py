@@ -124,6 +124,22 @@ def test_down_is_no_interruption(bench: Bench, drive: str, pool: ThreadPoolExecu
     assert observe(bench.aws, drive).live_machine() is None
 
 
+def test_idle_machine(bench: Bench, drive: str, pool: ThreadPoolExecutor) -> None:
+    """A machine that shuts itself down stays down: the watch waits for its snapshot and deletes the volume."""
+    machine = bench.up(drive, size_gib=1)
+    bench.write(machine, "record")
+    watching = pool.submit(watch(bench, drive).run)
+    wait_for(bench, watching, lambda: live(bench, drive))
+    bench.hardware.power_off(machine.id)
+    report = watching.result(SECONDS)
+    assert report.why == f"{machine.id} has shut itself down, as when it is idle"
+    assert report.saved
+    left = observe(bench.aws, drive)
+    assert (left.volumes, left.lock, left.live_machine()) == ((), None, None)
+    assert bench.read(bench.up(drive)) == ["record"]
+    bench.down(drive)
+
+
 def test_down_after_an_interruption(bench: Bench, drive: str) -> None:
     """A portal that was brought down after AWS had taken its machine stays down: another watch does not raise it."""
     machine = bench.up(drive, size_gib=1)

@@ -61,7 +61,8 @@ def watch(
 ) -> None:
     """Bring a portal up again whenever AWS takes its machine, in another zone or on another type if need be.
 
-    It ends when somebody ends the portal, or at a limit, which saves the portal first. Ctrl-C ends the watch alone.
+    It ends when somebody ends the portal; and it saves and ends it at a limit,
+    or when an idle machine has shut itself down. Ctrl-C ends the watch alone.
     Without options on the machine, the next is like the last.
     """
     from xportal.portal import service

@@ -32,8 +32,8 @@ from xportal.spec import DriveSpec, MachineSpec, PortalSpec
 LOOK_SECONDS = 15.0
 # Only a person can do something about these; after all others the next look may find things well.
 HOPELESS = (DriveForked, SnapshotFailed, NoCredentials, UsageError)
-# State reasons of what a person did, or the machine itself; all others are AWS's doing.
-BY_SOMEBODY = ("Client.UserInitiatedShutdown", "Client.InstanceInitiatedShutdown")
+# State reasons of what a person did, and of what was done on the machine; all others are AWS's doing.
+BY_SOMEBODY, BY_ITSELF = "Client.UserInitiatedShutdown", "Client.InstanceInitiatedShutdown"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Pace:
 
 @dataclass
 class WatchReport:
-    """How a watch ended. `saved` is what a limit's save left; None if somebody else ended the portal."""
+    """How a watch ended. `saved` is what its own `down` left; None if somebody else ended the portal."""
 
     portal: str
     why: str
@@ -129,8 +129,10 @@ class Watch:
             return None
         is_live = machine.state in LIVE
         meter = self._read(machine)
-        if not is_live and (machine.state_reason in BY_SOMEBODY or self._is_ended(machine)):
+        if not is_live and (machine.state_reason == BY_SOMEBODY or self._is_ended(machine)):
             return self._report(f"somebody ended {machine.id} ({machine.state_reason or 'xportal down'})", meter)
+        if machine.state_reason == BY_ITSELF:
+            return self._end(f"{machine.id} has shut itself down, as when it is idle", meter)
         why = self._exceeded(meter, machine)
         if why:
             return self._end(why, meter)
@@ -212,7 +214,7 @@ class Watch:
         return ""
 
     def _end(self, why: str, meter: Meter) -> WatchReport:
-        self._story.say(f"{why}: saving {self._spec.name} and ending its machine")
+        self._story.say(f"{why}: saving and ending {self._spec.name}")
         return replace(self._report(why, meter), saved=down(self._aws, self._spec.name, self._story, self._agent))
 
     def _report(self, why: str, meter: Meter) -> WatchReport:
