@@ -1,10 +1,12 @@
 """When a save commits a container, when it does not, and what becomes of the image before."""
 
 import json
+import time
+from math import inf
 
 import pytest
 
-from xportal.agent.commits import Commits, image_name
+from xportal.agent.commits import Budget, Commits, image_name
 from xportal.agent.docker import Docker
 from xportal.agent.events import Log
 from xportal.agent.process import AgentError, Done
@@ -62,8 +64,9 @@ def docker():
 def save(docker, tmp_path):
     """One save after another on the same drive."""
 
-    def run(*infos, **more):
-        return Commits(Docker(docker), tmp_path, Log(tmp_path / "log")).commit_changed(infos, **more)
+    def run(*infos, seconds_left=lambda: inf, **more):
+        budget = Budget(seconds_left)
+        return Commits(Docker(docker), tmp_path, Log(tmp_path / "log"), budget).commit_changed(infos, **more)
 
     return run
 
@@ -122,6 +125,34 @@ def test_a_commit_that_fails_does_not_stop_the_next(docker, save):
     docker.is_full = True
     result = save(container("a"), container("b"))
     assert [one["container"] for one in result["deferred"]] == ["a", "b"]
+
+
+def test_without_time_nothing_is_asked_of_docker(docker, save):
+    """To find out what has changed may take long, too; what has not run needs no commit."""
+    docker.diff = None
+    result = save(container(), container("b", started="0001-01-01T00:00:00Z"), seconds_left=lambda: 30.0)
+    assert [left["container"] for left in result["deferred"]] == ["train"]
+
+
+def test_a_commit_ends_when_its_time_does():
+    """A notice may come in the middle of one that had all the time; what is quick goes on as ever."""
+    left = iter([inf, inf, inf])
+    budget = Budget(lambda: next(left, 0.0))
+    assert budget.run(["echo", "x"]) == Done(0, "x\n", "")
+    assert budget.run(["sh", "-c", "exit 3"], check=False).status == 3
+    with pytest.raises(AgentError, match="status 3: why"):
+        budget.run(["sh", "-c", "echo why >&2; exit 3"])
+    began = time.monotonic()
+    with pytest.raises(AgentError, match="sleep 60 did not end in time"):
+        budget.run(["sleep", "60"])
+    assert time.monotonic() - began < 20
+    assert list(left) == []
+
+
+def test_docker_s_own_limits_hold_as_well():
+    """A Docker that does not answer is not waited for."""
+    with pytest.raises(AgentError, match="did not end in time"):
+        Budget().run(["sleep", "60"], timeout=0.1)
 
 
 @pytest.mark.parametrize(

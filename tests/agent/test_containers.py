@@ -7,7 +7,7 @@ import pytest
 from xportal.agent.containers import bring_back, hold_back, record_from_files, record_running
 from xportal.agent.docker import Docker
 from xportal.agent.events import Log
-from xportal.agent.process import Done
+from xportal.agent.process import AgentError, Done
 
 ALWAYS = {"Name": "always", "MaximumRetryCount": 0}
 NO = {"Name": "no", "MaximumRetryCount": 0}
@@ -223,6 +223,24 @@ def test_one_that_does_not_start_does_not_stop_the_others(drive, tmp_path):
     docker.infos["aa"]["State"]["Error"] = "broken"
     record_running(Docker(docker), drive.ours, "s-1")
     assert sorted(drive.record("running.json")["running"]) == ["aa", "bb", "cc"]
+
+
+def test_one_that_takes_too_long_to_start_does_not_stop_the_others(drive, tmp_path):
+    """Its image may come from a snapshot block by block: Docker goes on with it."""
+
+    class Slow(FakeDocker):
+        def __call__(self, argv, check=True, timeout=None):
+            if argv[1:] == ["start", "aa"]:
+                assert timeout >= 300
+                raise AgentError("docker start aa did not end within 300 s")
+            return super().__call__(argv, check, timeout)
+
+    for id_ in ("aa", "bb"):
+        drive.put(id_, Running=True)
+    drive.hold_back()
+    docker = Slow("aa", "bb")
+    assert bring_back(Docker(docker), drive.ours, Log(tmp_path / "log"))["aa"].startswith("did not start: docker start")
+    assert docker.infos["bb"]["State"]["Running"]
 
 
 def test_a_save_before_the_start_owes_what_the_boot_owed(drive):

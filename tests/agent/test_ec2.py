@@ -23,7 +23,7 @@ from xportal.agent.ec2 import Ec2, sign
 from xportal.agent.events import Log
 from xportal.agent.imds import Imds
 from xportal.agent.process import AgentError
-from xportal.agent.snapshots import ROLLING, plan_tags, take_snapshots
+from xportal.agent.snapshots import ROLLING, is_any_pending, plan_tags, take_snapshots
 from xportal.aws import tags
 from xportal.aws.roles import ROLE, ensure_instance_profile
 from xportal.aws.session import Aws
@@ -78,6 +78,7 @@ class Machine:
             aws_access_key_id="AKIAXPORTALSANDBOX00",
             aws_secret_access_key="none",
         )
+        self.cloud = cloud
         self.imds = imds
         drives = [DriveConfig("demo", 7), DriveConfig("data", 3)]
         self.config = AgentConfig("demo", "l-1", "us-east-1", cloud.endpoint_url, drives)
@@ -139,6 +140,18 @@ def test_rolling_checkpoints_say_so_where_nobody_can_edit_it(machine: Machine, t
     assert first["Description"] == second["Description"] == str(Description({"demo": 7}, tags.ROLLED))
     told = [{tag["Key"]: tag["Value"] for tag in snapshot["Tags"]} for snapshot in (first, second)]
     assert [(t[tags.KIND], t[tags.ROLLING]) for t in told] == [(tags.CHECKPOINT, "1")] * 2
+
+
+def test_a_snapshot_that_is_not_complete_is_seen(machine: Machine, tmp_path: Path) -> None:
+    """Of any of the drives, and of no other volume."""
+    drive, other = machine.drives
+    assert not is_any_pending(machine.config, machine.drives, machine.imds)
+    machine.cloud.add_fault("snapshot-slow", seconds=3.0, count=1)
+    take_snapshots(machine.config, [drive], "rolling-1", ROLLING, Log(tmp_path / "log"), lambda: 0.0, machine.imds)
+    assert is_any_pending(machine.config, [other, drive], machine.imds)
+    assert not is_any_pending(machine.config, [other], machine.imds)
+    machine.ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[machine.snapshots(drive)[0]["SnapshotId"]])
+    assert not is_any_pending(machine.config, machine.drives, machine.imds)
 
 
 def test_what_fails_is_tried_again_and_what_went_well_is_not(machine: Machine, tmp_path: Path) -> None:

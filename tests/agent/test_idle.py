@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import time
 from pathlib import Path
 
-from xportal.agent.idle import Cpu, Idle, find_login
+from xportal.agent.idle import Cpu, GpuUse, Idle, find_login
 
 PORT_22 = "   0: 0100007F:0016 0100007F:A3B2 01 00000000:00000000 00:00000000 00000000     0        0 1 1 0 20 4 30"
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -79,3 +81,19 @@ def test_a_login_is_a_connection_to_port_22(tmp_path: Path) -> None:
         assert find_login(tmp_path) == found
     (net / "tcp6").write_text(HEAD + PORT_22.replace("0100007F", "0" * 24 + "0100007F"))
     assert find_login(tmp_path) == "a login"
+
+
+def test_a_gpu_is_in_use_as_nvidia_smi_says() -> None:
+    """From one per cent on, and if there is no figure. What does not answer is no use: asked once, not waited for."""
+    said = {"0\n0\n": None, "0\n37\n": "a GPU", "[N/A]\n": "a GPU", "": None}
+    assert {text: GpuUse(("printf", text))() for text in said} == said
+    assert GpuUse(("sh", "-c", "echo 37; exit 1"))() is None
+    assert GpuUse(("no-such-program",))() is None
+    began = time.monotonic()
+    hangs = GpuUse(("sleep", "61.5"), seconds=0.05)
+    assert [hangs(), hangs()] == [None, None]
+    assert time.monotonic() - began < 10
+    asked = subprocess.run(["pgrep", "-fx", "sleep 61.5"], capture_output=True, text=True, check=True).stdout.split()
+    assert len(asked) == 1
+    os.kill(int(asked[0]), signal.SIGKILL)
+    assert hangs() is None

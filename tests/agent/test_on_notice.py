@@ -173,10 +173,15 @@ def test_a_rehearsal_brings_everything_back(cloud: AgentBench) -> None:
 
 @pytest.mark.all
 def test_a_machine_that_nobody_uses_saves_and_ends_itself(cloud: AgentBench) -> None:
-    """While somebody is logged in or a container works it stays; then it goes, and the drive is saved."""
+    """While somebody is logged in or a container works it stays; then it goes, and the drive is saved.
+
+    A GPU's driver that does not answer any more hinders nothing.
+    """
     cloud.bench.hardware.create_volume("vol-0e6", 4, None)
     machine = cloud.boot("vol-0e6", blank=True)
     result(machine.follow("boot"))
+    hangs = "printf '#!/bin/sh\\nexec sleep 1000\\n' | sudo tee /usr/bin/nvidia-smi; sudo chmod 755 /usr/bin/nvidia-smi"
+    machine.run(hangs)
     change_settings(machine, idle_minutes=0.1)
     machine.run("sleep 9")  # a login
     machine.run(MAKE_IMAGE)
@@ -186,3 +191,51 @@ def test_a_machine_that_nobody_uses_saves_and_ends_itself(cloud: AgentBench) -> 
     wait_until(lambda: machine.instance_id in cloud.bench.api.ended, 90)
     assert time.monotonic() - began > 6
     assert json.loads(read_from_outside(cloud, "vol-0e6", f"cat {SAVED}"))["save"] == "idle"
+
+
+def wrap_docker(machine: Machine, script: str) -> None:
+    """Have a script run before each of Docker's commands on the machine, with its words."""
+    text = f'#!/bin/sh\n{script}\nexec /usr/bin/docker.real "$@"\n'
+    put = f"printf %s {shlex.quote(text)} | sudo tee /usr/bin/docker > /dev/null; sudo chmod 755 /usr/bin/docker"
+    machine.run(f"sudo mv /usr/bin/docker /usr/bin/docker.real; {put}")
+
+
+def test_a_notice_while_another_save_has_all_the_time(cloud: AgentBench) -> None:
+    """A commit of `down`'s that would take minutes is left off, and what is left of the time is the notice's."""
+    cloud.bench.hardware.create_volume("vol-0e7", 4, None)
+    machine = cloud.boot("vol-0e7", blank=True)
+    result(machine.follow("boot"))
+    machine.run(MAKE_IMAGE)
+    machine.run("docker run -d --init --name train tiny sh -c 'echo x > /x; while :; do sleep 1; done'")
+    wrap_docker(machine, '[ "$1" != commit ] || exec sleep 300')
+    machine.run("cd / && sudo /opt/xportal/agent save save-1 --grace 1")
+    machine.run("until grep -q Committing /run/xportal/log/save-1.jsonl; do sleep 0.05; done")
+    announce(machine, 40)
+    wait_saved(machine)
+    done = result(machine.follow("save-1"))
+    assert done["clean"]
+    assert [left["container"] for left in done["deferred"]] == ["train"]
+    machine.off()
+
+
+@pytest.mark.all
+def test_a_boot_that_failed_goes_on(cloud: AgentBench) -> None:
+    """Docker did not start, and does the next time; a container that takes long to start holds up no other."""
+    cloud.bench.hardware.create_volume("vol-0e8", 4, None)
+    machine = cloud.boot("vol-0e8", blank=True)
+    result(machine.follow("boot"))
+    machine.run(MAKE_IMAGE)
+    machine.run(
+        "for name in one two; do docker run -d --init --name $name tiny sh -c 'while :; do sleep 1; done'; done"
+    )
+    broken = "/run/systemd/system/docker.service.d/broken.conf"
+    machine.run(f"sudo mkdir -p $(dirname {broken}); printf '[Service]\nExecStartPre=/bin/false\n' | sudo tee {broken}")
+    machine.run("cd / && sudo systemctl daemon-reload && sudo /opt/xportal/agent rehearse rehearsal-1")
+    assert not machine.follow("rehearsal-1")[-1]["ok"]
+    assert machine.status()["phase"] == "failed"
+    one = machine.run("sudo ls /v1/docker/containers | head -n 1").strip()
+    wrap_docker(machine, f'[ "$1 $2" != "start {one}" ] || sleep 35')
+    machine.run(f"sudo rm {broken}; sudo systemctl daemon-reload; cd / && sudo /opt/xportal/agent ready")
+    assert machine.status()["phase"] == "ready"
+    assert sorted(machine.run("docker ps --format '{{.Names}}'").split()) == ["one", "two"]
+    machine.off()

@@ -14,10 +14,11 @@ from tests.agent.metadata_service import serve
 from tests.sandbox.bench import metadata
 from xportal.agent.config import AgentConfig, DriveConfig, Paths
 from xportal.agent.files import write_json
-from xportal.agent.hints import Hints
+from xportal.agent.hints import SPARED_SECONDS, Hints
 from xportal.agent.imds import Imds
+from xportal.agent.process import AgentError
 from xportal.agent.requests import Request
-from xportal.agent.settings import NAME
+from xportal.agent.settings import NAME, Settings, change_settings, get_settings
 from xportal.agent.watching import Watcher
 from xportal.sandbox.hardware import Metadata, Notice
 
@@ -143,3 +144,47 @@ def test_rolling_checkpoints_come_at_their_interval(machine: Machine) -> None:
         time.sleep(0.05)
     assert len(set(rolled)) == 2
     assert all(id_.startswith("rolling-") for id_ in rolled)
+
+
+def test_what_a_newer_xportal_has_set_hinders_nothing(machine: Machine) -> None:
+    """The drive may come from there."""
+    watcher = machine.watcher()
+    write_json(machine.paths.get_config().main.directory / NAME, {"idle_minutes": 7, "later": True})
+    assert get_settings(machine.paths) == Settings(idle_minutes=7)
+    watcher.look()
+
+
+def test_whatever_fails_hides_no_notice(machine: Machine) -> None:
+    """The process begins anew then, and looks for the notice first."""
+    machine.watcher()
+    path = machine.paths.get_config().main.directory / NAME
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("no JSON")
+    with pytest.raises(ValueError, match="Expecting value"):
+        machine.watcher().look()
+    machine.announce(100)
+    machine.watcher().look()
+    assert len(machine.asked) == 1
+
+
+def test_nothing_is_set_without_the_drive(machine: Machine) -> None:
+    """It would be set on the root disk, where the drive is to be mounted."""
+    machine.watcher()
+    before = sorted(machine.paths.root.rglob("*"))
+    with pytest.raises(AgentError, match="drive demo is not open"):
+        change_settings(machine.paths, {"idle_minutes": 30})
+    assert not [path for path in machine.paths.root.rglob("*") if path not in before and path.name == NAME]
+
+
+def test_a_machine_that_aws_does_not_take_ends(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is saved, it will never open the drive again, and it is billed."""
+    commands: list[list[str]] = []
+    monkeypatch.setattr("xportal.agent.hints.run", commands.append)
+    watcher = machine.watcher()
+    write_json(machine.paths.saved, {"save": "notice-1"})
+    for seconds in (-SPARED_SECONDS + 30, -SPARED_SECONDS - 1):
+        request = Request(at=time.monotonic() + seconds, notice={"action": "terminate"}, snapshot=True)
+        write_json(machine.paths.requests / "notice-1.json", asdict(request))
+        assert commands == []
+        watcher.look()
+    assert commands == [["systemctl", "poweroff"]]

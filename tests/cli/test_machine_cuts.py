@@ -19,12 +19,12 @@ SAMPLE = [
     Trial(Phase.OPEN, 3, Kind.KILL),
     Trial(Phase.NOTICE, 3, Kind.POWER),
     Trial(Phase.RESTORE, 2, Kind.KILL),
-    Trial(Phase.NOTICE, 10, Kind.KILL),
-    Trial(Phase.NOTICE, 8, Kind.NETWORK),
+    Trial(Phase.NOTICE, 11, Kind.KILL),
+    Trial(Phase.NOTICE, 9, Kind.NETWORK),
     Trial(Phase.RUN, 1, Kind.POWER),
-    Trial(Phase.FINAL, 7, Kind.POWER),
+    Trial(Phase.FINAL, 8, Kind.POWER),
     Trial(Phase.OPEN, 4, Kind.NETWORK),
-    Trial(Phase.NOTICE, 10, Kind.POWER),
+    Trial(Phase.NOTICE, 11, Kind.POWER),
     Trial(Phase.RUN, 3, Kind.POWER),
 ]
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import time
 from math import inf, isfinite
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from .docker import Docker
 from .engine import Engine
 from .events import Log
 from .files import read_json, write_json
 from .flattening import check_space, flatten_image, is_deep
-from .process import AgentError
+from .process import AgentError, Done
 from .rates import fits, measure_rate, plan_commits
 
+LOOK_SECONDS = 0.5
 NEVER = "0001-01-01T00:00:00Z"
 LEGAL = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 
@@ -89,23 +91,49 @@ def flatten_deep(engine: Engine, docker: Docker, drive: Path, log: Log) -> None:
     records.remove_superseded(docker)
 
 
-class Commits:
-    """The commits of a save."""
+class Budget:
+    """The seconds that all commits of a save may take, while it has `left` so many, asked again and again."""
 
-    def __init__(self, docker: Docker, drive: Path, log: Log) -> None:
+    def __init__(self, left: Callable[[], float] = lambda: inf) -> None:
+        self._left = left
+        self._until = time.monotonic() + plan_commits(left())
+
+    def seconds(self) -> float:
+        """What is left of them: negative when they are over."""
+        return min(self._until - time.monotonic(), plan_commits(self._left()))
+
+    def run(self, argv: Sequence[str], *, check: bool = True, timeout: Optional[float] = None) -> Done:
+        """`process.run`, which ends when the seconds do: a notice may come in the middle of a commit."""
+        until = time.monotonic() + (inf if timeout is None else timeout)
+        with subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
+        ) as program:
+            while True:
+                try:
+                    out, err = program.communicate(timeout=LOOK_SECONDS)
+                    break
+                except subprocess.TimeoutExpired:
+                    if self.seconds() <= 0 or time.monotonic() > until:
+                        program.kill()
+                        raise AgentError(f"{' '.join(argv[:2])} did not end in time") from None
+        if check and program.returncode:
+            raise AgentError(f"{' '.join(argv)} failed with status {program.returncode}: {err.strip()}")
+        return Done(program.returncode, out, err)
+
+
+class Commits:
+    """The commits of a save. `docker` is to run what it runs by the budget."""
+
+    def __init__(self, docker: Docker, drive: Path, log: Log, budget: Optional[Budget] = None) -> None:
         self._docker = docker
         self._drive = drive
         self._log = log
+        self._budget = budget or Budget()
         self._records = Records(drive)
         self._rate = 0.0  # of the drive, not yet measured
-        self._until = inf  # by the monotonic clock: when commits must have ended
 
     def commit_changed(
-        self,
-        infos: Sequence[Dict[str, Any]],
-        seconds_left: Callable[[], float] = lambda: inf,
-        *,
-        go_on: bool = False,
+        self, infos: Sequence[Dict[str, Any]], *, go_on: bool = False
     ) -> Dict[str, List[Dict[str, str]]]:
         """Commit each container that has run since its last commit and changed its layer, if it surely ends in time.
 
@@ -113,7 +141,6 @@ class Commits:
         image}], "deferred": [{container, reason}]}: what cannot be committed is no loss, its layer is on the drive.
         """
         result: Dict[str, List[Dict[str, str]]] = {"committed": [], "deferred": []}
-        self._until = time.monotonic() + plan_commits(seconds_left())
         for info in infos:
             name = info["Name"].lstrip("/")
             try:
@@ -131,6 +158,8 @@ class Commits:
         started = info["State"].get("StartedAt", NEVER)
         if started in (NEVER, self._records.of.get(info["Id"], {}).get("started")):
             return False
+        if self._budget.seconds() <= 0:
+            raise AgentError("there is no time left for commits")
         return self._docker.is_changed(info["Id"])
 
     def _commit(self, info: Dict[str, Any], name: str, *, go_on: bool) -> str:
@@ -144,7 +173,7 @@ class Commits:
         return image
 
     def _check_time(self, needs: int) -> None:
-        seconds = self._until - time.monotonic()
+        seconds = self._budget.seconds()
         if isfinite(seconds):
             self._rate = self._rate or measure_rate(self._drive)
             if not fits(seconds, needs, self._rate):

@@ -194,6 +194,6 @@ def record_running(docker: Docker, drive: Path, save: str) -> List[Dict[str, Any
         if info["Id"] in not_yet or (info["Id"] in failed and (info["State"].get("Error") or info["Id"] in waiting))
     }
     running = [info["Id"] for info in infos if info["State"].get("Running") or info["Id"] in owed]
-    write_json(drive / "settings.json", infos, 0o600)
     write_json(drive / "running.json", {"save": save, "running": running, "failed": []})
+    write_json(drive / "settings.json", infos, 0o600)
     return infos

@@ -17,6 +17,7 @@ from .process import AgentError, Done, run, wait_until
 
 SOCKET = Path("/run/docker.sock")
 ANSWER_SECONDS = 30.0
+START_SECONDS = 300.0  # that one container may take whose image comes from a snapshot block by block
 STOP_SECONDS = 15.0  # dockerd takes as long for containers that are still there
 
 
@@ -104,7 +105,7 @@ def give_socket(uid: int) -> None:
 class Docker:
     """Docker's command line. Its arguments are data; nothing passes through a shell.
 
-    Every call raises `AgentError` if Docker does not answer in time.
+    Every call that does not return why it failed raises `AgentError` if Docker does not answer in time.
     """
 
     def __init__(self, run_docker: Callable[..., Done] = run) -> None:
@@ -131,7 +132,7 @@ class Docker:
 
     def start(self, container: str) -> Optional[str]:
         """Start a container. Returns why it did not, or None."""
-        return self._why("start", container)
+        return self._why("start", container, timeout=START_SECONDS)
 
     def set_policy(self, container: str, policy: Dict[str, Any]) -> Optional[str]:
         """Set the restart policy (as in hostconfig.json). Returns why it could not, or None."""
@@ -161,5 +162,8 @@ class Docker:
         return self._run(["docker", *argv], check=check, timeout=timeout)
 
     def _why(self, *argv: str, timeout: float = ANSWER_SECONDS) -> Optional[str]:
-        done = self._docker(*argv, check=False, timeout=timeout)
+        try:
+            done = self._docker(*argv, check=False, timeout=timeout)
+        except AgentError as error:
+            return str(error)
         return None if done.status == 0 else " ".join(done.err.split()) or f"status {done.status}"

@@ -66,6 +66,12 @@ class Ec2:
         states = re.findall("<snapshotId>(.*?)</snapshotId>.*?<status>(.*?)</status>", found, re.S)
         return next((snapshot for snapshot, state in states if state != "error"), "")
 
+    def has_pending(self, volume: str) -> bool:
+        """Whether a snapshot of the volume is not complete yet."""
+        wanted = {"volume-id": volume, "status": "pending"}
+        found = self.call("DescribeSnapshots", {"Owner.1": "self", **numbered("Filter", wanted, "Name", "Value.1")})
+        return "<snapshotId>" in found
+
     def create_snapshot(self, volume: str, description: str, tags: Dict[str, str]) -> str:
         """Start a snapshot. What is written after this returned is not in it. Returns its id."""
         tagged = numbered("TagSpecification.1.Tag", tags, "Key", "Value")

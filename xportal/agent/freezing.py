@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
+from threading import Thread
 from typing import Callable, List, Optional
 
 from . import units
@@ -12,7 +12,7 @@ from .events import Log
 from .files import read_json, write_json
 from .mounts import find_mount
 from .process import AgentError, run, wait_until
-from .snapshots import ROLLING, take_snapshots
+from .snapshots import ROLLING, is_any_pending, take_snapshots
 from .state import log_path, one_at_a_time, read_state
 
 LIMIT_SECONDS = 30.0  # a container that may not write for longer is worse than a checkpoint as after a power cut
@@ -35,10 +35,16 @@ def request_rolling(paths: Paths, freeze: str) -> None:
 
 def start(paths: Paths, freeze: str, kind: Optional[str]) -> None:
     """Start the unit, which takes snapshots of that kind. Raises `AgentError` if there is nothing to freeze."""
-    if read_state(paths)["phase"] not in ("open", "ready"):
-        raise AgentError(f"the drive is not open on this machine: {read_state(paths)['phase']}")
+    check_open(paths)
     write_json(paths.requests / f"{freeze}.json", {"snapshot": kind})
     run(["systemctl", "start", "--no-block", units.freeze_unit(freeze)])
+
+
+def check_open(paths: Paths) -> None:
+    """Raises `AgentError` if there is nothing to freeze."""
+    phase = read_state(paths)["phase"]
+    if phase not in ("open", "ready"):
+        raise AgentError(f"the drive is not open on this machine: {phase}")
 
 
 def run_freeze(paths: Paths, freeze: str) -> bool:
@@ -49,10 +55,14 @@ def run_freeze(paths: Paths, freeze: str) -> bool:
     log = Log(log_path(paths, freeze))
     kind = (read_json(paths.requests / f"{freeze}.json") or {}).get("snapshot")
     with one_at_a_time(paths):
-        if paths.thaw.exists():  # of an earlier one
-            paths.thaw.unlink()
-        is_over = (lambda: take_checkpoint(paths, freeze, kind, log)) if kind else paths.thaw.exists
         try:
+            check_open(paths)  # a save may have come before
+            if kind == ROLLING and is_any_pending(paths.get_config(), read_state(paths)["drives"]):
+                log.end(True, None, {"skipped": "the snapshot before is not complete yet"})
+                return True
+            if paths.thaw.exists():  # of an earlier one
+                paths.thaw.unlink()
+            is_over = take_checkpoint(paths, freeze, kind, log) if kind else paths.thaw.exists
             in_time = hold(mount_points(paths), is_over, log)
         except AgentError as failure:
             log.end(False, str(failure), {})
@@ -63,7 +73,7 @@ def run_freeze(paths: Paths, freeze: str) -> bool:
 
 def hold(points: List[str], is_over: Callable[[], bool], log: Log) -> bool:
     """Keep filesystems frozen until `is_over` or the limit. Returns whether it was over in time."""
-    os.sync()  # what takes long is written before anybody has to wait
+    run(["sync", "-f", *points])  # what takes long is written before anybody has to wait
     with ExitStack() as undo, log.step("freeze", "Freezing"):
         for point in points:
             undo.callback(run, ["fsfreeze", "-u", point], check=False)
@@ -74,10 +84,20 @@ def hold(points: List[str], is_over: Callable[[], bool], log: Log) -> bool:
     return in_time
 
 
-def take_checkpoint(paths: Paths, save: str, kind: str, log: Log) -> bool:
-    """Snapshots of the frozen drives, with the machine's role. True in any case: one that fails is not waited for."""
-    take_snapshots(paths.get_config(), read_state(paths)["drives"], save, kind, log, lambda: 0.0)
-    return True
+def take_checkpoint(paths: Paths, save: str, kind: str, log: Log) -> Callable[[], bool]:
+    """What begins to take snapshots of the frozen drives, with the machine's role, and tells whether to thaw.
+
+    One that fails is not waited for, and none while a final save waits: AWS may be slow, and work stands still.
+    """
+    drives = read_state(paths)["drives"]
+    work = Thread(target=take_snapshots, args=(paths.get_config(), drives, save, kind, log, lambda: 0.0), daemon=True)
+
+    def is_over() -> bool:
+        if work.ident is None:
+            work.start()
+        return not work.is_alive() or paths.thaw.exists()
+
+    return is_over
 
 
 def mount_points(paths: Paths) -> List[str]:

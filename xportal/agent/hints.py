@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from .config import Paths
+from .deadline import left
 from .files import read_json
 from .freezing import request_checkpoint, request_rolling
-from .idle import Cpu, Idle, find_gpu_use, find_login
+from .idle import Cpu, GpuUse, Idle, find_login
 from .imds import Imds
 from .notices import read
+from .process import run
 from .requests import Request, read_request
 from .settings import get_settings
 
 IDLE_EVERY = 20.0
+SPARED_SECONDS = 600.0  # after the announced time
 KEEPALIVE = Path("/proc/sys/net/ipv4/tcp_keepalive_time")
 KEEPALIVE_SECONDS = "300"  # then a login from a computer that sleeps is found dead, instead of after two hours
 
@@ -48,7 +51,7 @@ class Hints:
         self._rebalance: Optional[str] = None
         self._settings = get_settings(paths)
         self._idle_seconds = self._settings.idle_minutes * 60
-        self._idle = Idle(Cpu(), find_login, find_gpu_use)
+        self._idle = Idle(Cpu(), find_login, GpuUse())
         self._looked = self._rolled = time.monotonic()
         if self._idle_seconds:
             KEEPALIVE.write_text(KEEPALIVE_SECONDS)
@@ -75,8 +78,13 @@ class Hints:
     def _finish_save(self) -> None:
         """Have the save go on if it was killed after the unmount: its snapshot and its power off may be missing."""
         save = (read_json(self._paths.saved) or {})["save"]
-        if (self._paths.requests / f"{save}.json").exists():  # a shutdown's has none
-            self._ask(self._paths, save, read_request(self._paths, save))
+        if not (self._paths.requests / f"{save}.json").exists():  # a shutdown's
+            return
+        request = read_request(self._paths, save)
+        self._ask(self._paths, save, request)
+        if request.notice and left(request.at) < -SPARED_SECONDS:
+            self._say("AWS has not taken this machine back, and it is of no use any more: power off")
+            run(["systemctl", "poweroff"])
 
     def _look_for_use(self) -> None:
         if self._idle.look() >= self._idle_seconds:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from pathlib import Path
-from typing import Callable, Optional
-
-from .process import run
+from typing import Callable, Optional, Sequence
 
 BUSY_CPU = 0.1  # of one core: what a machine does for itself is a tenth of this
-BUSY_GPU = 1  # per cent
 SSH_PORT = 22
 ESTABLISHED = "01"
 TICKS = 100  # a second, in /proc: Linux's USER_HZ
+QUESTION = ("nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits")  # per cent, a GPU a line
+ANSWER_SECONDS = 5.0
 
 
 class Idle:
@@ -71,8 +71,23 @@ def find_login(proc: Path = Path("/proc")) -> Optional[str]:
     return None
 
 
-def find_gpu_use() -> Optional[str]:
-    """Whether a GPU works. Where there is none, none does."""
-    asked = run(["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"], check=False)
-    busy = [word for word in asked.out.split() if word.isdigit() and int(word) >= BUSY_GPU]
-    return "a GPU" if asked.status == 0 and busy else None
+class GpuUse:
+    """Whether a GPU works. A driver that fell over lets nvidia-smi hang for ever, and nothing ends it then."""
+
+    def __init__(self, argv: Sequence[str] = QUESTION, seconds: float = ANSWER_SECONDS) -> None:
+        self._argv = argv
+        self._seconds = seconds
+        self._asked: Optional[subprocess.Popen[str]] = None
+
+    def __call__(self) -> Optional[str]:
+        """What `Idle` asks. Where there is no GPU, none works; nor does one whose driver does not answer."""
+        try:
+            self._asked = self._asked or subprocess.Popen(
+                self._argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            )
+            out = self._asked.communicate(timeout=self._seconds)[0]
+        except (FileNotFoundError, subprocess.TimeoutExpired):
+            return None  # it is asked again, once the one that hangs has ended
+        status, self._asked = self._asked.returncode, None
+        # A GPU in parts (MIG) has no figure: it may work.
+        return "a GPU" if status == 0 and any(word.strip() != "0" for word in out.splitlines()) else None

@@ -9,28 +9,41 @@ from .events import Log
 from .finishing import tidy
 from .mounts import find_mount
 from .opening import close_one, make_ready, open_machine
-from .process import AgentError, run
+from .process import AgentError, run, wait_until
 from .reserve import give_reserve, is_full
 from .state import log_path, one_at_a_time, read_state, update_state
+
+SECONDS = 60.0  # in which the kernel shows a volume that AWS attaches
 
 
 def go_on(paths: Paths) -> bool:
     """`agent ready`, where the drive may have to be opened first: the agent was killed as it did, or found it full."""
     with one_at_a_time(paths):  # whoever is at it ends first
         config, phase = paths.get_config(), read_state(paths)["phase"]
-        if phase == "failed" and make_room(paths):
-            log_path(paths, "boot").unlink()  # it has an end
-            text = "The drive is full: what was kept of its space for that is free now, so that you can make room"
-            Log(log_path(paths, "boot")).say("room", text)
-            update_state(paths, phase="opening", error=None)
-            run(["systemctl", "reset-failed"], check=False)  # Docker has been tried too often
-            phase = "opening"
-    if phase == "opening" and (not config.attach or is_there(config.drives[-1], paths)):
+        if phase == "failed":
+            phase = try_again(paths)
+    if phase == "opening" and (not config.attach or wait_until(lambda: is_there(config.drives[-1], paths), SECONDS)):
         open_machine(paths)
     if not make_ready(paths):
         return False
     tidy(paths)  # no checkpoint has to wait for that
     return True
+
+
+def try_again(paths: Paths) -> str:
+    """From where a boot failed, if there is any hope: the drive is open, or it was full. Returns the phase."""
+    if make_room(paths):
+        text = "The drive is full: what was kept of its space for that is free now, so that you can make room"
+        phase = "opening"
+    elif read_state(paths)["drives"] and find_mount(paths.get_config().main.mount):
+        text, phase = "The drive is open: trying Docker again", "open"
+    else:
+        return "failed"
+    log_path(paths, "boot").unlink()  # it has an end
+    Log(log_path(paths, "boot")).say("again", text)
+    update_state(paths, phase=phase, error=None)
+    run(["systemctl", "reset-failed"], check=False)  # Docker has been tried too often
+    return phase
 
 
 def make_room(paths: Paths) -> bool:

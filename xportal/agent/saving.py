@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 import traceback
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Sequence, TypeVar
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, TypeVar
 
 from . import docker, units
 from .config import AgentConfig, Paths
@@ -83,7 +82,10 @@ class FinalSave:
         if before is not None:
             return {**before, "already": True}
         result = self.close()
-        write_json(self._paths.saved, result)
+        try:
+            write_json(self._paths.saved, result)
+        except OSError as error:  # the root disk is full, and the drive is saved all the same
+            self._log.say("saved", f"That is not noted on this machine: {error}")
         units.mask_docker()
         update_state(self._paths, phase="saved")
         return result
@@ -130,18 +132,23 @@ class FinalSave:
         why = self._try("stop", text, lambda: client.stop(running, grace))
         if why:
             self._log.say("stop", f"Docker says: {why}")
-        return self._try("commit", "Committing what has changed", lambda: self._commit(client, infos)) or {}
+        self._sync()  # commits may take the time that is left
+        return self._try("commit", "Committing what has changed", lambda: self._commit(infos)) or {}
 
-    def _commit(self, client: docker.Docker, infos: Sequence[Dict[str, Any]]) -> Dict[str, Any]:
+    def _commit(self, infos: Sequence[Dict[str, Any]]) -> Dict[str, Any]:
         if not is_whole():
             reason = "the whole agent has not come yet"
             return {"deferred": [{"container": info["Name"].lstrip("/"), "reason": reason} for info in infos]}
-        from .commits import Commits
+        from .commits import Budget, Commits
 
-        return Commits(client, self._config.main.directory, self._log).commit_changed(infos, self._left)
+        budget = Budget(self._left)
+        client = docker.Docker(budget.run)
+        return Commits(client, self._config.main.directory, self._log, budget).commit_changed(infos)
 
     def _left(self) -> float:
-        return left(self._request.at)
+        """Seconds; AWS's notice may come while a save is at work that has all the time."""
+        notices = [read_json(path)["at"] for path in self._paths.requests.glob("notice-*")]
+        return min(map(left, [self._request.at, *notices]))
 
     def _run_soon(self, argv: Sequence[str], *, check: bool = True, timeout: Optional[float] = None) -> Done:
         """`run`: a Docker that hangs does not take the seconds that the rest needs."""
@@ -162,16 +169,25 @@ class FinalSave:
         root = Path(main.mount, "docker")
         self._try("record", "Noting what ran, from Docker's files", lambda: record_from_files(root, main.directory))
 
-    def _unmount(self) -> Dict[str, Any]:
+    def _mounted(self) -> List[Tuple[str, str]]:
+        """Mount points and devices of the drives, those of a boot that was cut included."""
+        known = {drive["mount"]: drive["device"] for drive in read_state(self._paths)["drives"]}
+        found = [(drive.mount, find_mount(drive.mount)) for drive in self._config.drives]
+        return list({**{point: mount.source for point, mount in found if mount}, **known}.items())
+
+    def _sync(self) -> None:
         with self._log.step("sync", "Writing everything to the drive"):
-            os.sync()
+            run(["sync", "-f", *dict(self._mounted())], check=False)
+
+    def _unmount(self) -> Dict[str, Any]:
+        self._sync()
         clean, unmounted, killed = True, [], []
         with self._log.step("unmount", "Unmounting"):
-            for drive in reversed(read_state(self._paths)["drives"]):
-                gone, who = unmount(drive["device"], self._log)
+            for point, device in reversed(self._mounted()):
+                gone, who = unmount(device, self._log)
                 clean = clean and gone
                 killed += who
-                unmounted += [drive["mount"]] if gone else []
+                unmounted += [point] if gone else []
         return {"clean": clean, "unmounted": unmounted, "killed": killed}
 
     def _try(self, step: str, text: str, work: Callable[[], T]) -> Optional[T]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Dict
 
 from .config import Paths
 from .files import read_json, write_json
-from .process import run
+from .mounts import find_mount
+from .process import AgentError, run
+from .state import one_at_a_time
 from .units import WATCH
 
 NAME = "alone.json"
@@ -24,12 +26,18 @@ class Settings:
 
 
 def get_settings(paths: Paths) -> Settings:
-    """What is set now, on the mounted drive."""
-    return Settings(**(read_json(paths.get_config().main.directory / NAME) or {}))
+    """What is set now, on the mounted drive. What another version of xportal has set there besides is left out."""
+    told = read_json(paths.get_config().main.directory / NAME) or {}
+    known = {field.name for field in fields(Settings)}
+    return Settings(**{key: value for key, value in told.items() if key in known})
 
 
 def change_settings(paths: Paths, changes: Dict[str, Any]) -> None:
-    """Keep what the user sets from now on, and let the watcher know."""
-    settings = replace(get_settings(paths), **changes)
-    write_json(paths.get_config().main.directory / NAME, asdict(settings))
+    """Keep what the user sets from now on, and let the watcher know. Raises `AgentError` unless the drive is open."""
+    with one_at_a_time(paths):
+        main = paths.get_config().main
+        if find_mount(main.mount) is None:
+            raise AgentError(f"drive {main.name} is not open on this machine, and what is set is kept on it")
+        settings = replace(get_settings(paths), **changes)
+        write_json(main.directory / NAME, asdict(settings))
     run(["systemctl", "try-restart", WATCH], check=False)

@@ -64,6 +64,15 @@ def take_snapshots(
         wait = min(wait * 2, LONGEST_WAIT)
 
 
+def is_any_pending(config: AgentConfig, drives: Sequence[Dict[str, Any]], imds: Optional[Imds] = None) -> bool:
+    """Whether AWS still works on a snapshot of one of these drives: it takes five at a time of a volume, and no more.
+
+    Raises `AgentError` if it does not say.
+    """
+    ec2 = Ec2(imds or Imds(), config.endpoint, config.region)
+    return any(ec2.has_pending(drive["volume_id"]) for drive in drives)
+
+
 def is_told_to_end(seconds: float) -> bool:
     """Wait, since AWS can only be asked again; True if SIGTERM comes before: the machine shuts down."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 from .config import Paths
 from .imds import Imds
@@ -13,6 +13,7 @@ from .requests import Request, request_save
 from .whole import is_whole
 
 EVERY = 3.0
+WALL_SECONDS = 5.0  # a terminal that nobody reads may hold it up
 LONGEST_WAIT = 15.0  # where the metadata service is busy or silent: a notice leaves two minutes
 
 
@@ -35,7 +36,7 @@ def watch(paths: Paths) -> None:
 def tell(text: str) -> None:
     """A line in the journal and a message on every terminal of the machine."""
     print(f"xportal: {text}", flush=True)
-    run(["wall", "-n", f"xportal: {text}"], check=False)
+    run(["wall", "-n", f"xportal: {text}"], check=False, timeout=WALL_SECONDS)
 
 
 class Watcher:
@@ -53,25 +54,25 @@ class Watcher:
         self._ask = ask
         self._say = say
         self._notice: Optional[Notice] = None
-        self._look_further: Callable[[], None] = lambda: None
-        if is_whole():
-            from .hints import Hints
-
-            self._look_further = Hints(paths, imds, ask, say).look
+        self._hints: Any = None
 
     def look(self) -> None:
         """Ask once, and do what follows. Raises `AgentError` if the metadata service does not say."""
         notice = None if self._paths.saved.exists() else find_notice(self._imds)
         if notice:
             self._on_notice(notice)
-        else:
-            self._look_further()
+        elif is_whole():
+            from .hints import Hints
+
+            # Not before the first look: whatever fails there, and has this process begin anew, hides no notice.
+            self._hints = self._hints or Hints(self._paths, self._imds, self._ask, self._say)
+            self._hints.look()
 
     def _on_notice(self, notice: Notice) -> None:
         left = notice.left(self._imds.now())
-        if notice != self._notice:
-            self._notice = notice
-            self._say(f"AWS takes this machine back in {left:.0f} s ({notice.action} at {notice.time}): saving")
         # Asked again and again: one that is at work or went well is left alone, one that failed is made again.
         facts = {"action": notice.action, "time": notice.time, "seconds": round(left)}
         self._ask(self._paths, notice.save, Request(at=time.monotonic() + left, notice=facts, snapshot=True))
+        if notice != self._notice:
+            self._notice = notice
+            self._say(f"AWS takes this machine back in {left:.0f} s ({notice.action} at {notice.time}): saving")

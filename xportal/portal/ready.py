@@ -52,14 +52,14 @@ def wait_ready(
             status = agent_status(host)
             if status.phase == "failed":
                 status = try_again(host)
-            change_settings(host, spec.alone)
             if new or status.phase in BEFORE_READY:
                 finish_boot(host, story.say)
                 status = agent_status(host)
             if status.phase == "failed" and (status := try_again(host)).phase != "failed":
                 finish_boot(host, story.say)
                 status = agent_status(host)
-        check_ready(machine, status)
+            check_ready(machine, status)
+            change_settings(host, spec.alone)
     except MachineGone:  # nothing of it is billed
         raise
     except MachineLost as error:

@@ -1,0 +1,100 @@
+"""Corners of a save that need no machine: Docker and disks are left out."""
+
+from __future__ import annotations
+
+import errno
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from xportal.agent import freezing, saving
+from xportal.agent.config import AgentConfig, DriveConfig, Paths
+from xportal.agent.events import Log
+from xportal.agent.files import write_json
+from xportal.agent.mounts import list_mounts
+from xportal.agent.requests import Request
+from xportal.agent.saving import FinalSave, make_save
+from xportal.agent.state import update_state
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """A machine whose Docker does not run; the commands that a save gives."""
+    given: list[list[str]] = []
+    monkeypatch.setattr(saving.docker, "is_running", lambda: False)
+    monkeypatch.setattr(saving.docker, "stop", lambda: None)
+    monkeypatch.setattr(saving.units, "is_pending", lambda unit: False)
+    monkeypatch.setattr(saving.units, "mask_docker", lambda: None)
+    monkeypatch.setattr(saving, "run", lambda argv, **more: given.append(argv))
+    return given
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    """A machine with a drive that is not mounted."""
+    paths = Paths(tmp_path)
+    paths.put_config(AgentConfig("demo", "l-1", "us-east-1", "http://e", [DriveConfig("demo", 1, mount="/nowhere")]))
+    paths.thaw.parent.mkdir(parents=True)
+    return paths
+
+
+def test_a_full_root_disk_hinders_no_save(
+    paths: Paths, commands: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the save notes there is for later; the power off comes all the same."""
+
+    def write(path: Path, value: object, mode: int = 0o644) -> None:
+        if path == paths.saved:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_json(path, value, mode)
+
+    monkeypatch.setattr(saving, "write_json", write)
+    assert make_save(paths, "idle", Request(power_off=True))
+    log = [json.loads(line) for line in (paths.logs / "idle.jsonl").read_text().splitlines()]
+    assert any("No space left" in line.get("text", "") for line in log)
+    assert ["systemctl", "poweroff"] in commands
+
+
+def test_a_notice_shortens_a_save_that_is_at_work(paths: Paths) -> None:
+    """The earliest end counts."""
+    work = FinalSave(paths, "save-1", Request(), Log(paths.logs / "save-1.jsonl"))
+    assert work._left() == float("inf")
+    write_json(paths.requests / "notice-1.json", {"at": time.monotonic() + 50})
+    assert 40 < work._left() <= 50
+    write_json(paths.requests / "notice-2.json", {"at": time.monotonic() + 20})
+    assert 10 < work._left() <= 20
+
+
+def test_what_a_boot_that_was_cut_has_mounted_is_unmounted_too(
+    paths: Paths, commands: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent was killed before it noted the drive: the mount itself tells the device."""
+    unmounted: list[str] = []
+    monkeypatch.setattr(saving, "unmount", lambda device, log: (unmounted.append(device), (True, []))[1])
+    proc = next(mount for mount in list_mounts() if mount.point == "/proc")  # something that is mounted
+    drives = [DriveConfig("demo", 1, mount="/nowhere"), DriveConfig("data", 1, mount="/proc")]
+    paths.put_config(AgentConfig("demo", "l-1", "us-east-1", "http://e", drives))
+    result = FinalSave(paths, "save-1", Request(), Log(paths.logs / "save-1.jsonl")).run()
+    assert (unmounted, result["unmounted"]) == ([proc.source], ["/proc"])
+    assert ["sync", "-f", "/proc"] in commands
+    paths.saved.unlink()
+    update_state(paths, drives=[{"mount": "/v9", "device": "/dev/v9"}])
+    FinalSave(paths, "save-2", Request(), Log(paths.logs / "save-2.jsonl")).run()
+    assert unmounted[1:] == ["/dev/v9", proc.source]
+
+
+def test_a_checkpoint_of_the_machine_s_own_holds_nothing_up(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS does not answer, the drive is frozen, and a final save wants to begin."""
+    monkeypatch.setattr(freezing, "take_snapshots", lambda *args: time.sleep(60))
+    is_over = freezing.take_checkpoint(paths, "rolling-1", freezing.ROLLING, Log(paths.logs / "rolling-1.jsonl"))
+    assert not is_over()
+    freezing.thaw(paths)
+    assert is_over()
+    paths.thaw.unlink()
+    monkeypatch.setattr(freezing, "take_snapshots", lambda *args: None)
+    is_over = freezing.take_checkpoint(paths, "rolling-2", freezing.ROLLING, Log(paths.logs / "rolling-2.jsonl"))
+    deadline = time.monotonic() + 10
+    while not is_over():
+        assert time.monotonic() < deadline
