@@ -47,6 +47,8 @@ def test_a_portal_s_lives(cloud: AgentBench) -> None:
         [*first.ssh_argv(), "cd /v1; exec sleep 999"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     first.run("until pgrep -x sleep -u ec2-user; do sleep 0.05; done")
+    first.run("sudo umount ~/.ssh/authorized_keys")  # as far as a save came that was killed as it unmounted
+    first.run("test -e ~/notes")
 
     log = first.save("save-1")
     saved = result(log)

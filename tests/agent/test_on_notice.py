@@ -219,6 +219,23 @@ def test_a_notice_while_another_save_has_all_the_time(cloud: AgentBench) -> None
 
 
 @pytest.mark.all
+def test_a_rehearsal_that_is_killed(cloud: AgentBench) -> None:
+    """Everything comes back all the same."""
+    cloud.bench.hardware.create_volume("vol-0ea", 4, None)
+    machine = cloud.boot("vol-0ea", blank=True)
+    result(machine.follow("boot"))
+    machine.run(MAKE_IMAGE)
+    machine.run("docker run -d --init --name train tiny sh -c 'while :; do sleep 1; done'")
+    machine.run("cd / && sudo /opt/xportal/agent rehearse rehearsal-1")
+    machine.run("while mountpoint -q /v1; do :; done; sudo pkill -9 -f run-save")
+    machine.run("until mountpoint -q /v1 && docker ps | grep train; do sleep 0.1; done")
+    wait_until(lambda: machine.status()["phase"] == "ready")
+    machine.run("cd / && sudo /opt/xportal/agent rehearse rehearsal-2")
+    assert result(machine.follow("rehearsal-2"))["clean"]
+    machine.off()
+
+
+@pytest.mark.all
 def test_a_boot_that_failed_goes_on(cloud: AgentBench) -> None:
     """Docker did not start, and does the next time; a container that takes long to start holds up no other."""
     cloud.bench.hardware.create_volume("vol-0e8", 4, None)

@@ -19,6 +19,7 @@ from xportal.agent.imds import Imds
 from xportal.agent.process import AgentError
 from xportal.agent.requests import Request
 from xportal.agent.settings import NAME, Settings, change_settings, get_settings
+from xportal.agent.state import update_state
 from xportal.agent.watching import Watcher
 from xportal.sandbox.hardware import Metadata, Notice
 
@@ -107,6 +108,17 @@ def test_a_save_goes_on_that_was_killed_after_the_unmount(machine: Machine) -> N
     watcher.look()
     assert machine.asked == [("idle", request), ("idle", request)]
     assert machine.told == []
+
+
+def test_a_rehearsal_that_was_killed_goes_on(machine: Machine) -> None:
+    """Else the machine would be left without its drive. None is begun on a machine that works."""
+    watcher = machine.watcher()
+    request = Request(snapshot=True, rehearsal=True)
+    write_json(machine.paths.requests / "rehearsal-1.json", asdict(request))
+    for phase, asked in (("ready", []), ("saving", [("rehearsal-1", request)]), ("failed", [("rehearsal-1", request)])):
+        update_state(machine.paths, phase=phase)
+        watcher.look()
+        assert machine.asked == asked
 
 
 def test_a_rebalance_recommendation_is_told_once(machine: Machine) -> None:

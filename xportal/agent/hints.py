@@ -17,6 +17,7 @@ from .notices import read
 from .process import run
 from .requests import Request, read_request
 from .settings import get_settings
+from .state import read_state
 
 IDLE_EVERY = 20.0
 SPARED_SECONDS = 600.0  # after the announced time
@@ -61,6 +62,8 @@ class Hints:
         if self._paths.saved.exists():
             self._finish_save()
             return
+        if read_state(self._paths)["phase"] == "saving":
+            self._finish_rehearsals()
         every = self._settings.checkpoint_minutes * 60
         if every and time.monotonic() - self._rolled >= every:
             self._rolled = time.monotonic()
@@ -85,6 +88,11 @@ class Hints:
         if request.notice and left(request.at) < -SPARED_SECONDS:
             self._say("AWS has not taken this machine back, and it is of no use any more: power off")
             run(["systemctl", "poweroff"])
+
+    def _finish_rehearsals(self) -> None:
+        """Have one go on that was killed: everything is to come back. Who is at work or has ended is left alone."""
+        for path in self._paths.requests.glob("rehearsal-*.json"):
+            self._ask(self._paths, path.stem, read_request(self._paths, path.stem))
 
     def _look_for_use(self) -> None:
         if self._idle.look() >= self._idle_seconds:

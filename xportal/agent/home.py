@@ -1,9 +1,10 @@
-"""The login user's home directory, on the drive; the keys that open the machine, not."""
+"""The login user's home directory, on the drive; the keys that open the machine are each machine's own."""
 
 from __future__ import annotations
 
 import os
 import pwd
+from contextlib import suppress
 from pathlib import Path
 
 from .config import AgentConfig
@@ -29,7 +30,8 @@ def find_user(name: str) -> "pwd.struct_passwd | None":
 def open_home(config: AgentConfig) -> None:
     """Mount the drive's home directory over the user's, with the root disk's authorized_keys in it. Idempotent.
 
-    The keys are mounted first, so that at no moment a login finds none.
+    The keys are mounted first, so that at no moment a login finds none; and the drive has a copy, since a save unmounts
+    them before the home, and may be killed in between. Nobody uses it later: the next machine first puts its own there.
     """
     user = get_user(config.login_user)
     home = Path(user.pw_dir)
@@ -41,6 +43,8 @@ def open_home(config: AgentConfig) -> None:
     keys = make_keys_file(home, user)
     shade = make_keys_file(kept, user)
     if find_mount(str(shade)) is None:
+        with suppress(OSError):  # a full drive: only that one moment is left without
+            shade.write_bytes(keys.read_bytes())
         run(["mount", "--bind", str(keys), str(shade)])
     run(["mount", "--rbind", str(kept), str(home)])
 

@@ -31,9 +31,14 @@ def request_rehearsal(paths: Paths, save: str) -> None:
 def rehearse(paths: Paths, work: FinalSave, log: Log) -> Dict[str, Any]:
     """Close the drives as for good, take checkpoints of them, open them again. Raises `AgentError`.
 
+    One that was killed is only opened again.
+
     The result has {"took": seconds from the beginning until AWS had the snapshots, "steps": {step: seconds of these},
     "back": seconds from then on until everything was as before}.
     """
+    if read_state(paths)["phase"] == "saving":
+        reopen(paths, log)
+        raise AgentError("the rehearsal was cut off; all is back")
     check_ready(paths)
     began = time.monotonic()
     try:

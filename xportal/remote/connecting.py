@@ -76,7 +76,8 @@ def _lost(login: Login, last: Exception) -> XportalError:
     if _is_refusal(last):
         return LoginRefused(
             f"the machine at {login.address} refuses the key {login.key_file} for {login.user}",
-            hint="the key of another launch? xportal status says which machine is the portal's",
+            hint="the key of another launch? xportal status says which machine is the portal's; "
+            "one that nobody can log in to saves its drive when it is terminated in AWS's console",
         )
     # what paramiko says when the key exchange has run out of time
     reason = "it took too long" if "No existing session" in str(last) else str(last) or type(last).__name__
