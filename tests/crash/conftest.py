@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,12 +25,14 @@ from xportal.machine.access import Claim
 from xportal.portal.checkpointing import save
 from xportal.portal.down import down
 from xportal.portal.up import find_or_launch
+from xportal.portal.watching import Watch
 from xportal.sandbox.api.engine import Settings
 from xportal.sandbox.api.server import Cloud
 from xportal.sandbox.hardware import FileHardware
 from xportal.spec import MachineSpec, PortalSpec
 
 RECORD = 512
+_numbers = itertools.count()
 
 
 @dataclass
@@ -146,3 +150,17 @@ def make_bench(cloud: Cloud, home: Path, monkeypatch: pytest.MonkeyPatch) -> Ben
     hardware = cloud.hardware
     assert isinstance(hardware, FileHardware)
     return Bench(Aws(session, "us-east-1"), hardware, cloud)
+
+
+@pytest.fixture
+def drive() -> str:
+    """A drive of this test's own, and its portal, for a watch."""
+    return f"watched{next(_numbers)}"
+
+
+@pytest.fixture
+def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadPoolExecutor]:
+    """Where watches run; those that are left at the end break off."""
+    with ThreadPoolExecutor() as threads:
+        yield threads
+        monkeypatch.setattr(Watch, "_look", None)

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from xportal.aws.errors import AwsError
 from xportal.aws.session import Aws
 from xportal.aws.tags import to_aws
+
+GONE = {"InvalidID", "InvalidInstanceID.NotFound"}
 
 
 def set_tags(aws: Aws, resource_id: str, tags: Mapping[str, str]) -> None:
     """Create or overwrite `tags` on a resource."""
     aws.call(aws.ec2.create_tags, Resources=[resource_id], Tags=to_aws(tags))
+
+
+def tag_machine(aws: Aws, machine_id: str, tags: Mapping[str, str]) -> None:
+    """The same on a machine that is about to end; one that AWS does not know any more is fine."""
+    try:
+        set_tags(aws, machine_id, tags)
+    except AwsError as error:
+        if error.code not in GONE:
+            raise
 
 
 def delete_tag(aws: Aws, resource_id: str, key: str) -> None:

@@ -16,7 +16,7 @@ from xportal.aws import compute, keys, storage, tags
 from xportal.aws.errors import AwsError, is_transient
 from xportal.aws.records import Instance, Snapshot, Volume
 from xportal.aws.session import Aws
-from xportal.aws.tagging import delete_tag, set_tags
+from xportal.aws.tagging import delete_tag, set_tags, tag_machine
 from xportal.drive import plan as p
 from xportal.drive.model import ENDING, Description, Drive, described, lock_name, restored_text
 from xportal.drive.observe import find_strangers, observe
@@ -111,7 +111,7 @@ class Lifecycle:
             self._count(action, taken)
             try:
                 with self._timed(type(action).__name__):
-                    self._act(action, choice)
+                    self._act(action, choice, goal)
             except (AwsError, Unreachable) as error:  # its answer may be lost: the next look tells
                 if not is_transient(error):
                     self._give_up(goal, error)
@@ -209,7 +209,7 @@ class Lifecycle:
             what = f"AWS could not finish {failed.id}" if failed else f"{name} changed nothing"
             raise self._incomplete(f"{_kept(action, what)} ({taken[name] - 1} times)")
 
-    def _act(self, action: p.Action, choice: str) -> None:  # noqa: C901  one case an action
+    def _act(self, action: p.Action, choice: str, goal: p.Goal) -> None:  # noqa: C901  one case an action
         match action:
             case p.TakeLock():
                 self._take_lock()
@@ -226,6 +226,8 @@ class Lifecycle:
                 self._keep(self.observed, machine, volume)
             case p.Terminate(machine, at_once):
                 self._story.say(f"terminating {machine.id} ({machine.type} in {machine.zone})")
+                if goal is p.Goal.UP:
+                    tag_machine(self._aws, machine.id, {tags.REPLACED: "1"})
                 self._terminate(machine, at_once)
             case p.SnapshotVolume(volume):
                 self._snapshot(volume)

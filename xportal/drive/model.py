@@ -210,7 +210,7 @@ class Drive:
         """Seconds since the lock's holder was last seen, by AWS's clock."""
         if self.lock is None:
             return 0.0
-        seen = _time(self.lock.tags.get(tags.HEARTBEAT, ""))
+        seen = time_told(self.lock.tags.get(tags.HEARTBEAT, ""))
         if seen is None or seen - self.now > HEARTBEAT_LIMIT:  # nobody beats in the future: edited by hand
             seen = self.lock.created
         return (self.now - seen).total_seconds()
@@ -248,7 +248,7 @@ def restored_from(item: Volume | Snapshot) -> int:
 
 
 def _restored_at(item: Volume | Snapshot) -> datetime | None:
-    return _time(item.tags.get(tags.RESTORED, "").partition(" ")[2])
+    return time_told(item.tags.get(tags.RESTORED, "").partition(" ")[2])
 
 
 def _placed_at(snapshot: Snapshot) -> datetime:
@@ -310,7 +310,7 @@ def _is_rolling(snapshot: Snapshot) -> bool:
     return made is not None and made.kind == tags.ROLLED and snapshot.tags.get(tags.ROLLING) == "1" and not chosen
 
 
-def _time(told: str) -> datetime | None:
+def time_told(told: str) -> datetime | None:
     """A time with its zone; None if it is not one."""
     try:
         time = datetime.fromisoformat(told)

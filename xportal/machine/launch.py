@@ -14,7 +14,7 @@ from xportal.aws.devices import device_of
 from xportal.aws.errors import AwsError
 from xportal.aws.records import Image, Instance, Snapshot, Volume
 from xportal.aws.session import Aws
-from xportal.aws.tagging import delete_tag, set_tags
+from xportal.aws.tagging import delete_tag, set_tags, tag_machine
 from xportal.errors import AwsRefused, MachineLost, NoCapacity, Unreachable, XportalError
 from xportal.machine.access import Claim
 from xportal.machine.offers import Offer
@@ -192,6 +192,7 @@ def client_token(lock_ids: Sequence[str], offer: Offer, way: str = "") -> str:
 
 def discard(aws: Aws, instance: Instance, order: LaunchOrder) -> None:
     """End a machine on which nobody worked, and delete its copy of the drive: `source` is still there."""
+    tag_machine(aws, instance.id, {tags.REPLACED: "1"})
     compute.terminate_instance(aws, instance.id)
     _wait_state(aws, instance, ("terminated",))
     deadline = time.monotonic() + START_SECONDS

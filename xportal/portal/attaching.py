@@ -49,6 +49,7 @@ def _raise_generation(aws: Aws, drive: Drive, action: p.Attach) -> None:
     for final in (s for s in drive.snapshots if s.volume_id == volume.id and s.tags.get(tags.KIND) == tags.FINAL):
         set_tags(aws, final.id, {tags.KIND: tags.CHECKPOINT})
     told = {tags.GENERATION: str(action.generation), tags.LAUNCH: action.machine.tags.get(tags.LAUNCH, "")}
+    told |= {tags.ENDED: ""} if tags.ENDED in volume.tags else {}  # that was before this machine
     set_tags(aws, volume.id, told)
     by_id = [{"Name": "volume-id", "Values": [volume.id]}]
 

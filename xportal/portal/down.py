@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from xportal.aws import compute, keys, network, tags
+from xportal.aws.errors import AwsError
 from xportal.aws.records import Snapshot
 from xportal.aws.session import Aws
 from xportal.aws.tagging import set_tags
@@ -15,7 +15,7 @@ from xportal.drive import plan as p
 from xportal.drive.lifecycle import Agent, Lifecycle, Story
 from xportal.drive.model import Drive
 from xportal.drive.observe import list_drive_names, observe
-from xportal.errors import XportalError
+from xportal.errors import Unreachable, XportalError
 from xportal.machine.access import forget_login_key, forget_unused_login_keys
 from xportal.portal.claiming import earlier_claim
 from xportal.portal.finding import find_drives
@@ -56,16 +56,19 @@ def down(aws: Aws, name: str, story: Story, agent: Agent, *, wait: bool = True, 
         action = lifecycle.plan(goal, wait=wait)
         if discard and isinstance(action, p.Refuse):
             raise action.error  # before anything is gone
+        if not isinstance(action, p.Refuse):
+            _mark_ended(aws, lifecycle.observed, story)
     seconds: Counter[str] = Counter()
     for lifecycle in lifecycles:
         lifecycle.settle(goal, wait=wait)
         seconds.update(lifecycle.seconds)
     _tidy(aws)
-    left = [DriveLeft(drive.name, observe(aws, drive.name).newest_snapshot()) for drive in before]
-    _mark_ended(aws, left)
+    after = [observe(aws, drive.name) for drive in before]
+    for drive in after:
+        _mark_ended(aws, drive, story)
     return DownReport(
         portal=name,
-        drives=left,
+        drives=[DriveLeft(drive.name, drive.newest_snapshot()) for drive in after],
         found=any(drive.lock or drive.volumes or drive.live_machine() for drive in before),
         seconds={**seconds, "total": time.monotonic() - began},
     )
@@ -98,11 +101,15 @@ def _lifecycle(aws: Aws, drive: Drive, portal: str | None, story: Story, agent: 
     return Lifecycle(aws, drive.name, portal=portal, agent=agent, story=story, lock=lock)
 
 
-def _mark_ended(aws: Aws, left: Sequence[DriveLeft]) -> None:
-    """For a `watch`: somebody ended the portal, also if AWS had taken its machine before."""
-    for drive in left:
-        if drive.snapshot and tags.ENDED not in drive.snapshot.tags:
-            set_tags(aws, drive.snapshot.id, {tags.ENDED: aws.now().isoformat()})
+def _mark_ended(aws: Aws, drive: Drive, story: Story) -> None:
+    """For a `watch`: somebody ended the portal, also if AWS had taken its machine before. No save waits for it."""
+    newest = drive.newest()
+    if newest is None:
+        return
+    try:
+        set_tags(aws, newest.id, {tags.ENDED: aws.now().isoformat()})
+    except (AwsError, Unreachable) as error:
+        story.warn(f"a watch over the portal may not notice its end: {error.message}")
 
 
 def _tidy(aws: Aws) -> None:

@@ -10,6 +10,7 @@ from xportal.aws import catalogue, compute, storage, tags
 from xportal.aws.devices import device_of
 from xportal.aws.records import Instance, Volume
 from xportal.aws.session import Aws
+from xportal.aws.tagging import delete_tag
 from xportal.drive.lifecycle import Story
 from xportal.drive.observe import observe
 from xportal.errors import MachineGone, MachineLost, Refused
@@ -105,7 +106,17 @@ def adopt(aws: Aws, spec: PortalSpec, machine: Instance, story: Story) -> Instan
             story.warn(f"{volume.id} was to be deleted with {machine.id}: somebody had switched that on, now it is off")
             compute.keep_volume(aws, machine.id, volume.device or "")
     _finish_tags(aws, machine)
+    _take_back_end(aws, machine)
     return machine
+
+
+def _take_back_end(aws: Aws, machine: Instance) -> None:
+    """A `down`, or a watch's, that broke off before it saved has told of an end that does not come."""
+    if tags.ENDING in machine.tags:
+        delete_tag(aws, machine.id, tags.ENDING)
+    for volume in _drive_volumes(aws, machine):
+        if tags.ENDED in volume.tags:
+            delete_tag(aws, volume.id, tags.ENDED)
 
 
 def _finish_tags(aws: Aws, machine: Instance) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from xportal.aws import catalogue, compute, tags
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
-from xportal.aws.tagging import set_tags
+from xportal.aws.tagging import set_tags, tag_machine
 from xportal.drive.lifecycle import Agent, Story
 from xportal.drive.model import ENDING, LIVE
 from xportal.drive.observe import observe
@@ -24,6 +24,7 @@ from xportal.errors import (
     XportalError,
 )
 from xportal.portal.down import DownReport, down
+from xportal.portal.endings import Ending, ending_of
 from xportal.portal.metering import Meter, read_meter
 from xportal.portal.money import price_of
 from xportal.portal.patience import pauses
@@ -32,8 +33,6 @@ from xportal.spec import DriveSpec, MachineSpec, PortalSpec
 LOOK_SECONDS = 15.0
 # Only a person can do something about these; after all others the next look may find things well.
 HOPELESS = (DriveForked, SnapshotFailed, NoCredentials, UsageError)
-# State reasons of what a person did, and of what was done on the machine; all others are AWS's doing.
-BY_SOMEBODY, BY_ITSELF = "Client.UserInitiatedShutdown", "Client.InstanceInitiatedShutdown"
 
 
 @dataclass(frozen=True)
@@ -124,18 +123,22 @@ class Watch:
     def _look(self) -> WatchReport | None:
         """One look, and what is to be done after it; the report if it is the last."""
         machine = self._get_machine()
+        if tags.ENDING in machine.tags:  # a `down` of a watch broke off
+            return self._end(machine.tags[tags.ENDING], machine, self._read(machine))
         if machine.state in ENDING:
             self._story.update(f"{machine.id} is {machine.state}")
             return None
         is_live = machine.state in LIVE
         meter = self._read(machine)
-        if not is_live and (machine.state_reason == BY_SOMEBODY or self._is_ended(machine)):
+        drives = [] if is_live else [observe(self._aws, name) for name in tags.drive_names(machine.tags)]
+        ending = None if is_live else ending_of(machine, drives)
+        if ending is Ending.SOMEBODY:
             return self._report(f"somebody ended {machine.id} ({machine.state_reason or 'xportal down'})", meter)
-        if machine.state_reason == BY_ITSELF:
-            return self._end(f"{machine.id} has shut itself down, as when it is idle", meter)
+        if ending is Ending.ITSELF:
+            return self._end(f"{machine.id} has shut itself down, as when it is idle", machine, meter)
         why = self._exceeded(meter, machine)
         if why:
-            return self._end(why, meter)
+            return self._end(why, machine, meter)
         if not is_live or not self._is_up:
             self._come_back(machine)
         else:
@@ -175,11 +178,6 @@ class Watch:
             self._last = replace(self._last, state="terminated")
         return self._last
 
-    def _is_ended(self, machine: Instance) -> bool:
-        """Whether a `down` came after the interruption: it marks what is newest then."""
-        newest = [observe(self._aws, name).newest() for name in tags.drive_names(machine.tags)]
-        return any(copy and tags.ENDED in copy.tags for copy in newest)
-
     def _read(self, machine: Instance) -> Meter:
         """The meter now. A machine that is not counted yet is from now on, on top of those before it."""
         now = self._aws.now()
@@ -213,8 +211,12 @@ class Watch:
                 return f"{machine.type} in {machine.zone} costs ${now:.4g}/h now"
         return ""
 
-    def _end(self, why: str, meter: Meter) -> WatchReport:
-        self._story.say(f"{why}: saving and ending {self._spec.name}")
+    def _end(self, why: str, machine: Instance, meter: Meter) -> WatchReport:
+        """What a `down` of ours leaves half done is finished at the next look, of this watch or of another one."""
+        if tags.ENDING not in machine.tags:
+            self._story.say(f"{why}: saving and ending {self._spec.name}")
+            tag_machine(self._aws, machine.id, {tags.ENDING: why})
+            self._last = replace(machine, tags={**machine.tags, tags.ENDING: why})  # should AWS forget it
         return replace(self._report(why, meter), saved=down(self._aws, self._spec.name, self._story, self._agent))
 
     def _report(self, why: str, meter: Meter) -> WatchReport:

@@ -1,0 +1,63 @@
+"""Watches that look often, and the cloud that takes machines from them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from tests.crash.conftest import Bench, FileAgent
+from xportal.aws import tags
+from xportal.aws.records import Instance
+from xportal.drive.observe import observe
+from xportal.portal.up import find_or_launch
+from xportal.portal.watching import Limits, Pace, Watch, WatchReport
+from xportal.spec import MachineSpec, PortalSpec
+
+SECONDS = 30.0
+
+
+def watch(bench: Bench, drive: str, limits: Limits = Limits(), machine: MachineSpec = MachineSpec(gpu=False)) -> Watch:
+    """A watch that looks often."""
+    pace = Pace(0.1, lambda: itertools.repeat(0.1))
+
+    def bring_up(spec: PortalSpec) -> None:
+        find_or_launch(bench.aws, spec, bench.story, FileAgent(bench))
+
+    return Watch(bench.aws, PortalSpec(drive, machine), limits, bench.story, FileAgent(bench), bring_up, pace)
+
+
+def take(bench: Bench, machine: Instance) -> None:
+    """AWS takes the machine back, and says so two minutes before, which pass at once."""
+    body = json.dumps({"instance_id": machine.id, "notice_seconds": 0, "notice": True}).encode()
+    url = f"{bench.cloud.endpoint_url}/_xportal/interrupt"
+    with urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": "application/json"})):
+        pass
+
+
+def wait_for(bench: Bench, watching: Future[WatchReport], condition: Callable[[], object]) -> None:
+    """Until it is true, while the watch goes on."""
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert not watching.done(), watching.result()
+        assert time.monotonic() < deadline, bench.story.lines[-20:]
+        time.sleep(0.1)
+
+
+def next_machine(bench: Bench, drive: str, watching: Future[WatchReport], before: Instance) -> Instance:
+    """The machine that the watch brought up in the place of another."""
+    wait_for(bench, watching, lambda: (now := live(bench, drive)) and now.id != before.id)
+    found = live(bench, drive)
+    assert found
+    return found
+
+
+def live(bench: Bench, drive: str) -> Instance | None:
+    """The portal's machine with its drive, once the watch has taken note of it."""
+    seen = observe(bench.aws, drive)
+    machine = seen.live_machine()
+    ready = machine and machine.state == "running" and seen.is_on(machine) and tags.METER in machine.tags
+    return machine if ready else None
