@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import pytest
 
-from tests.crash.conftest import Bench, FileAgent
+from tests.crash.conftest import Bench, FileAgent, Quiet
 from xportal.aws import keys, storage
 from xportal.aws.devices import DEVICE
 from xportal.aws.errors import AwsError
 from xportal.drive.observe import observe
-from xportal.errors import SaveIncomplete
+from xportal.errors import NoCapacity, SaveIncomplete, Unreachable, XportalError
 from xportal.portal.checkpointing import save
 from xportal.portal.patience import until_capacity
 
@@ -70,3 +71,24 @@ def test_waiting_for_capacity_holds_nothing(bench: Bench) -> None:
     assert left == [(None, [], [])] * 2
     assert sum("no capacity" in line and "trying again" in line for line in bench.story.lines) == 2
     bench.down("scarce")
+
+
+def test_waiting_for_capacity_outlasts_the_network() -> None:
+    """What goes well later is tried again; what AWS refuses for good is raised."""
+    answers: list[XportalError | str] = [
+        Unreachable("no network"),
+        NoCapacity("none"),
+        AwsError("busy", code="RequestLimitExceeded", operation="DescribeInstances"),
+        "machine",
+    ]
+
+    def attempt() -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, XportalError):
+            raise answer
+        return answer
+
+    assert until_capacity(attempt, Quiet(), itertools.repeat(0.0)) == "machine"
+    answers.append(AwsError("no", code="UnauthorizedOperation", operation="RunInstances"))
+    with pytest.raises(AwsError):
+        until_capacity(attempt, Quiet(), itertools.repeat(0.0))

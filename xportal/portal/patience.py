@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from xportal.aws.errors import is_transient
 from xportal.drive.lifecycle import Story
-from xportal.errors import NoCapacity, TooDear
+from xportal.errors import NoCapacity, TooDear, XportalError
 
 FIRST_SECONDS = 15.0
 LONGEST_SECONDS = 600.0
@@ -25,11 +26,16 @@ def pauses(first: float = FIRST_SECONDS, longest: float = LONGEST_SECONDS) -> It
 
 
 def until_capacity(attempt: Callable[[], T], story: Story, waits: Iterator[float]) -> T:
-    """What `attempt` returns, once AWS has a machine at the price. Nothing is held between tries: no lock, no claim."""
+    """What `attempt` returns, once AWS has a machine at the price. Nothing is held between tries: no lock, no claim.
+
+    After hours of waiting a network that is gone for a moment is no reason to give up.
+    """
     for wait in waits:
         try:
             return attempt()
-        except (NoCapacity, TooDear) as error:
+        except XportalError as error:
+            if not isinstance(error, (NoCapacity, TooDear)) and not is_transient(error):
+                raise
             story.say(f"{error.message}; trying again in {wait:.0f} s")
             time.sleep(wait)  # nobody tells when there is capacity
     raise AssertionError("the waits never end")
