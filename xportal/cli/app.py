@@ -41,8 +41,9 @@ app.add_typer(sandbox.app, name="sandbox")
 
 def main() -> None:
     """Run the program; every ending has its exit status (see EXIT_STATUSES)."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup's: the terminal's end is not ours
+        signal.signal(signal.SIGHUP, _interrupt)
     console = Console()
     try:
         status = app(standalone_mode=False)

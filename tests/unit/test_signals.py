@@ -1,0 +1,24 @@
+"""What the program does with signals that it is told to ignore."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from xportal.cli import app
+
+
+@pytest.mark.parametrize("before", [signal.SIG_IGN, signal.SIG_DFL])
+def test_hangup(before: signal.Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With nohup the program outlives its terminal; without, it ends as it does on Ctrl-C."""
+    monkeypatch.setattr("sys.argv", ["xportal", "--version"])
+    found = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
+    signal.signal(signal.SIGHUP, before)
+    try:
+        with pytest.raises(SystemExit):
+            app.main()
+        assert (signal.getsignal(signal.SIGHUP) is signal.SIG_IGN) == (before is signal.SIG_IGN)
+    finally:
+        for number, handler in found.items():
+            signal.signal(number, handler)
