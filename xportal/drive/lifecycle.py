@@ -111,7 +111,8 @@ class Lifecycle:
             self._count(action, taken)
             try:
                 with self._timed(type(action).__name__):
-                    self._act(action, choice, goal)
+                    self._tell_replaced(action, goal)
+                    self._act(action, choice)
             except (AwsError, Unreachable) as error:  # its answer may be lost: the next look tells
                 if not is_transient(error):
                     self._give_up(goal, error)
@@ -209,7 +210,12 @@ class Lifecycle:
             what = f"AWS could not finish {failed.id}" if failed else f"{name} changed nothing"
             raise self._incomplete(f"{_kept(action, what)} ({taken[name] - 1} times)")
 
-    def _act(self, action: p.Action, choice: str, goal: p.Goal) -> None:  # noqa: C901  one case an action
+    def _tell_replaced(self, action: p.Action, goal: p.Goal) -> None:
+        """A `watch` takes what `up` ends for no person's doing."""
+        if goal is p.Goal.UP and isinstance(action, p.Terminate):
+            tag_machine(self._aws, action.machine.id, {tags.REPLACED: "1"})
+
+    def _act(self, action: p.Action, choice: str) -> None:  # noqa: C901  one case an action
         match action:
             case p.TakeLock():
                 self._take_lock()
@@ -226,8 +232,6 @@ class Lifecycle:
                 self._keep(self.observed, machine, volume)
             case p.Terminate(machine, at_once):
                 self._story.say(f"terminating {machine.id} ({machine.type} in {machine.zone})")
-                if goal is p.Goal.UP:
-                    tag_machine(self._aws, machine.id, {tags.REPLACED: "1"})
                 self._terminate(machine, at_once)
             case p.SnapshotVolume(volume):
                 self._snapshot(volume)
