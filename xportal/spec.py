@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -76,7 +77,7 @@ class AloneSpec:
 
     def __post_init__(self) -> None:
         for option, value in (("--idle-minutes", self.idle_minutes), ("--checkpoint-every", self.checkpoint_minutes)):
-            if value is not None and value < 0:
+            if value is not None and not 0 <= value < math.inf:
                 raise UsageError(f"{option} {value:g} is not possible", hint="0 switches it off")
 
 
@@ -113,7 +114,7 @@ class PortalSpec:
         if machine.on_demand and machine.max_price is not None:
             raise UsageError("--on-demand and --max-price exclude each other", hint="drop one of them")
         for option, value in (("--max-price", machine.max_price), ("--min-gpu-memory", machine.min_gpu_memory_gib)):
-            if value is not None and value <= 0:
+            if value is not None and not 0 < value < math.inf:
                 raise UsageError(f"{option} {value:g} is not possible", hint=f"{option} takes a number above 0")
         if machine.architecture not in (None, *CPU_TYPES):
             raise UsageError(f"unknown architecture {machine.architecture!r}", hint="x86_64 or arm64")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from xportal.aws import tags
@@ -12,7 +12,7 @@ from xportal.portal.money import price_of
 
 @dataclass(frozen=True)
 class Meter:
-    """US dollars and hours of machines up to `since`, at the price of each machine's launch; drives not counted."""
+    """US dollars and hours of machines up to `since`, at the price of each one's launch; drives are not counted."""
 
     dollars: float
     hours: float
@@ -22,10 +22,6 @@ class Meter:
         """The meter after `machine` ran until `now`."""
         hours = max(0.0, (now - self.since).total_seconds() / 3600)
         return Meter(self.dollars + hours * (price_of(machine) or 0.0), self.hours + hours, now)
-
-    def resumed(self, now: datetime) -> Meter:
-        """The meter of a machine that begins to be counted now."""
-        return replace(self, since=now)
 
     def __str__(self) -> str:
         return f"{self.dollars:.4f} {self.hours:.4f} {self.since.isoformat()}"

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from xportal.aws import catalogue, compute, tags
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 from xportal.aws.tagging import set_tags, tag_machine
 from xportal.drive.lifecycle import Agent, Story
-from xportal.drive.model import ENDING, LIVE
+from xportal.drive.model import ENDING, LIVE, Drive
 from xportal.drive.observe import observe
 from xportal.errors import (
     DriveForked,
-    NoCredentials,
     PortalNotUp,
     Refused,
     SnapshotFailed,
@@ -24,15 +25,17 @@ from xportal.errors import (
     XportalError,
 )
 from xportal.portal.down import DownReport, down
-from xportal.portal.endings import Ending, ending_of
+from xportal.portal.endings import Ending, ending_of, last_sign
 from xportal.portal.metering import Meter, read_meter
 from xportal.portal.money import price_of
 from xportal.portal.patience import pauses
 from xportal.spec import DriveSpec, MachineSpec, PortalSpec
 
 LOOK_SECONDS = 15.0
-# Only a person can do something about these; after all others the next look may find things well.
-HOPELESS = (DriveForked, SnapshotFailed, NoCredentials, UsageError)
+WRITE_EVERY = timedelta(minutes=5)  # a machine's meter
+# Only a person can do something about these; after all others the next look may find things well: also after
+# NoCredentials, once there were some.
+HOPELESS = (DriveForked, SnapshotFailed, UsageError)
 
 
 @dataclass(frozen=True)
@@ -46,13 +49,13 @@ class Limits:
 
     def __post_init__(self) -> None:
         for option, value in (("--budget", self.dollars), ("--max-hours", self.hours)):
-            if value is not None and value <= 0:
+            if value is not None and not 0 < value < math.inf:
                 raise UsageError(f"{option} {value:g} is not possible", hint=f"{option} takes a number above 0")
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds between two looks, and before each next try after one that failed."""
+    """Seconds between two looks, and before each next `up` after one that failed."""
 
     look: float = LOOK_SECONDS
     waits: Callable[[], Iterator[float]] = pauses
@@ -86,6 +89,10 @@ class Watch:
         bring_up: Callable[[PortalSpec], object],
         pace: Pace = Pace(),
     ) -> None:
+        if limits.dollars is not None and spec.machine.on_demand:
+            raise UsageError(
+                "--on-demand and --budget exclude each other: AWS does not tell those prices", hint="--max-hours"
+            )
         self._aws = aws
         self._spec = spec
         self._limits = limits
@@ -94,10 +101,13 @@ class Watch:
         self._bring_up = bring_up
         self._pace = pace
         self._last: Instance | None = None
-        self._meter: Meter | None = None
+        self._metered: tuple[str, Meter | None] = ("", None)  # the last machine, and its meter at the last look
+        self._found: list[Instance] = []  # the portal's machines that AWS tells of
         self._interrupted: set[str] = set()
         self._order: dict[str, int] = {}  # of the machines, as they were seen: AWS tells launches to the second only
         self._is_up = True  # whether the last `up`, if there was one, went well
+        self._not_before = 0.0  # when the next one may be tried, by the computer's own clock
+        self._waits = pace.waits()
 
     def run(self) -> WatchReport:
         """Until a limit is met, or somebody ends the portal.
@@ -105,32 +115,43 @@ class Watch:
         Raises PortalNotUp if there is nothing to watch, Refused if a limit cannot be told, and what only a person can
         mend; the portal is then left as it is.
         """
-        self._check_price(self._get_machine())
-        waits = self._pace.waits()
+        self.check()
+        warned = ""
         while True:
             try:
                 ended = self._look()
-                wait, waits = self._pace.look, self._pace.waits()
+                warned = ""
             except XportalError as error:
                 if isinstance(error, HOPELESS) and not isinstance(error, TooDear):
                     raise
-                ended, wait = None, next(waits)
-                self._story.warn(f"{error.message}; trying again in {wait:.0f} s")
+                ended = None
+                if error.message != warned:
+                    wait = max(self._pace.look, self._not_before - time.monotonic())
+                    self._story.warn(f"{error.message}; trying again in {wait:.0f} s")
+                warned = error.message
             if ended:
                 return ended
-            time.sleep(wait)  # AWS can only be asked again
+            time.sleep(self._pace.look)  # AWS can only be asked again
+
+    def check(self) -> None:
+        """Strictly read-only: raises PortalNotUp if there is nothing to watch, Refused if a limit cannot be told."""
+        machine = self._get_machine()
+        if self._limits.dollars is not None and price_of(machine) is None:
+            raise Refused(
+                f"the price of {machine.id}, which --budget would count, is not known", hint="--max-hours limits it"
+            )
 
     def _look(self) -> WatchReport | None:
         """One look, and what is to be done after it; the report if it is the last."""
         machine = self._get_machine()
-        if tags.ENDING in machine.tags:  # a `down` of a watch broke off
-            return self._end(machine.tags[tags.ENDING], machine, self._read(machine))
-        if machine.state in ENDING:
+        if machine.state in ENDING and tags.ENDING not in machine.tags:
             self._story.update(f"{machine.id} is {machine.state}")
             return None
         is_live = machine.state in LIVE
-        meter = self._read(machine)
-        drives = [] if is_live else [observe(self._aws, name) for name in tags.drive_names(machine.tags)]
+        drives = [] if is_live else self._drives_of(machine)
+        meter = self._read(machine, drives)
+        if tags.ENDING in machine.tags:  # a `down` of a watch broke off
+            return self._end(machine.tags[tags.ENDING], machine, meter)
         ending = None if is_live else ending_of(machine, drives)
         if ending is Ending.SOMEBODY:
             return self._report(f"somebody ended {machine.id} ({machine.state_reason or 'xportal down'})", meter)
@@ -150,9 +171,16 @@ class Watch:
             self._interrupted.add(machine.id)
             self._story.say(f"{machine.id} ({machine.type} in {machine.zone}) is gone: {machine.state_reason}")
         self._is_up = False
+        if time.monotonic() < self._not_before:  # limits are looked at meanwhile
+            return
         drives = tuple(DriveSpec(name) for name in tags.drive_names(machine.tags))
-        self._bring_up(replace(self._spec, machine=self._wanted(machine), drives=drives))
+        try:
+            self._bring_up(replace(self._spec, machine=self._wanted(machine), drives=drives))
+        except XportalError:
+            self._not_before = time.monotonic() + next(self._waits)
+            raise
         self._is_up = True
+        self._waits = self._pace.waits()
 
     def _wanted(self, machine: Instance) -> MachineSpec:
         """What the user asked for; who asked for nothing gets the like of what there was."""
@@ -165,7 +193,7 @@ class Watch:
 
     def _get_machine(self) -> Instance:
         """The portal's machine; else the last one of its own that AWS tells of, or did: it forgets them in an hour."""
-        found = compute.list_instances(self._aws, tags.tag_filter(portal=self._spec.name))
+        found = self._found = compute.list_instances(self._aws, tags.tag_filter(portal=self._spec.name))
         for machine in sorted(found, key=lambda m: (m.state in LIVE, m.launched)):
             self._order.setdefault(machine.id, len(self._order))
         if found:
@@ -178,29 +206,48 @@ class Watch:
             self._last = replace(self._last, state="terminated")
         return self._last
 
-    def _read(self, machine: Instance) -> Meter:
-        """The meter now. A machine that is not counted yet is from now on, on top of those before it."""
-        now = self._aws.now()
-        told = read_meter(machine)
-        if told is None:
-            told = self._meter.resumed(machine.launched) if self._meter else Meter(0.0, 0.0, now)
-            if machine.state in LIVE:
-                set_tags(self._aws, machine.id, {tags.METER: str(told)})
-        if machine.state not in LIVE and self._meter:
-            return self._meter  # it stood still when the machine did
-        self._meter = told.at(now, machine)
-        return self._meter
+    def _drives_of(self, machine: Instance) -> list[Drive]:
+        return [observe(self._aws, name) for name in tags.drive_names(machine.tags)]
 
-    def _check_price(self, machine: Instance) -> None:
-        if self._limits.dollars is not None and price_of(machine) is None:
-            raise Refused(
-                f"{machine.id} is on demand: its price, which --budget would count, is not known",
-                hint="--max-hours limits it",
-            )
+    def _read(self, machine: Instance, drives: Sequence[Drive]) -> Meter:
+        """The meter now, or when the machine was last known to live. What it carries is never far behind, so that a
+        watch that comes later counts on from there.
+        """
+        id_, seen = self._metered
+        told = read_meter(machine) or (seen if id_ == machine.id else None) or self._begin(machine)
+        if machine.state in LIVE:
+            meter = told.at(self._aws.now(), machine)
+            if read_meter(machine) is None or meter.since - told.since > WRITE_EVERY:
+                set_tags(self._aws, machine.id, {tags.METER: str(meter)})
+        else:
+            signs = [told.since, last_sign(machine, drives), seen.since if seen and id_ == machine.id else None]
+            meter = told.at(max(sign for sign in signs if sign), machine)
+        self._metered = machine.id, meter
+        return meter
+
+    def _begin(self, machine: Instance) -> Meter:
+        """A machine that is not counted yet is from its launch on, on top of those before it; the first one from now
+        on. Before it are those of this watch, or those of an earlier one, back to what a person ended.
+        """
+        if self._metered[1]:
+            return replace(self._metered[1], since=machine.launched)
+        for earlier in sorted(self._found, key=lambda m: m.launched, reverse=True):
+            if earlier.id == machine.id or earlier.launched > machine.launched:
+                continue
+            drives = self._drives_of(earlier)
+            if earlier.state in LIVE or ending_of(earlier, drives) is not Ending.INTERRUPTION:
+                break
+            told = read_meter(earlier)
+            if told:
+                at = max(told.since, last_sign(earlier, drives) or told.since)
+                return replace(told.at(at, earlier), since=machine.launched)
+        return Meter(0.0, 0.0, self._aws.now())
 
     def _exceeded(self, meter: Meter, machine: Instance) -> str:
         """Which limit is met; "" if none is."""
         limits = self._limits
+        if limits.dollars is not None and machine.state in LIVE and price_of(machine) is None:
+            return f"the price of {machine.id}, which --budget would count, is not known"
         if limits.dollars is not None and meter.dollars >= limits.dollars:
             return f"the budget of ${limits.dollars:g} is spent"
         if limits.hours is not None and meter.hours >= limits.hours:

@@ -1,0 +1,183 @@
+"""What a watch counts: hours and dollars of all machines, from launch to end, whoever watched meanwhile."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from tests.crash.conftest import Bench, FileAgent
+from tests.crash.watches import SECONDS, live, next_machine, take, wait_for, watch
+from xportal.aws import compute, storage, tags
+from xportal.aws.devices import DEVICE
+from xportal.aws.records import Instance
+from xportal.aws.tagging import set_tags
+from xportal.drive.model import Description
+from xportal.errors import UsageError
+from xportal.portal.metering import Meter, read_meter
+from xportal.portal.up import find_or_launch
+from xportal.portal.watching import Limits, Pace, Watch
+from xportal.spec import AloneSpec, MachineSpec, PortalSpec
+
+
+def saves_by_itself(bench: Bench, drive: str, machine: Instance, save: str) -> None:
+    """The machine takes its final snapshot."""
+    told = {tags.NAME: drive, tags.OURS: "1", tags.DRIVE: drive, tags.GENERATION: "1"}
+    told |= {tags.KIND: tags.FINAL, tags.SAVE: save, tags.LAUNCH: machine.tags[tags.LAUNCH]}
+    description = str(Description({drive: 1}, tags.FINAL))
+    storage.create_snapshot(bench.aws, machine.disks[DEVICE], description=description, tags=told)
+
+
+def has_cost(bench: Bench, machine: Instance, hours: float, since_hours: float = 0.0) -> None:
+    """What the machine carries: hours before, at a tenth of a dollar each, and since when it counts."""
+    since = bench.aws.now() - timedelta(hours=since_hours)
+    set_tags(bench.aws, machine.id, {tags.METER: str(Meter(hours / 10, hours, since))})
+
+
+def test_a_machine_carries_what_it_has_cost(bench: Bench, drive: str, pool: ThreadPoolExecutor) -> None:
+    """While it lives its meter is written again, so that its end is known to minutes."""
+    has_cost(bench, bench.up(drive, size_gib=1), 7, since_hours=1)
+    watching = pool.submit(watch(bench, drive).run)
+    wait_for(bench, watching, lambda: (now := live(bench, drive)) and "8.0" in now.tags[tags.METER])
+    bench.down(drive)
+    watching.result(SECONDS)
+
+
+def test_time_after_the_end_costs_nothing(bench: Bench, drive: str, pool: ThreadPoolExecutor) -> None:
+    """A watch that begins hours after an interruption counts the machine until it was last known to live."""
+    machine = bench.up(drive, size_gib=1)
+    has_cost(bench, machine, 7, since_hours=3)
+    take(bench, machine)
+    watching = pool.submit(watch(bench, drive, Limits(hours=8)).run)
+    next_machine(bench, drive, watching, machine)
+    bench.down(drive)
+    assert round(watching.result(SECONDS).hours) == 7
+
+
+def test_its_last_snapshot_tells_its_end(bench: Bench, drive: str) -> None:
+    """A machine that ran on while the watching computer slept, and that AWS then took."""
+    machine = bench.up(drive, size_gib=1)
+    has_cost(bench, machine, 7, since_hours=3)
+    saves_by_itself(bench, drive, machine, "notice-1")
+    take(bench, machine)
+    report = watch(bench, drive, Limits(hours=9)).run()
+    assert (report.why, round(report.hours)) == ("9 hours are over", 10)
+
+
+def test_a_machine_that_no_watch_has_seen(bench: Bench, drive: str) -> None:
+    """The watch was killed right after its `up`: the next one counts on, from the machine's launch."""
+    machine = bench.up(drive, size_gib=1)
+    has_cost(bench, machine, 7)
+    take(bench, machine)
+    machine = bench.up(drive)
+    time.sleep(2)
+    report = watch(bench, drive, Limits(hours=7)).run()
+    assert report.why == "7 hours are over"
+    assert report.hours >= 7 + 2 / 3600
+    assert report.dollars >= 0.7
+
+
+def test_a_new_watch_begins_at_nothing(bench: Bench, drive: str, pool: ThreadPoolExecutor) -> None:
+    """What somebody has ended is over: the machines before that do not count."""
+    has_cost(bench, bench.up(drive, size_gib=1), 7)
+    bench.down(drive)
+    bench.up(drive)
+    watching = pool.submit(watch(bench, drive, Limits(hours=6)).run)
+    wait_for(bench, watching, lambda: live(bench, drive))
+    bench.down(drive)
+    assert watching.result(SECONDS).hours < 1
+
+
+def test_a_new_machine_counts_from_its_launch(bench: Bench, drive: str, pool: ThreadPoolExecutor) -> None:
+    """Hours and dollars of the one before, and the seconds until its `up` was done."""
+    before = bench.up(drive, size_gib=1)
+    has_cost(bench, before, 7)
+
+    def slow(spec: PortalSpec) -> None:
+        find_or_launch(bench.aws, spec, bench.story, FileAgent(bench))
+        time.sleep(3)
+
+    spec, pace = PortalSpec(drive, MachineSpec(gpu=False)), Pace(0.1, lambda: itertools.repeat(0.1))
+    watching = pool.submit(Watch(bench.aws, spec, Limits(), bench.story, FileAgent(bench), slow, pace).run)
+    wait_for(bench, watching, lambda: live(bench, drive))
+    take(bench, before)
+    now = next_machine(bench, drive, watching, before)
+    meter = read_meter(now)
+    assert meter
+    assert meter.dollars >= 0.7
+    assert (meter.hours - 7) * 3600 >= 2
+    bench.down(drive)
+    watching.result(SECONDS)
+
+
+def test_a_price_that_is_not_known(bench: Bench, drive: str, pool: ThreadPoolExecutor) -> None:
+    """Somebody goes on with an on-demand machine: --budget cannot count it, and ends in a save."""
+    machine = bench.up(drive, size_gib=1)
+    watching = pool.submit(watch(bench, drive, Limits(dollars=1)).run)
+    wait_for(bench, watching, lambda: live(bench, drive))
+    set_tags(bench.aws, machine.id, {tags.PRICE: ""})
+    report = watching.result(SECONDS)
+    assert report.why == f"the price of {machine.id}, which --budget would count, is not known"
+    assert report.saved
+
+
+def test_numbers_that_are_none(bench: Bench, drive: str) -> None:
+    """What is no number, or without end, is no limit; nor can AWS's full price be counted."""
+    for number in (math.nan, math.inf):
+        for make in (
+            lambda n: Limits(dollars=n),
+            lambda n: Limits(hours=n),
+            lambda n: PortalSpec(drive, MachineSpec(max_price=n)),
+            lambda n: PortalSpec(drive, MachineSpec(min_gpu_memory_gib=n)),
+            lambda n: AloneSpec(idle_minutes=n),
+            lambda n: AloneSpec(checkpoint_minutes=n),
+        ):
+            with pytest.raises(UsageError):
+                make(number)
+    with pytest.raises(UsageError, match="--on-demand and --budget"):
+        watch(bench, drive, Limits(dollars=1), MachineSpec(on_demand=True))
+
+
+@pytest.mark.parametrize("save", ["idle", "shutdown"])
+def test_forgotten_machine_that_ended_itself(
+    bench: Bench, drive: str, save: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The computer slept until AWS had forgotten the machine: its final snapshot tells that it is to stay down."""
+    machine = bench.up(drive, size_gib=1)
+    sleeping = watch(bench, drive)
+    sleeping.check()
+    saves_by_itself(bench, drive, machine, save)
+    bench.hardware.power_off(machine.id)
+    forget(bench, drive, monkeypatch)
+    report = sleeping.run()
+    assert report.why == f"{machine.id} has shut itself down, as when it is idle"
+
+
+def test_forgotten_machine_that_aws_took(
+    bench: Bench, drive: str, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A save at AWS's notice tells of an interruption."""
+    machine = bench.up(drive, size_gib=1)
+    sleeping = watch(bench, drive)
+    sleeping.check()
+    saves_by_itself(bench, drive, machine, "notice-1")
+    take(bench, machine)
+    forget(bench, drive, monkeypatch)
+    watching = pool.submit(sleeping.run)
+    next_machine(bench, drive, watching, machine)
+    bench.down(drive)
+    watching.result(SECONDS)
+
+
+def forget(bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An hour passes for AWS's terminated machines."""
+    by_drive = tags.drive_filter(drive)
+    while any(m.state != "terminated" for m in compute.list_instances(bench.aws, by_drive)):
+        time.sleep(0.1)
+    with monkeypatch.context() as passing:
+        passing.setattr(bench.cloud.settings, "terminated_seconds", 0.0)
+        assert compute.list_instances(bench.aws, by_drive) == []

@@ -1,0 +1,102 @@
+"""`watch` when things go wrong: what is tried again, how soon, and what ends it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from tests.crash.conftest import Bench, FileAgent
+from tests.crash.watches import SECONDS, live, next_machine, take, wait_for, watch
+from xportal.aws import compute, tags
+from xportal.aws.records import Instance
+from xportal.aws.session import Aws
+from xportal.aws.tagging import set_tags
+from xportal.errors import MachineLost, NoCredentials, UsageError, XportalError
+from xportal.portal.metering import Meter
+from xportal.portal.up import find_or_launch
+from xportal.portal.watching import Limits, Pace, Watch
+from xportal.spec import MachineSpec, PortalSpec
+
+
+class FailingUp:
+    """An `up` that fails so many times after its launch, or before it."""
+
+    def __init__(self, bench: Bench, times: float, error: XportalError, *, launches: bool = True) -> None:
+        self._bench = bench
+        self._error = error
+        self._launches = launches
+        self.left = times
+
+    def __call__(self, spec: PortalSpec) -> None:
+        if self._launches:
+            find_or_launch(self._bench.aws, spec, self._bench.story, FileAgent(self._bench))
+        if self.left > 0:
+            self.left -= 1
+            raise self._error
+
+    def watch(
+        self,
+        drive: str,
+        waits: Callable[[], Iterator[float]] = lambda: itertools.repeat(0.1),
+        limits: Limits = Limits(),
+    ) -> Watch:
+        """A watch with this `up`."""
+        spec, bench = PortalSpec(drive, MachineSpec(gpu=False)), self._bench
+        return Watch(bench.aws, spec, limits, bench.story, FileAgent(bench), self, Pace(0.1, waits))
+
+
+def test_up_is_tried_again_on_a_live_machine(bench: Bench, drive: str, pool: ThreadPoolExecutor) -> None:
+    """The new machine does not answer at first: it is no portal yet."""
+    before = bench.up(drive, size_gib=1)
+    failing = FailingUp(bench, 2, MachineLost("it does not answer"))
+    watching = pool.submit(failing.watch(drive).run)
+    wait_for(bench, watching, lambda: live(bench, drive))
+    take(bench, before)
+    now = next_machine(bench, drive, watching, before)
+    wait_for(bench, watching, lambda: any(f"{now.id} runs" in line for line in bench.story.lines))
+    assert failing.left == 0
+    bench.down(drive)
+    watching.result(SECONDS)
+
+
+def test_limits_while_up_waits(bench: Bench, drive: str, pool: ThreadPoolExecutor) -> None:
+    """The new machine never answers, and the next `up` is far away: a limit ends it meanwhile."""
+    before = bench.up(drive, size_gib=1)
+    failing = FailingUp(bench, float("inf"), MachineLost("it does not answer"))
+    watching = pool.submit(failing.watch(drive, lambda: itertools.repeat(1000.0), Limits(hours=1)).run)
+    wait_for(bench, watching, lambda: live(bench, drive))
+    take(bench, before)
+    now = next_machine(bench, drive, watching, before)
+    set_tags(bench.aws, now.id, {tags.METER: str(Meter(0, 0, bench.aws.now() - timedelta(hours=2)))})
+    assert watching.result(SECONDS).why == "1 hours are over"
+
+
+def test_what_only_a_person_can_mend(bench: Bench, drive: str) -> None:
+    """It ends the watch."""
+    take(bench, bench.up(drive, size_gib=1))
+    with pytest.raises(UsageError, match="nothing fits"):
+        FailingUp(bench, 1, UsageError("nothing fits"), launches=False).watch(drive).run()
+    bench.down(drive)
+
+
+def test_credentials_that_pass_by(bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are renewed, and the watch goes on; where there never were any, it ends."""
+    bench.up(drive, size_gib=1)
+    answers = itertools.count()
+    list_instances = compute.list_instances
+
+    def expired(aws: Aws, filters: list[object]) -> list[Instance]:
+        if filters == tags.tag_filter(portal=drive) and 1 <= next(answers) <= 2:
+            raise NoCredentials("AWS refused DescribeInstances: ExpiredToken")
+        return list_instances(aws, filters)
+
+    monkeypatch.setattr(compute, "list_instances", expired)
+    assert watch(bench, drive, Limits(hours=1e-9)).run().why == "1e-09 hours are over"
+    assert sum("ExpiredToken" in line for line in bench.story.lines) == 1
+    answers = itertools.count(1)
+    with pytest.raises(NoCredentials):
+        watch(bench, drive).run()
