@@ -15,6 +15,7 @@ MAX_SIZE_GIB = 65536  # gp3
 MAX_NAMES_LENGTH = 140  # of all drives of a machine, with commas: AWS's tags have 256 characters, descriptions 255
 MAX_DRIVES = 11  # as many device names as the EC2 User Guide recommends for data volumes
 DEFAULT_ARCHITECTURE = "x86_64"
+MIN_MEMORY_MIB = 4 * 1024  # of types that nobody named
 
 # A name becomes a key pair's name, tag values, a host name and file names.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
@@ -34,7 +35,9 @@ CPU_TYPES = {
 
 @dataclass(frozen=True)
 class MachineSpec:
-    """The machine that is wanted. `types` empty: the defaults for GPU or CPU."""
+    """The machine that is wanted. `types` empty: the defaults for GPU or CPU, and `like`, where `min_memory_mib` and
+    `min_gpus` hold.
+    """
 
     gpu: bool | None = None  # None: GPU if a type has one, else a CPU machine
     types: tuple[str, ...] = ()
@@ -43,6 +46,9 @@ class MachineSpec:
     on_demand: bool = False
     image_id: str | None = None
     architecture: str | None = None  # None: the drive's, else x86_64
+    like: str = ""  # the type that it replaces
+    min_memory_mib: int = MIN_MEMORY_MIB
+    min_gpus: int = 0
 
     def wants_gpu(self) -> bool:
         """Whether only machines with a GPU will do."""
@@ -50,7 +56,10 @@ class MachineSpec:
 
     def candidate_types(self) -> tuple[str, ...]:
         """The types to look for, in order of preference."""
-        return self.types or (GPU_TYPES if self.wants_gpu() else CPU_TYPES)[self.architecture or DEFAULT_ARCHITECTURE]
+        if self.types:
+            return self.types
+        defaults = (GPU_TYPES if self.wants_gpu() else CPU_TYPES)[self.architecture or DEFAULT_ARCHITECTURE]
+        return tuple(dict.fromkeys([self.like, *defaults])) if self.like else defaults
 
 
 @dataclass(frozen=True)

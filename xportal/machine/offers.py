@@ -9,8 +9,6 @@ from xportal.aws.records import InstanceType, Subnet
 from xportal.errors import TooDear, UsageError
 from xportal.spec import DEFAULT_ARCHITECTURE, MachineSpec
 
-MIN_MEMORY_MIB = 4 * 1024
-
 
 @dataclass(frozen=True)
 class Offer:
@@ -81,8 +79,10 @@ def _misfit(spec: MachineSpec, candidate: InstanceType) -> str:
         return "has a GPU"
     if spec.min_gpu_memory_gib is not None and candidate.gpu_memory_mib < spec.min_gpu_memory_gib * 1024:
         return f"has {candidate.gpu_memory_mib / 1024:g} GiB of GPU memory"
-    if candidate.memory_mib < MIN_MEMORY_MIB and not spec.types:
-        return "has less than 4 GiB of memory"
+    if candidate.memory_mib < spec.min_memory_mib and not spec.types:
+        return f"has less than {spec.min_memory_mib / 1024:g} GiB of memory"
+    if candidate.gpus < spec.min_gpus:
+        return f"has less than {spec.min_gpus} GPUs"
     if not spec.on_demand and not candidate.spot:
         return "is not offered on the spot market"
     return ""

@@ -29,7 +29,8 @@ from xportal.portal.endings import Ending, ending_of, last_sign
 from xportal.portal.metering import Meter, read_meter
 from xportal.portal.money import price_of
 from xportal.portal.patience import pauses
-from xportal.spec import DriveSpec, MachineSpec, PortalSpec
+from xportal.portal.replacing import successor
+from xportal.spec import DriveSpec, PortalSpec
 
 LOOK_SECONDS = 15.0
 WRITE_EVERY = timedelta(minutes=5)  # a machine's meter
@@ -175,21 +176,13 @@ class Watch:
             return
         drives = tuple(DriveSpec(name) for name in tags.drive_names(machine.tags))
         try:
-            self._bring_up(replace(self._spec, machine=self._wanted(machine), drives=drives))
+            wanted = successor(self._aws, self._spec.machine, machine)
+            self._bring_up(replace(self._spec, machine=wanted, drives=drives))
         except XportalError:
             self._not_before = time.monotonic() + next(self._waits)
             raise
         self._is_up = True
         self._waits = self._pace.waits()
-
-    def _wanted(self, machine: Instance) -> MachineSpec:
-        """What the user asked for; who asked for nothing gets the like of what there was."""
-        wanted = self._spec.machine
-        if wanted.gpu is not None or wanted.types or wanted.min_gpu_memory_gib is not None:
-            return wanted
-        [known] = catalogue.list_instance_types(self._aws, [machine.type])
-        memory = known.gpu_memory_mib / 1024 if known.gpus else None
-        return replace(wanted, gpu=known.gpus > 0, min_gpu_memory_gib=memory, on_demand=not machine.spot)
 
     def _get_machine(self) -> Instance:
         """The portal's machine; else the last one of its own that AWS tells of, or did: it forgets them in an hour."""

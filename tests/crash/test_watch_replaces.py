@@ -1,0 +1,77 @@
+"""`watch` without options on the machine: the next one can do what the last one could."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from tests.crash.conftest import Bench
+from tests.crash.watches import SECONDS, live, next_machine, take, wait_for, watch
+from xportal.aws import catalogue
+from xportal.aws.records import Instance
+from xportal.portal.preparing import Preparation, prepare
+from xportal.portal.replacing import successor
+from xportal.spec import MachineSpec, PortalSpec
+
+
+def offers(bench: Bench, last: Instance, asked: MachineSpec = MachineSpec()) -> Preparation:
+    """What a portal that had this machine would be launched with."""
+    found = prepare(bench.aws, PortalSpec("nowhere", successor(bench.aws, asked, last)))
+    assert isinstance(found, Preparation)
+    return found
+
+
+@pytest.mark.parametrize("name", ["m5.large", "t3.small", "r5.4xlarge", "g5.12xlarge", "p4d.24xlarge", "t4g.medium"])
+@pytest.mark.parametrize("spot", [True, False])
+def test_no_less_than_before(bench: Bench, drive: str, name: str, spot: bool) -> None:
+    """Memory, GPUs and their memory, also of types beyond the defaults, on either market."""
+    [known] = catalogue.list_instance_types(bench.aws, [name])
+    last = replace(bench_machine(bench, name, known.architectures[0]), spot=spot)
+    found = offers(bench, last)
+    assert name in {offer.type.name for offer in found.offers}
+    for offer in found.offers:
+        assert offer.type.memory_mib >= known.memory_mib
+        assert offer.type.gpus >= known.gpus
+        assert offer.type.gpu_memory_mib >= known.gpu_memory_mib
+        assert last.architecture in offer.type.architectures
+        assert (offer.price is not None) == spot
+    assert found.image.id != "ami-other"
+
+
+def bench_machine(bench: Bench, name: str, architecture: str) -> Instance:
+    """What AWS told of a machine with the default image."""
+    told = PortalSpec("nowhere", MachineSpec(types=(name,), architecture=architecture, on_demand=True))
+    prepared = prepare(bench.aws, told)
+    assert isinstance(prepared, Preparation)
+    now = bench.aws.now()
+    return Instance("i-1", "terminated", name, "us-east-1a", now, prepared.image.id, architecture=architecture)
+
+
+def test_the_market(bench: Bench, drive: str) -> None:
+    """The last one's, unless --on-demand or --max-price says which."""
+    spot = replace(bench_machine(bench, "m5.large", "x86_64"), spot=True)
+    full = replace(spot, spot=False)
+    asked = MachineSpec(on_demand=True), MachineSpec(max_price=1.0), MachineSpec()
+    assert [successor(bench.aws, a, spot).on_demand for a in asked] == [True, False, False]
+    assert [successor(bench.aws, a, full).on_demand for a in asked] == [True, False, True]
+    PortalSpec(drive, successor(bench.aws, asked[1], full))  # raises nothing
+
+
+def test_the_image(bench: Bench) -> None:
+    """One that `up` was given is kept; the default one is the newest each time."""
+    last = bench_machine(bench, "m5.large", "x86_64")
+    assert successor(bench.aws, MachineSpec(), last).image_id is None
+    assert successor(bench.aws, MachineSpec(), replace(last, image_id="ami-other")).image_id == "ami-other"
+
+
+def test_on_demand_alone(bench: Bench, drive: str, pool: ThreadPoolExecutor) -> None:
+    """`watch --on-demand`: the next machine is no spot machine."""
+    before = bench.up(drive, size_gib=1)
+    watching = pool.submit(watch(bench, drive, machine=MachineSpec(on_demand=True)).run)
+    wait_for(bench, watching, lambda: live(bench, drive))
+    take(bench, before)
+    assert not next_machine(bench, drive, watching, before).spot
+    bench.down(drive)
+    watching.result(SECONDS)
