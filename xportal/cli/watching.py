@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -49,7 +50,11 @@ def watch(
     ] = None,
     budget: Annotated[
         float | None,
-        typer.Option("--budget", metavar="USD", help="Save and end it when its machines have cost so much."),
+        typer.Option(
+            "--budget",
+            metavar="USD",
+            help="Save and end it when its machines, at launch prices and without drives, have cost so much.",
+        ),
     ] = None,
     max_hours: Annotated[
         float | None,
@@ -63,7 +68,8 @@ def watch(
 
     It ends when somebody ends the portal; and it saves and ends it at a limit,
     or when an idle machine has shut itself down. Ctrl-C ends the watch alone.
-    Without options on the machine, the next is like the last.
+    Without options on the machine, the next has its memory and GPUs at least.
+    It must begin within an hour of the last machine's end: AWS tells of it no longer.
     """
     from xportal.portal import service
     from xportal.portal.saving import RemoteAgent
@@ -72,20 +78,24 @@ def watch(
 
     machine = machine_spec(gpu, cpu, type_, min_gpu_memory, max_price, on_demand, image_id, architecture)
     spec, limits = PortalSpec(portal, machine), Limits(budget, max_hours)
-    if install:
-        name = service.install(portal, [word for word in sys.argv[1:] if word != "--install"])
-        ctx.console.answer(f"{name} watches over {portal}; journalctl --user -fu {name} shows its story")
-        ctx.console.say(
-            f"it ends with your last session unless you type: loginctl enable-linger; to end it: {_end(name)}"
-        )
-        return
     agent = RemoteAgent(ctx.aws, ctx.console)
 
     def bring_up(wanted: PortalSpec) -> None:
         up(ctx.aws, wanted, ctx.console, agent)
 
+    watching = Watch(ctx.aws, spec, limits, ctx.console, agent, bring_up)
+    if install:
+        watching.check()
+        profile = ctx.profile or os.environ.get("AWS_PROFILE") or "default"
+        words = [word for word in sys.argv[1:] if word != "--install"]
+        name = service.install(portal, profile, ctx.aws.region, words)
+        ctx.console.answer(f"{name} watches over {portal}; journalctl --user -fu {name} shows its story")
+        ctx.console.say(
+            f"it ends with your last session unless you type: loginctl enable-linger; to end it: {_end(name)}"
+        )
+        return
     with ctx.console.waiting(f"watching over {portal}"):
-        report = Watch(ctx.aws, spec, limits, ctx.console, agent, bring_up).run()
+        report = watching.run()
     _show(ctx, report)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -22,23 +23,28 @@ KEPT = (
     "XDG_STATE_HOME",
     "XPORTAL_SANDBOX_HOME",
 )
+_NO_UNIT_NAME = re.compile(r"[^A-Za-z0-9_.-]")
 
 
-def unit_name(portal: str) -> str:
-    """The service that watches a portal."""
-    return f"xportal-watch-{portal}.service"
+def unit_name(portal: str, profile: str, region: str) -> str:
+    """The service that watches a portal of this account and region."""
+    # No portal's name has a colon, which a unit's may have.
+    return f"xportal-watch-{portal}:{_NO_UNIT_NAME.sub('_', profile)}:{region}.service"
 
 
-def unit_text(portal: str, words: Sequence[str], environment: Mapping[str, str]) -> str:
-    """The unit's file: `words` are those of the command that it runs."""
+def unit_text(name: str, portal: str, words: Sequence[str], environment: Mapping[str, str]) -> str:
+    """The unit's file: `words` are those of the command that it runs.
+
+    A watch that has ended well (0; on SIGTERM, as at a logout, it is 130) is not started at the next login.
+    """
     kept = "".join(f"Environment={_quoted(f'{key}={environment[key]}')}\n" for key in KEPT if key in environment)
-    command = " ".join(_quoted(word) for word in [sys.executable, "-m", "xportal", *words])
+    disable = f'test "$EXIT_STATUS" != 0 || systemctl --user disable {name}'
     return f"""[Unit]
 Description=xportal: watch over portal {portal}
-After=network-online.target
 
 [Service]
-{kept}ExecStart={command}
+{kept}ExecStart={_command([sys.executable, "-m", "xportal", *words])}
+ExecStopPost={_command(["/bin/sh", "-c", disable])}
 Restart=on-failure
 RestartSec=60
 # Only a person can do something about these.
@@ -50,12 +56,19 @@ WantedBy=default.target
 
 
 def _quoted(word: str) -> str:
-    """As systemd reads a word of a command line."""
-    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    """As systemd reads a word."""
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{escaped}"'
 
 
-def install(portal: str, words: Sequence[str], environment: Mapping[str, str] = os.environ) -> str:
+def _command(words: Sequence[str]) -> str:
+    """As systemd reads a command line, where alone it looks for variables."""
+    return " ".join(_quoted(word.replace("$", "$$")) for word in words)
+
+
+def install(
+    portal: str, profile: str, region: str, words: Sequence[str], environment: Mapping[str, str] = os.environ
+) -> str:
     """Write the unit and start it, now and with each login. Returns its name.
 
     Raises NotInstalled where there is no systemd for users, UsageError where the service would have no credentials.
@@ -68,11 +81,11 @@ def install(portal: str, words: Sequence[str], environment: Mapping[str, str] = 
     if not _answers():
         line = shlex.join([sys.executable, "-m", "xportal", *words])
         raise NotInstalled("systemd has no services for users here", hint=f"nohup {line} >> watch.log 2>&1 &")
-    name = unit_name(portal)
+    name = unit_name(portal, profile, region)
     home = Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     path = home / "systemd" / "user" / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(unit_text(portal, words, environment))
+    path.write_text(unit_text(name, portal, words, environment))
     for command in (["daemon-reload"], ["enable", name], ["restart", name]):
         subprocess.run(["systemctl", "--user", *command], check=True)
     return name
