@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tests.crash.conftest import Bench, FileAgent
-from tests.crash.watches import SECONDS, live, next_machine, take, wait_for, watch
+from tests.crash.watches import SECONDS, ended, live, next_machine, take, wait_for, watch
 from xportal.aws import compute, tags
 from xportal.aws.tagging import set_tags
 from xportal.drive.observe import observe
@@ -81,7 +81,7 @@ def test_down_after_an_interruption(bench: Bench, drive: str) -> None:
     machine = bench.up(drive, size_gib=1)
     take(bench, machine)
     bench.down(drive)
-    assert watch(bench, drive).run().why.startswith("somebody ended")
+    assert ended(watch(bench, drive)).why.startswith("somebody ended")
 
 
 def test_watch_that_begins_after_the_interruption(bench: Bench, drive: str, pool: ThreadPoolExecutor) -> None:
@@ -99,7 +99,7 @@ def test_watch_that_begins_after_the_interruption(bench: Bench, drive: str, pool
 def test_price_above_the_limit(bench: Bench, drive: str) -> None:
     """When the running machine's offer costs more than --max-price, the portal is saved and ended."""
     bench.up(drive, size_gib=1)
-    report = watch(bench, drive, machine=MachineSpec(gpu=False, max_price=0.000001)).run()
+    report = ended(watch(bench, drive, machine=MachineSpec(gpu=False, max_price=0.000001)))
     assert "costs $" in report.why
     assert report.saved
     assert observe(bench.aws, drive).volumes == ()
@@ -123,7 +123,7 @@ def test_like_the_last(bench: Bench, drive: str, pool: ThreadPoolExecutor) -> No
 def test_nothing_to_watch(bench: Bench, drive: str) -> None:
     """A portal that is not up is not brought up."""
     with pytest.raises(PortalNotUp):
-        watch(bench, drive).run()
+        ended(watch(bench, drive))
     assert observe(bench.aws, drive).machines == {}
 
 
@@ -133,5 +133,5 @@ def test_budget_of_a_machine_without_a_price(bench: Bench, drive: str) -> None:
     [machine] = compute.list_instances(bench.aws, tags.drive_filter(drive))
     set_tags(bench.aws, machine.id, {tags.PRICE: ""})
     with pytest.raises(Refused, match="price"):
-        watch(bench, drive, Limits(dollars=1.0)).run()
+        ended(watch(bench, drive, Limits(dollars=1.0)))
     bench.down(drive)

@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.crash.conftest import Bench, FileAgent
-from tests.crash.watches import SECONDS, next_machine, take, watch
+from tests.crash.watches import SECONDS, ended, next_machine, take, watch
 from xportal.aws import compute, keys, storage, tags
 from xportal.aws.errors import AwsError
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
+from xportal.aws.tagging import set_tags
 from xportal.drive import plan as p
 from xportal.drive.lifecycle import Lifecycle
 from xportal.drive.model import lock_name
@@ -57,7 +58,7 @@ def test_the_down_of_a_limit_is_finished(bench: Bench, drive: str, monkeypatch: 
     bench.up(drive, size_gib=1)
     error = AwsError("AWS refused DeleteVolume", code="UnauthorizedOperation", operation="DeleteVolume")
     refusing = BreaksOff(monkeypatch, error, 2)
-    report = watch(bench, drive, SPENT).run()
+    report = ended(watch(bench, drive, SPENT))
     assert report.why == "1e-09 hours are over"
     assert report.saved
     assert (refusing.left, observe(bench.aws, drive).volumes) == (0, ())
@@ -68,9 +69,17 @@ def test_another_watch_finishes_it(bench: Bench, drive: str, monkeypatch: pytest
     bench.up(drive, size_gib=1)
     BreaksOff(monkeypatch, KeyboardInterrupt(), 1)
     with pytest.raises(KeyboardInterrupt):
-        watch(bench, drive, SPENT).run()
+        ended(watch(bench, drive, SPENT))
     assert observe(bench.aws, drive).volumes
-    assert watch(bench, drive).run().why == "1e-09 hours are over"
+    assert ended(watch(bench, drive)).why == "1e-09 hours are over"
+    assert observe(bench.aws, drive).volumes == ()
+
+
+def test_another_watch_finishes_it_without_a_price(bench: Bench, drive: str) -> None:
+    """Nor does a price that is not known keep it from that."""
+    machine = bench.up(drive, size_gib=1)
+    set_tags(bench.aws, machine.id, {tags.PRICE: "", tags.ENDING: "its price is not known"})
+    assert ended(watch(bench, drive, Limits(dollars=1))).why == "its price is not known"
     assert observe(bench.aws, drive).volumes == ()
 
 
@@ -115,7 +124,7 @@ def test_down_without_waiting_after_an_interruption(bench: Bench, drive: str) ->
     bench.cloud.add_fault("snapshot-slow", seconds=5, count=1)
     down(bench.aws, drive, bench.story, FileAgent(bench), wait=False)
     assert observe(bench.aws, drive).volumes
-    assert watch(bench, drive).run().why.startswith("somebody ended")
+    assert ended(watch(bench, drive)).why.startswith("somebody ended")
     bench.cloud.clear_faults()
     bench.down(drive)
 
@@ -127,7 +136,7 @@ def test_down_that_waits_after_an_interruption(bench: Bench, drive: str) -> None
         cut.setattr(Lifecycle, "settle", _interrupted)
         with pytest.raises(KeyboardInterrupt):
             bench.down(drive)
-    assert watch(bench, drive).run().why.startswith("somebody ended")
+    assert ended(watch(bench, drive)).why.startswith("somebody ended")
     bench.down(drive)
 
 

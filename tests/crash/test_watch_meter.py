@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 
 from tests.crash.conftest import Bench, FileAgent
-from tests.crash.watches import SECONDS, live, next_machine, take, wait_for, watch
+from tests.crash.watches import SECONDS, ended, live, next_machine, take, wait_for, watch
 from xportal.aws import compute, storage, tags
 from xportal.aws.devices import DEVICE
 from xportal.aws.records import Instance
@@ -64,7 +64,7 @@ def test_its_last_snapshot_tells_its_end(bench: Bench, drive: str) -> None:
     has_cost(bench, machine, 7, since_hours=3)
     saves_by_itself(bench, drive, machine, "notice-1")
     take(bench, machine)
-    report = watch(bench, drive, Limits(hours=9)).run()
+    report = ended(watch(bench, drive, Limits(hours=9)))
     assert (report.why, round(report.hours)) == ("9 hours are over", 10)
 
 
@@ -75,7 +75,7 @@ def test_a_machine_that_no_watch_has_seen(bench: Bench, drive: str) -> None:
     take(bench, machine)
     machine = bench.up(drive)
     time.sleep(2)
-    report = watch(bench, drive, Limits(hours=7)).run()
+    report = ended(watch(bench, drive, Limits(hours=7)))
     assert report.why == "7 hours are over"
     assert report.hours >= 7 + 2 / 3600
     assert report.dollars >= 0.7
@@ -153,7 +153,7 @@ def test_forgotten_machine_that_ended_itself(
     saves_by_itself(bench, drive, machine, save)
     bench.hardware.power_off(machine.id)
     forget(bench, drive, monkeypatch)
-    report = sleeping.run()
+    report = ended(sleeping)
     assert report.why == f"{machine.id} has shut itself down, as when it is idle"
 
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from tests.crash.conftest import Bench, FileAgent
-from tests.crash.watches import SECONDS, live, next_machine, take, wait_for, watch
+from tests.crash.watches import SECONDS, ended, live, next_machine, take, wait_for, watch
 from xportal.aws import compute, tags
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
@@ -79,7 +79,7 @@ def test_what_only_a_person_can_mend(bench: Bench, drive: str) -> None:
     """It ends the watch."""
     take(bench, bench.up(drive, size_gib=1))
     with pytest.raises(UsageError, match="nothing fits"):
-        FailingUp(bench, 1, UsageError("nothing fits"), launches=False).watch(drive).run()
+        ended(FailingUp(bench, 1, UsageError("nothing fits"), launches=False).watch(drive))
     bench.down(drive)
 
 
@@ -95,8 +95,8 @@ def test_credentials_that_pass_by(bench: Bench, drive: str, monkeypatch: pytest.
         return list_instances(aws, filters)
 
     monkeypatch.setattr(compute, "list_instances", expired)
-    assert watch(bench, drive, Limits(hours=1e-9)).run().why == "1e-09 hours are over"
+    assert ended(watch(bench, drive, Limits(hours=1e-9))).why == "1e-09 hours are over"
     assert sum("ExpiredToken" in line for line in bench.story.lines) == 1
     answers = itertools.count(1)
     with pytest.raises(NoCredentials):
-        watch(bench, drive).run()
+        ended(watch(bench, drive))

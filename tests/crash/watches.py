@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 import time
 import urllib.request
 from collections.abc import Callable
@@ -61,3 +62,17 @@ def live(bench: Bench, drive: str) -> Instance | None:
     machine = seen.live_machine()
     ready = machine and machine.state == "running" and seen.is_on(machine) and tags.METER in machine.tags
     return machine if ready else None
+
+
+def ended(watching: Watch) -> WatchReport:
+    """How a watch ends, which it must in time."""
+    report: Future[WatchReport] = Future()
+
+    def run() -> None:
+        try:
+            report.set_result(watching.run())
+        except BaseException as error:
+            report.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return report.result(SECONDS)

@@ -137,7 +137,8 @@ class Watch:
     def check(self) -> None:
         """Strictly read-only: raises PortalNotUp if there is nothing to watch, Refused if a limit cannot be told."""
         machine = self._get_machine()
-        if self._limits.dollars is not None and price_of(machine) is None:
+        is_counted = self._limits.dollars is not None and tags.ENDING not in machine.tags
+        if is_counted and price_of(machine) is None:
             raise Refused(
                 f"the price of {machine.id}, which --budget would count, is not known", hint="--max-hours limits it"
             )
