@@ -11,6 +11,7 @@ from tests.crash.conftest import Bench
 from tests.crash.watches import SECONDS, live, next_machine, take, wait_for, watch
 from xportal.aws import catalogue
 from xportal.aws.records import Instance
+from xportal.machine.images import get_machine_image
 from xportal.portal.preparing import Preparation, prepare
 from xportal.portal.replacing import successor
 from xportal.spec import MachineSpec, PortalSpec
@@ -60,10 +61,12 @@ def test_the_market(bench: Bench, drive: str) -> None:
 
 
 def test_the_image(bench: Bench) -> None:
-    """One that `up` was given is kept; the default one is the newest each time."""
+    """One that `up` was given is kept while AWS has it; the default one is the newest each time."""
     last = bench_machine(bench, "m5.large", "x86_64")
     assert successor(bench.aws, MachineSpec(), last).image_id is None
-    assert successor(bench.aws, MachineSpec(), replace(last, image_id="ami-other")).image_id == "ami-other"
+    given = get_machine_image(bench.aws, MachineSpec(), gpu=True).id  # it exists
+    assert successor(bench.aws, MachineSpec(), replace(last, image_id=given)).image_id == given
+    assert successor(bench.aws, MachineSpec(), replace(last, image_id="ami-0123456789abcdef0")).image_id is None
 
 
 def test_on_demand_alone(bench: Bench, drive: str, pool: ThreadPoolExecutor) -> None:

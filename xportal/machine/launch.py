@@ -6,6 +6,7 @@ import hashlib
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -192,7 +193,8 @@ def client_token(lock_ids: Sequence[str], offer: Offer, way: str = "") -> str:
 
 def discard(aws: Aws, instance: Instance, order: LaunchOrder) -> None:
     """End a machine on which nobody worked, and delete its copy of the drive: `source` is still there."""
-    tag_machine(aws, instance.id, {tags.REPLACED: "1"})
+    with suppress(AwsError, Unreachable):  # it is for a watch alone, and the machine costs
+        tag_machine(aws, instance.id, {tags.REPLACED: "1"})
     compute.terminate_instance(aws, instance.id)
     _wait_state(aws, instance, ("terminated",))
     deadline = time.monotonic() + START_SECONDS

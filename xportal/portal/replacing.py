@@ -7,6 +7,7 @@ from dataclasses import replace
 from xportal.aws import catalogue
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
+from xportal.errors import UsageError
 from xportal.machine.images import get_machine_image
 from xportal.spec import MachineSpec
 
@@ -18,7 +19,7 @@ def successor(aws: Aws, asked: MachineSpec, last: Instance) -> MachineSpec:
     if asked.gpu is not None or asked.types or asked.min_gpu_memory_gib is not None:
         return asked
     [known] = catalogue.list_instance_types(aws, [last.type])
-    default = get_machine_image(aws, MachineSpec(architecture=last.architecture), gpu=known.gpus > 0)
+    architecture = asked.architecture or last.architecture
     return replace(
         asked,
         gpu=known.gpus > 0,
@@ -26,7 +27,17 @@ def successor(aws: Aws, asked: MachineSpec, last: Instance) -> MachineSpec:
         min_gpus=known.gpus,
         min_gpu_memory_gib=known.gpu_memory_mib / 1024 or None,
         min_memory_mib=known.memory_mib,
-        architecture=asked.architecture or last.architecture,
-        image_id=asked.image_id or (last.image_id if last.image_id != default.id else None),
+        architecture=architecture,
+        image_id=asked.image_id or _chosen_image(aws, last, architecture, gpu=known.gpus > 0),
         on_demand=asked.on_demand or (not last.spot and asked.max_price is None),
     )
+
+
+def _chosen_image(aws: Aws, last: Instance, architecture: str, *, gpu: bool) -> str | None:
+    """The last machine's image, if it is not the default one, and AWS has it yet: defaults are renewed, and go."""
+    if last.image_id == get_machine_image(aws, MachineSpec(architecture=architecture), gpu=gpu).id:
+        return None
+    try:
+        return get_machine_image(aws, MachineSpec(architecture=architecture, image_id=last.image_id), gpu=gpu).id
+    except UsageError:
+        return None
