@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import takewhile
 from typing import Any
@@ -95,8 +95,9 @@ def agent_status(host: Host) -> AgentStatus:
 
 
 def try_again(host: Host) -> AgentStatus:
-    """Have a boot that failed for want of space begin anew, on what the agent keeps for that; how it is then."""
-    host.run(["sudo", AGENT, "ready"], timeout=AGAIN_SECONDS, check=False)
+    """Have a boot that failed begin anew, for want of space on what the agent keeps for that; how it is then."""
+    with suppress(RemoteFailed):  # it goes on for as long as it takes, and the status tells how far it is
+        host.run(["sudo", AGENT, "ready"], timeout=AGAIN_SECONDS, check=False)
     return agent_status(host)
 
 

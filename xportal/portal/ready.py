@@ -16,9 +16,17 @@ from xportal.drive.observe import observe
 from xportal.errors import MachineGone, MachineLost, Refused
 from xportal.machine.launch import tag_drives
 from xportal.portal.access import login_for, look_after
-from xportal.portal.agent import AgentStatus, agent_status, change_settings, deliver, finish_boot, try_again
+from xportal.portal.agent import (
+    AGAIN_SECONDS,
+    AgentStatus,
+    agent_status,
+    change_settings,
+    deliver,
+    finish_boot,
+    try_again,
+)
 from xportal.portal.money import machine_cost, price_of
-from xportal.remote import connect
+from xportal.remote import Host, connect
 from xportal.spec import PortalSpec
 
 CONNECT_SECONDS = 300.0  # a GPU image's root disk loads lazily
@@ -54,11 +62,9 @@ def wait_ready(
             if status.phase == "failed":
                 status = try_again(host)
             if new or status.phase in BEFORE_READY:
-                finish_boot(host, story.say)
-                status = agent_status(host)
+                status = _finish(host, story)
             if status.phase == "failed" and (status := try_again(host)).phase != "failed":
-                finish_boot(host, story.say)
-                status = agent_status(host)
+                status = _finish(host, story)
             check_ready(machine, status)
             change_settings(host, spec.alone)
     except MachineGone:  # nothing of it is billed
@@ -69,6 +75,16 @@ def wait_ready(
         error.billed = (machine_cost(machine),)
         raise
     return status, {"ssh": connected - began, "ready": time.monotonic() - connected}
+
+
+def _finish(host: Host, story: Story) -> AgentStatus:
+    """How the boot has ended. The machine may have begun anew with one that failed, as we heard of that."""
+    deadline = time.monotonic() + AGAIN_SECONDS
+    while True:
+        finish_boot(host, story.say)
+        status = agent_status(host)
+        if status.phase not in BEFORE_READY or time.monotonic() > deadline:
+            return status
 
 
 def check_ready(machine: Instance, status: AgentStatus) -> None:
