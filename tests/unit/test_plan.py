@@ -298,6 +298,8 @@ def test_a_final_save_that_an_attach_made_a_checkpoint_of_still_follows_those_of
     final = snapshot("snap-f", kind=tags.CHECKPOINT, description=str(Description({"demo": 1}, tags.FINAL)))
     by_hand = snapshot("snap-h", kind=None, generation=None)
     assert drive(by_hand, final).newest() == drive(final, by_hand).newest() == final
+    next_one = snapshot("snap-n", description=final.description)  # of the same volume, whose generation was lowered
+    assert drive(next_one, final).newest() == drive(final, next_one).newest() == next_one
 
 
 def checkpoint(save: str, **told: Any) -> Snapshot:

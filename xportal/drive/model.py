@@ -129,11 +129,11 @@ class Drive:
         """The newest copy of the drive: generation, then volume before snapshot, then StartTime (I1)."""
         return max(self.copies, key=self._order, default=None)
 
-    def _order(self, item: Volume | Snapshot) -> tuple[int, bool, datetime, bool, bool]:
+    def _order(self, item: Volume | Snapshot) -> tuple[int, bool, datetime, bool, int]:
         made = item.created if isinstance(item, Volume) else item.started
         # StartTimes may be told to the second: a final save comes after every checkpoint, one that failed before both;
-        # also one that is a checkpoint by now, for its volume was attached once more.
-        final = isinstance(item, Snapshot) and _was_final(item)
+        # also one that is a checkpoint by now, for its volume was attached once more: then its next one comes last.
+        final = _was_final(item) + _is_final(item) if isinstance(item, Snapshot) else 0
         return self.generation_of(item), isinstance(item, Volume), made, item.state != "error", final
 
     def next_generation(self) -> int:
