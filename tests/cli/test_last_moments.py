@@ -138,7 +138,7 @@ def test_a_gpu_that_is_not_there_any_more(portal: Portal) -> None:
     assert shown == "true always"
     status = portal.user.types("status", "demo").stdout
     assert "gpu: running (runs without a GPU: this machine has none)" in status
-    on(portal, "docker rm -f gpu")
+    on(portal, "docker rm -f gpu; sync")  # the next test cuts the power
 
 
 @pytest.mark.all
@@ -201,7 +201,7 @@ def test_during_a_late_commit(portal: Portal) -> None:
     on(portal, f"docker run -d --init --name big tiny sleep 9999; docker exec big {fill}; sync")
     with taken(portal, machine) as log:
         pass
-    assert "big is not committed now: its layer has 800 MiB" in told(log)
+    assert "big is not committed now" in told(log)
     assert "big was not committed" in goes_on(portal)
     machine = portal.is_up()
     on(portal, "until docker inspect -f '{{.State.Paused}}' big | grep true; do :; done")
