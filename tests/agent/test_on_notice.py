@@ -227,7 +227,7 @@ def test_a_rehearsal_that_is_killed(cloud: AgentBench) -> None:
     machine.run(MAKE_IMAGE)
     machine.run("docker run -d --init --name train tiny sh -c 'while :; do sleep 1; done'")
     machine.run("cd / && sudo /opt/xportal/agent rehearse rehearsal-1")
-    machine.run("cd /; while mountpoint -q /v1; do :; done; sudo pkill -9 -f run-save")
+    machine.run("cd /; while mountpoint -q /v1; do :; done; sudo pkill -9 -f [r]un-save")
     machine.run("until mountpoint -q /v1 && docker ps | grep train; do sleep 0.1; done")
     wait_until(lambda: machine.status()["phase"] == "ready")
     machine.run("cd / && sudo /opt/xportal/agent rehearse rehearsal-2")
