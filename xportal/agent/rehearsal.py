@@ -38,7 +38,8 @@ def rehearse(paths: Paths, work: FinalSave, log: Log) -> Dict[str, Any]:
     """
     if read_state(paths)["phase"] == "saving":
         reopen(paths, log)
-        raise AgentError("the rehearsal was cut off; all is back")
+        log.end(False, "the rehearsal was cut off; all is back", {})  # for who follows it
+        return {"save": "", "already": True}
     check_ready(paths)
     began = time.monotonic()
     try:
