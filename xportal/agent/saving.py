@@ -147,7 +147,7 @@ class FinalSave:
 
     def _left(self) -> float:
         """Seconds; AWS's notice may come while a save is at work that has all the time."""
-        notices = [read_json(path)["at"] for path in self._paths.requests.glob("notice-*")]
+        notices = [read_json(path)["at"] for path in self._paths.requests.glob("notice-*.json")]
         return min(map(left, [self._request.at, *notices]))
 
     def _run_soon(self, argv: Sequence[str], *, check: bool = True, timeout: Optional[float] = None) -> Done:
