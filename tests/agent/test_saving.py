@@ -1,4 +1,4 @@
-"""Corners of a save that need no machine: Docker and disks are left out."""
+"""Corners of saves, and of boots after them, that need no machine: Docker and disks are left out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from xportal.agent import freezing, saving
+from xportal.agent import freezing, reopening, saving
 from xportal.agent.config import AgentConfig, DriveConfig, Paths
 from xportal.agent.events import Log
 from xportal.agent.files import write_json
@@ -99,3 +99,16 @@ def test_a_checkpoint_of_the_machine_s_own_holds_nothing_up(paths: Paths, monkey
     deadline = time.monotonic() + 10
     while not is_over():
         assert time.monotonic() < deadline
+
+
+def test_a_boot_is_not_gone_on_with_unless_all_drives_are_there(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A save that failed half way has taken one: a container would write to the root disk in its place."""
+    monkeypatch.setattr(reopening, "make_room", lambda paths: False)
+    monkeypatch.setattr(reopening, "run", lambda argv, **more: None)
+    drives = [DriveConfig("demo", 1, mount="/proc"), DriveConfig("data", 1, mount="/nowhere")]
+    for config, phase in ((drives, "failed"), (drives[:1], "open")):
+        paths.put_config(AgentConfig("demo", "l-1", "us-east-1", "http://e", config))
+        update_state(paths, phase="failed", drives=[{"mount": "/proc"}])
+        log = Log(paths.logs / "boot.jsonl")
+        log.end(False, "Docker did not start", {})
+        assert reopening.try_again(paths) == phase

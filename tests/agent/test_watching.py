@@ -115,8 +115,15 @@ def test_a_rehearsal_that_was_killed_goes_on(machine: Machine) -> None:
     watcher = machine.watcher()
     request = Request(snapshot=True, rehearsal=True)
     write_json(machine.paths.requests / "rehearsal-1.json", asdict(request))
-    for phase, asked in (("ready", []), ("saving", [("rehearsal-1", request)]), ("failed", [("rehearsal-1", request)])):
-        update_state(machine.paths, phase=phase)
+    write_json(machine.paths.requests / "save-1.json", asdict(Request()))
+    # A rehearsal of before is nobody's who saves now.
+    for phase, save, asked in (
+        ("ready", "rehearsal-1", []),
+        ("saving", "save-1", []),
+        ("saving", "rehearsal-1", [("rehearsal-1", request)]),
+        ("failed", "rehearsal-1", [("rehearsal-1", request)]),
+    ):
+        update_state(machine.paths, phase=phase, save=save)
         watcher.look()
         assert machine.asked == asked
 

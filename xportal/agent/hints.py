@@ -62,8 +62,10 @@ class Hints:
         if self._paths.saved.exists():
             self._finish_save()
             return
-        if read_state(self._paths)["phase"] == "saving":
-            self._finish_rehearsals()
+        state = read_state(self._paths)
+        if state["phase"] == "saving" and read_request(self._paths, state["save"]).rehearsal:
+            # It may have been killed, and everything is to come back. One that is at work is left alone.
+            self._ask(self._paths, state["save"], read_request(self._paths, state["save"]))
         every = self._settings.checkpoint_minutes * 60
         if every and time.monotonic() - self._rolled >= every:
             self._rolled = time.monotonic()
@@ -88,11 +90,6 @@ class Hints:
         if request.notice and left(request.at) < -SPARED_SECONDS:
             self._say("AWS has not taken this machine back, and it is of no use any more: power off")
             run(["systemctl", "poweroff"])
-
-    def _finish_rehearsals(self) -> None:
-        """Have one go on that was killed: everything is to come back. Who is at work or has ended is left alone."""
-        for path in self._paths.requests.glob("rehearsal-*.json"):
-            self._ask(self._paths, path.stem, read_request(self._paths, path.stem))
 
     def _look_for_use(self) -> None:
         if self._idle.look() >= self._idle_seconds:

@@ -35,7 +35,7 @@ def try_again(paths: Paths) -> str:
     if make_room(paths):
         text = "The drive is full: what was kept of its space for that is free now, so that you can make room"
         phase = "opening"
-    elif read_state(paths)["drives"] and find_mount(paths.get_config().main.mount):
+    elif read_state(paths)["drives"] and all(find_mount(drive.mount) for drive in paths.get_config().drives):
         text, phase = "The drive is open: trying Docker again", "open"
     else:
         return "failed"

@@ -92,7 +92,7 @@ class FinalSave:
 
     def close(self) -> Dict[str, Any]:
         """All but the marks that nothing is opened again."""
-        update_state(self._paths, phase="saving", error=None)
+        update_state(self._paths, phase="saving", save=self._save, error=None)
         result: Dict[str, Any] = {"save": self._save, "already": False, "committed": [], "deferred": []}
         if docker.is_running():
             result.update(self._quiesce())

@@ -13,6 +13,7 @@ from .files import read_json, write_json
 
 NEW: Dict[str, Any] = {
     "phase": "opening",
+    "save": "",
     "started": False,
     "error": None,
     "portal": None,
