@@ -29,6 +29,15 @@ def cloud(bench: Bench) -> AgentBench:
     return AgentBench(bench)
 
 
+def begin(cloud: AgentBench, volume: str) -> Machine:
+    """A machine that is ready, with a new drive and the image `tiny`."""
+    cloud.bench.hardware.create_volume(volume, 4, None)
+    machine = cloud.boot(volume, blank=True)
+    result(machine.follow("boot"))
+    machine.run(MAKE_IMAGE)
+    return machine
+
+
 def change_settings(machine: Machine, **changes: object) -> None:
     """As `up` does."""
     machine.run(shlex.join(["sudo", "/opt/xportal/agent", "settings", json.dumps(changes)]))
@@ -109,10 +118,7 @@ def test_a_notice_at_the_worst_moment(cloud: AgentBench) -> None:
 @pytest.mark.all
 def test_a_notice_during_a_save_waits_for_it(cloud: AgentBench) -> None:
     """`down` has asked for one already, and its containers take their time: the notice's finds it done."""
-    cloud.bench.hardware.create_volume("vol-0e3", 4, None)
-    machine = cloud.boot("vol-0e3", blank=True)
-    result(machine.follow("boot"))
-    machine.run(MAKE_IMAGE)
+    machine = begin(cloud, "vol-0e3")
     machine.run("docker run -d --name deaf tiny sh -c 'while :; do sleep 1; done'")  # PID 1 ignores SIGTERM
     machine.run("cd / && sudo /opt/xportal/agent save save-1 --grace 8")
     machine.run("until grep -q Asking /run/xportal/log/save-1.jsonl; do sleep 0.05; done")
@@ -148,11 +154,8 @@ def test_a_watcher_that_is_killed_comes_back_and_costs_next_to_nothing(cloud: Ag
 
 def test_a_rehearsal_brings_everything_back(cloud: AgentBench) -> None:
     """Timed step by step; the container runs again, the restart policy is its own, a shell in the drive was ended."""
-    cloud.bench.hardware.create_volume("vol-0e5", 4, None)
-    machine = cloud.boot("vol-0e5", blank=True)
-    result(machine.follow("boot"))
+    machine = begin(cloud, "vol-0e5")
     machine.fails("sudo /opt/xportal/agent rehearse boot")
-    machine.run(MAKE_IMAGE)
     machine.run(f"docker run -d --init --restart unless-stopped --name train -v /v1:/v1 tiny {LEDGER}")
     machine.run("until test -s /v1/ledger; do sleep 0.1; done")
     machine.run("cd / && sudo /opt/xportal/agent rehearse rehearsal-1")
@@ -177,14 +180,11 @@ def test_a_machine_that_nobody_uses_saves_and_ends_itself(cloud: AgentBench) -> 
 
     A GPU's driver that does not answer any more hinders nothing.
     """
-    cloud.bench.hardware.create_volume("vol-0e6", 4, None)
-    machine = cloud.boot("vol-0e6", blank=True)
-    result(machine.follow("boot"))
+    machine = begin(cloud, "vol-0e6")
     hangs = "printf '#!/bin/sh\\nexec sleep 1000\\n' | sudo tee /usr/bin/nvidia-smi; sudo chmod 755 /usr/bin/nvidia-smi"
     machine.run(hangs)
     change_settings(machine, idle_minutes=0.1)
     machine.run("sleep 9")  # a login
-    machine.run(MAKE_IMAGE)
     busy = "i=0; while [ $i -lt 4000000 ]; do i=$((i+1)); done"
     machine.run(f"docker run -d --init --name train tiny sh -c '{busy}'")
     began = time.monotonic()
@@ -202,10 +202,7 @@ def wrap_docker(machine: Machine, script: str) -> None:
 
 def test_a_notice_while_another_save_has_all_the_time(cloud: AgentBench) -> None:
     """A commit of `down`'s that would take minutes is left off, and what is left of the time is the notice's."""
-    cloud.bench.hardware.create_volume("vol-0e7", 4, None)
-    machine = cloud.boot("vol-0e7", blank=True)
-    result(machine.follow("boot"))
-    machine.run(MAKE_IMAGE)
+    machine = begin(cloud, "vol-0e7")
     machine.run("docker run -d --init --name train tiny sh -c 'echo x > /x; while :; do sleep 1; done'")
     wrap_docker(machine, '[ "$1" != commit ] || exec sleep 300')
     machine.run("cd / && sudo /opt/xportal/agent save save-1 --grace 1")
@@ -221,10 +218,7 @@ def test_a_notice_while_another_save_has_all_the_time(cloud: AgentBench) -> None
 @pytest.mark.all
 def test_a_rehearsal_that_is_killed(cloud: AgentBench) -> None:
     """Everything comes back all the same."""
-    cloud.bench.hardware.create_volume("vol-0ea", 4, None)
-    machine = cloud.boot("vol-0ea", blank=True)
-    result(machine.follow("boot"))
-    machine.run(MAKE_IMAGE)
+    machine = begin(cloud, "vol-0ea")
     machine.run("docker run -d --init --name train tiny sh -c 'while :; do sleep 1; done'")
     machine.run("cd / && sudo /opt/xportal/agent rehearse rehearsal-1")
     machine.run("cd /; while mountpoint -q /v1; do :; done; sudo pkill -9 -f [r]un-save")
@@ -238,10 +232,7 @@ def test_a_rehearsal_that_is_killed(cloud: AgentBench) -> None:
 @pytest.mark.all
 def test_a_boot_that_failed_goes_on(cloud: AgentBench) -> None:
     """Docker did not start, and does the next time; a container that takes long to start holds up no other."""
-    cloud.bench.hardware.create_volume("vol-0e8", 4, None)
-    machine = cloud.boot("vol-0e8", blank=True)
-    result(machine.follow("boot"))
-    machine.run(MAKE_IMAGE)
+    machine = begin(cloud, "vol-0e8")
     machine.run(
         "for name in one two; do docker run -d --init --name $name tiny sh -c 'while :; do sleep 1; done'; done"
     )
