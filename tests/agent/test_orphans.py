@@ -92,10 +92,14 @@ def test_what_this_docker_is_at_work_on_stays(root: DataRoot) -> None:
     assert root.layers() == {"a", "b", "c", "k", "1"}
 
 
-def test_what_cannot_be_removed_is_said(root: DataRoot) -> None:
-    """The boot goes on."""
+@pytest.mark.parametrize("note", ["mounts/1/mount-id", "sha256/1/cache-id"])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_note_that_does_not_tell_spares_all(root: DataRoot, note: str, is_there: bool) -> None:
+    """A power cut has emptied it, or it is gone: any layer may be that container's. The boot goes on."""
     root.begin()
-    (root.path / "image/overlay2/layerdb/mounts/1/mount-id").unlink()
-    (root.path / "image/overlay2/layerdb/mounts/1/mount-id").mkdir()
+    path = root.path / "image/overlay2/layerdb" / note
+    path.unlink()
+    if is_there:
+        path.touch()
     assert "Not all could be removed" in remove(root, root.now())
     assert root.layers() == {"a", "b", "c", "k", "0"}

@@ -15,6 +15,7 @@ from typing import List
 
 from .events import Log
 from .mounts import list_mounts
+from .process import AgentError
 
 LAYER = re.compile("[0-9a-f]{64}")
 
@@ -35,17 +36,28 @@ def remove_orphans(data_root: Path, opened: float, log: Log) -> None:
                 log.say("orphans", f"Layer {layer.name[:12]} is gone")
             for path in begun:
                 shutil.rmtree(path)
-        except OSError as error:  # Docker may remove things meanwhile
+        except (AgentError, OSError) as error:  # Docker may remove things meanwhile
             log.say("orphans", f"Not all could be removed: {error}")
 
 
 def find_orphans(layers: Path, notes: Path, opened: float) -> List[Path]:
     """The layers that neither an image nor a container of Docker's has, and that are mounted nowhere."""
     found = [path for path in layers.iterdir() if LAYER.fullmatch(path.name) and path.stat().st_ctime < opened]
-    used = {path.read_text(encoding="utf-8").strip() for path in notes.glob("sha256/*/cache-id")}
-    used.update(path.read_text(encoding="utf-8").strip() for path in notes.glob("mounts/*/mount-id"))
+    used = {read_id(path / "cache-id") for path in notes.glob("sha256/*")}
+    used.update(read_id(path / "mount-id") for path in notes.glob("mounts/*"))
     used.update(Path(mount.point).parent.name for mount in list_mounts())
     return [path for path in found if path.name not in used]
+
+
+def read_id(path: Path) -> str:
+    """Which layer an image or a container has. Raises `AgentError` or OSError if that does not tell.
+
+    Docker does not flush it: after a power cut it may be empty, and then any layer may be that container's.
+    """
+    id_ = path.read_text(encoding="utf-8").strip()
+    if not id_:
+        raise AgentError(f"{path} is empty")
+    return id_
 
 
 def remove_layer(layer: Path) -> None:
