@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.sandbox.bench import Bench, metadata
-from xportal.agent.config import AgentConfig, DriveConfig
-from xportal.machine.userdata import HostKey, build, deliver_argv, whole_agent
+from xportal.agent.core.config import AgentConfig, DriveConfig
+from xportal.machine.userdata import HostKey, build, deliver_argv, full_agent
 from xportal.sandbox.hardware import Boot, Disk
 
 AGENT = "/opt/xportal/agent"
@@ -48,9 +48,9 @@ class Machine:
         return done.stdout + done.stderr
 
     def deliver(self) -> None:
-        """Bring the whole agent, and let it finish the boot, as `up` does."""
+        """Bring the full agent, and let it finish the boot, as `up` does."""
         self.run("true")  # it answers
-        whole = whole_agent()
+        whole = full_agent()
         subprocess.run([*self.ssh_argv(), shlex.join(deliver_argv(whole))], input=whole, check=True)
         self.run("sudo systemctl start --no-block xportal-finish")
         self.is_whole = True

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from xportal.agent.containers import bring_back, hold_back
-from xportal.agent.docker import Docker
-from xportal.agent.events import Log
-from xportal.agent.process import AgentError
+from xportal.agent.core.containers import bring_back, hold_back
+from xportal.agent.core.docker import Docker
+from xportal.agent.core.events import Log
+from xportal.agent.core.process import AgentError
 
 ALWAYS = {"Name": "always", "MaximumRetryCount": 0}
 NO = {"Name": "no", "MaximumRetryCount": 0}
@@ -65,7 +65,7 @@ class FakeEngine(Docker):
         return [*self.images[one["info"]["Image"]]["content"], *filter(None, [one["layer"]])]
 
     def boot(self, drive, gpus=1):
-        """A boot up to where the whole agent takes over, with a Docker whose files are not edited."""
+        """A boot up to where the full agent takes over, with a Docker whose files are not edited."""
         self.cut = (0, "")
         root = drive / "docker"
         for id_, one in self.containers.items():

@@ -1,4 +1,4 @@
-"""Many lives of one container on one machine: a program for root there, which has the whole agent.
+"""Many lives of one container on one machine: a program for root there, which has the full agent.
 
 Its arguments: how many lives, `edit` or `anew`, after how many layers an image is flattened. Between two lives the
 container is saved, Docker stops (of many lives made anew in every tenth alone), and the machine's GPU comes or goes.

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from xportal.agent.imds import Imds
+from xportal.agent.core.imds import Imds
 from xportal.sandbox import imds as service
 from xportal.sandbox.hardware import Metadata
 

@@ -6,10 +6,10 @@ from math import inf
 
 import pytest
 
-from xportal.agent.commits import Budget, Commits, image_name
-from xportal.agent.docker import Docker
-from xportal.agent.events import Log
-from xportal.agent.process import AgentError, Done
+from xportal.agent.core.docker import Docker
+from xportal.agent.core.events import Log
+from xportal.agent.core.process import AgentError, Done
+from xportal.agent.full.commits import Budget, Commits, image_name
 
 
 class FakeDocker:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from xportal.agent import disk
-from xportal.agent.config import DriveConfig, Paths
-from xportal.agent.drives import open_drive
-from xportal.agent.events import Log
-from xportal.agent.mounts import try_unmount
-from xportal.agent.process import AgentError
+from xportal.agent.core import disk
+from xportal.agent.core.config import DriveConfig, Paths
+from xportal.agent.core.drives import open_drive
+from xportal.agent.core.events import Log
+from xportal.agent.core.mounts import try_unmount
+from xportal.agent.core.process import AgentError
 
 pytestmark = pytest.mark.machine
 

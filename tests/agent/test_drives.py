@@ -2,10 +2,10 @@
 
 import pytest
 
-from xportal.agent.config import DriveConfig
-from xportal.agent.drives import check_docker, mark_docker
-from xportal.agent.files import read_json, write_json
-from xportal.agent.process import AgentError
+from xportal.agent.core.config import DriveConfig
+from xportal.agent.core.drives import check_docker, mark_docker
+from xportal.agent.core.files import read_json, write_json
+from xportal.agent.core.process import AgentError
 
 
 @pytest.fixture

@@ -18,12 +18,12 @@ from botocore.credentials import Credentials
 
 from tests.agent.metadata_service import serve
 from tests.sandbox.bench import metadata
-from xportal.agent.config import AgentConfig, DriveConfig
-from xportal.agent.ec2 import Ec2, sign
-from xportal.agent.events import Log
-from xportal.agent.imds import Imds
-from xportal.agent.process import AgentError
-from xportal.agent.snapshots import ROLLING, is_any_pending, plan_tags, take_snapshots
+from xportal.agent.core.config import AgentConfig, DriveConfig
+from xportal.agent.core.events import Log
+from xportal.agent.core.imds import Imds
+from xportal.agent.core.process import AgentError
+from xportal.agent.full.ec2 import Ec2, sign
+from xportal.agent.full.snapshots import ROLLING, is_any_pending, plan_tags, take_snapshots
 from xportal.aws import tags
 from xportal.aws.roles import ROLE, ensure_instance_profile
 from xportal.aws.session import Aws

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from xportal.agent.events import Log
-from xportal.agent.following import follow
+from xportal.agent.core.events import Log
+from xportal.agent.full.following import follow
 
 
 class Clock:

@@ -5,10 +5,10 @@ import os
 import pytest
 
 from tests.agent.fake_engine import FakeEngine
-from xportal.agent.commits import Records, flatten_deep
-from xportal.agent.events import Log
-from xportal.agent.flattening import MAX_HIDDEN, MAX_LAYERS, check_space, is_deep, settings_of
-from xportal.agent.process import AgentError
+from xportal.agent.core.events import Log
+from xportal.agent.core.process import AgentError
+from xportal.agent.full.commits import Records, flatten_deep
+from xportal.agent.full.flattening import MAX_HIDDEN, MAX_LAYERS, check_space, is_deep, settings_of
 
 GIB = 1 << 30
 

@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-from xportal.agent.idle import Cpu, GpuUse, Idle, find_login
+from xportal.agent.full.idle import Cpu, GpuUse, Idle, find_login
 
 PORT_22 = "   0: 0100007F:0016 0100007F:A3B2 01 00000000:00000000 00:00000000 00000000     0        0 1 1 0 20 4 30"
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"

@@ -14,11 +14,11 @@ import pytest
 
 from tests.agent.metadata_service import serve
 from tests.sandbox.bench import metadata
-from xportal.agent import imds as client
-from xportal.agent.hints import find_rebalance
-from xportal.agent.imds import Imds
-from xportal.agent.notices import Notice, find_notice
-from xportal.agent.process import AgentError
+from xportal.agent.core import imds as client
+from xportal.agent.core.imds import Imds
+from xportal.agent.core.notices import Notice, find_notice
+from xportal.agent.core.process import AgentError
+from xportal.agent.full.hints import find_rebalance
 from xportal.sandbox import hardware
 
 WHEN = datetime(2026, 11, 22, 8, 22, tzinfo=timezone.utc)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from xportal.agent.events import Log
-from xportal.agent.orphans import remove_orphans
+from xportal.agent.core.events import Log
+from xportal.agent.full.orphans import remove_orphans
 
 
 @dataclass

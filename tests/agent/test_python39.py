@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tests.agent import bullseye
-from xportal.agent.config import AgentConfig, DriveConfig
+from xportal.agent.core.config import AgentConfig, DriveConfig
 from xportal.machine import userdata
 
 pytestmark = pytest.mark.machine
@@ -63,8 +63,8 @@ def test_the_user_data_s_command_installs_an_agent_that_runs(root: Path, tmp_pat
     """The very command that cloud-init runs: the agent says in words why it cannot open a drive here."""
     text = gzip.decompress(userdata.build(CONFIG, userdata.new_host_key())).decode()
     (tmp_path / "argv").write_text("\0".join(yaml.safe_load(text)["bootcmd"][0]))
-    (tmp_path / "whole").write_bytes(userdata.whole_agent())
-    deliver = shlex.join(userdata.deliver_argv(userdata.whole_agent())[1:]) + " < /mnt/whole"
+    (tmp_path / "whole").write_bytes(userdata.full_agent())
+    deliver = shlex.join(userdata.deliver_argv(userdata.full_agent())[1:]) + " < /mnt/whole"
     script = (
         f"xargs -0 -a /mnt/argv env; echo status $?; /opt/xportal/agent status; {deliver}; {deliver};"
         "/opt/xportal/agent status; /opt/xportal/agent follow boot;"
@@ -82,7 +82,7 @@ def test_the_user_data_s_command_installs_an_agent_that_runs(root: Path, tmp_pat
     assert "AssertPathIsMountPoint=/v1" in lines
     assert lines[-3:-1] == ["agent-whole", "agent.pyz"]
     assert lines[-1].startswith("whole-")
-    assert "xportal: the whole agent is not here yet: xportal up brings it" in done.stderr.splitlines()
+    assert "xportal: the full agent is not here yet: xportal up brings it" in done.stderr.splitlines()
     assert "Traceback" not in done.stderr
 
 

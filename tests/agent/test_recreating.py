@@ -5,11 +5,11 @@ from contextlib import suppress
 import pytest
 
 from tests.agent.fake_engine import ALWAYS, FakeEngine, PowerCut
-from xportal.agent.events import Log
-from xportal.agent.files import read_json, write_json
-from xportal.agent.gpu import ALL_GPUS
-from xportal.agent.process import AgentError
-from xportal.agent.recreating import make_anew, plan_container
+from xportal.agent.core.events import Log
+from xportal.agent.core.files import read_json, write_json
+from xportal.agent.core.gpu import ALL_GPUS
+from xportal.agent.core.process import AgentError
+from xportal.agent.full.recreating import make_anew, plan_container
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def drive(tmp_path):
 
 
 def anew(engine, drive, gpus=1):
-    """What the whole agent does at a boot."""
+    """What the full agent does at a boot."""
     return make_anew(engine, engine, drive, gpus, Log(drive / "log"))
 
 

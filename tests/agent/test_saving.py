@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from xportal.agent import freezing, reopening, saving
-from xportal.agent.config import AgentConfig, DriveConfig, Paths
-from xportal.agent.events import Log
-from xportal.agent.files import write_json
-from xportal.agent.mounts import list_mounts
-from xportal.agent.requests import Request
-from xportal.agent.saving import FinalSave, make_save
-from xportal.agent.state import update_state
+from xportal.agent.core import saving
+from xportal.agent.core.config import AgentConfig, DriveConfig, Paths
+from xportal.agent.core.events import Log
+from xportal.agent.core.extensions import load
+from xportal.agent.core.files import write_json
+from xportal.agent.core.mounts import list_mounts
+from xportal.agent.core.requests import Request
+from xportal.agent.core.saving import FinalSave, make_save
+from xportal.agent.core.state import update_state
+from xportal.agent.full import freezing, reopening
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def test_a_full_root_disk_hinders_no_save(
         write_json(path, value, mode)
 
     monkeypatch.setattr(saving, "write_json", write)
-    assert make_save(paths, "idle", Request(power_off=True))
+    assert make_save(paths, "idle", Request(power_off=True), load())
     log = [json.loads(line) for line in (paths.logs / "idle.jsonl").read_text().splitlines()]
     assert any("No space left" in line.get("text", "") for line in log)
     assert ["systemctl", "poweroff"] in commands
@@ -59,7 +61,7 @@ def test_a_full_root_disk_hinders_no_save(
 
 def test_a_notice_shortens_a_save_that_is_at_work(paths: Paths) -> None:
     """The earliest end counts."""
-    work = FinalSave(paths, "save-1", Request(), Log(paths.logs / "save-1.jsonl"))
+    work = FinalSave(paths, "save-1", Request(), Log(paths.logs / "save-1.jsonl"), load())
     assert work._left() == float("inf")
     write_json(paths.requests / "notice-1.json", {"at": time.monotonic() + 50})
     assert 40 < work._left() <= 50
@@ -73,16 +75,16 @@ def test_what_a_boot_that_was_cut_has_mounted_is_unmounted_too(
 ) -> None:
     """The agent was killed before it noted the drive: the mount itself tells the device."""
     unmounted: list[str] = []
-    monkeypatch.setattr(saving, "unmount", lambda device, log: (unmounted.append(device), (True, []))[1])
+    monkeypatch.setattr(saving, "unmount", lambda device, log, release: (unmounted.append(device), (True, []))[1])
     proc = next(mount for mount in list_mounts() if mount.point == "/proc")  # something that is mounted
     drives = [DriveConfig("demo", 1, mount="/nowhere"), DriveConfig("data", 1, mount="/proc")]
     paths.put_config(AgentConfig("demo", "l-1", "us-east-1", "http://e", drives))
-    result = FinalSave(paths, "save-1", Request(), Log(paths.logs / "save-1.jsonl")).run()
+    result = FinalSave(paths, "save-1", Request(), Log(paths.logs / "save-1.jsonl"), load()).run()
     assert (unmounted, result["unmounted"]) == ([proc.source], ["/proc"])
     assert ["sync", "-f", "/proc"] in commands
     paths.saved.unlink()
     update_state(paths, drives=[{"mount": "/v9", "device": "/dev/v9"}])
-    FinalSave(paths, "save-2", Request(), Log(paths.logs / "save-2.jsonl")).run()
+    FinalSave(paths, "save-2", Request(), Log(paths.logs / "save-2.jsonl"), load()).run()
     assert unmounted[1:] == ["/dev/v9", proc.source]
 
 

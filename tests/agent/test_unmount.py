@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from xportal.agent.events import Log
-from xportal.agent.holders import list_holders
-from xportal.agent.mounts import find_mount, is_free, unmount
+from xportal.agent.core.events import Log
+from xportal.agent.core.mounts import find_mount, is_free, unmount
+from xportal.agent.full.holders import list_holders, release
 
 pytestmark = pytest.mark.machine
 
@@ -73,15 +73,15 @@ def test_a_drive_that_nobody_holds_is_unmounted_with_all_its_binds(held: Held, t
     (held.mount / "home/keys").touch()
     subprocess.run(["mount", "--bind", keys, held.mount / "home/keys"], check=True)
     subprocess.run(["mount", "--rbind", held.mount / "home", home], check=True)
-    assert unmount(held.device, held.log) == (True, [])
+    assert unmount(held.device, held.log, release) == (True, [])
     assert find_mount(str(home)) is None
     assert is_free(held.device)
 
 
 def test_unmounting_twice_is_no_error(held: Held) -> None:
     """A save that is repeated finds nothing to do."""
-    assert unmount(held.device, held.log) == (True, [])
-    assert unmount(held.device, held.log) == (True, [])
+    assert unmount(held.device, held.log, release) == (True, [])
+    assert unmount(held.device, held.log, release) == (True, [])
 
 
 def test_whoever_holds_it_is_named_and_ended(held: Held) -> None:
@@ -91,7 +91,7 @@ def test_whoever_holds_it_is_named_and_ended(held: Held) -> None:
     shell = held.hold("sh", "-c", "echo up; read line")
     deaf = held.hold("bash", "-c", IGNORES_TERM)
     reader = held.hold("bash", "-c", f"cd /; exec 3<{held.mount}/file; echo up; read line")
-    clean, ended = unmount(held.device, held.log)
+    clean, ended = unmount(held.device, held.log, release)
     assert clean
     assert len(ended) == 3
     assert f"pid {shell.pid}, root: works in it" in held.said()
@@ -106,7 +106,7 @@ def test_a_view_of_its_own_does_not_keep_it_mounted(held: Held) -> None:
     """A process in another mount namespace, which no unmount here reaches, is ended too."""
     argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo up; read line"]
     process = held.hold(*argv, cwd=Path("/"))
-    clean, ended = unmount(held.device, held.log)
+    clean, ended = unmount(held.device, held.log, release)
     assert clean
     assert [f"pid {process.pid}" in who for who in ended] == [True]
     assert is_free(held.device)
@@ -121,7 +121,7 @@ def test_what_cannot_be_unmounted_is_frozen(held: Held) -> None:
     subprocess.run(["mkswap", "-q", swap], check=True)
     subprocess.run(["swapon", swap], check=True)
     try:
-        clean, ended = unmount(held.device, held.log)
+        clean, ended = unmount(held.device, held.log, release)
         assert (clean, ended) == (False, [])
         assert "freezing" in held.said()
         subprocess.run(["fsfreeze", "-u", held.mount], check=True)  # fails if it was not frozen

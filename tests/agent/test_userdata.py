@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import gzip
 import json
 import subprocess
@@ -10,17 +9,16 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from cryptography.hazmat.primitives import serialization
 
-from xportal.agent.config import AgentConfig, DriveConfig
+from xportal.agent.core import extensions
+from xportal.agent.core.config import AgentConfig, DriveConfig
 from xportal.errors import UsageError
 from xportal.machine import userdata
 
-PACKAGE = Path(userdata.__file__).parents[1] / "agent"
 # Names as long as AWS's tags allow, so that the size is the worst there is.
 LONG = AgentConfig(
     portal="p" * 128,
@@ -82,81 +80,54 @@ def test_the_same_launch_gives_the_same_bytes() -> None:
 
 
 def test_there_is_room_for_more() -> None:
-    """The next feature of the core must not meet the limit first."""
-    assert len(userdata.build(LONG, userdata.new_host_key())) <= userdata.LIMIT - 256
-
-
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.name)
-def test_shrinking_leaves_the_program_as_it_was(path: Path) -> None:
-    """Without comments, docstrings and annotations: the same code."""
-    source = path.read_text()
-    shrunk = userdata.shrink(source)
-    assert "#" not in [line.strip()[:1] for line in shrunk.splitlines()]
-    assert statements(shrunk) == statements(source)
-
-
-def statements(source: str) -> list[str]:
-    """Every statement by its kind, but docstrings and imports of what annotations need."""
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        typing = isinstance(node, ast.ImportFrom) and node.module in ("typing", "__future__")
-        docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        if isinstance(node, ast.stmt) and not (typing or docstring or isinstance(node, ast.Pass)):
-            found.append(type(node).__name__)
-    return found
-
-
-def test_shrinking_keeps_what_only_looks_like_annotations_and_comments() -> None:
-    """Hashes in strings, fields of data classes, bodies that are nothing but a docstring."""
-    source = (
-        "from dataclasses import dataclass\n"
-        'X = "# no comment"  # one\n\n\n'
-        'def f(a: int = 1, *, b: "str") -> None:\n    """Doc."""\n\n\n'
-        'class E(Exception):\n    """Doc."""\n\n\n'
-        "@dataclass\nclass D:\n    a: int\n    b: str = 'b'\n"
-    )
-    spaces: dict[str, Any] = {"__name__": __name__}
-    shrunk = userdata.shrink(source)
-    exec(compile(shrunk, "f", "exec"), spaces)
-    assert spaces["X"] == "# no comment"
-    assert (spaces["D"](1).a, spaces["D"](1).b) == (1, "b")
-    for word in ("Doc", "int", "one"):
-        assert word not in shrunk
+    """1 KiB: the next feature of the core must not meet the limit first."""
+    assert len(userdata.build(LONG, userdata.new_host_key())) <= userdata.LIMIT - 1024
 
 
 def test_the_core_needs_nothing_else(tmp_path: Path) -> None:
-    """Every module of the core imports with no other there, and knows that it is not the whole."""
-    for name in userdata.CORE:
-        (tmp_path / "agent").mkdir(exist_ok=True)
-        (tmp_path / f"agent/{name}.py").write_text(userdata.shrink(userdata.read_source(name)))
-    names = ",".join(f"agent.{name}" for name in userdata.CORE)
-    script = f"import {names}; print(agent.whole.is_whole())"
+    """Every module of the core imports with no other there, and knows that it is alone."""
+    *parts, end = userdata.pack().decode().split("\0")[2:]
+    files = dict(zip(parts[::2], [*parts[1::2], end], strict=True))
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    names = ",".join(name.removesuffix(".py").replace("/", ".") for name in files if "__" not in name)
+    script = f"import {names}; print(type(agent.core.extensions.load()).__name__)"
     argv = [sys.executable, "-W", "error", "-c", script]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.stdout == "False\n", done.stderr
+    assert done.stdout == "Extensions\n", done.stderr
 
 
-def test_the_whole_agent_is_whole_and_always_the_same(tmp_path: Path) -> None:
+def test_the_full_agent_knows_that_it_is_full() -> None:
+    """As the package is here."""
+    assert type(extensions.load()).__name__ == "Full"
+
+
+def test_the_full_agent_has_everything_and_always_the_same(tmp_path: Path) -> None:
     """All modules as they are in the package; the version that names it changes with its bytes alone."""
-    whole = userdata.whole_agent()
-    assert whole == userdata.whole_agent()
-    (tmp_path / "whole").write_bytes(whole)
-    with zipfile.ZipFile(tmp_path / "whole") as archive:
+    full = userdata.full_agent()
+    assert full == userdata.full_agent()
+    (tmp_path / "full").write_bytes(full)
+    with zipfile.ZipFile(tmp_path / "full") as archive:
         names = archive.namelist()
-    assert sorted(names) == ["__main__.py", *sorted(f"agent/{path.name}" for path in PACKAGE.glob("*.py"))]
-    argv = [sys.executable, "-I", tmp_path / "whole", "status"]
+    package = Path(userdata.__file__).parents[1]
+    assert sorted(names) == [
+        "__main__.py",
+        *sorted(str(path.relative_to(package)) for path in package.glob("agent/**/*.py")),
+    ]
+    argv = [sys.executable, "-I", tmp_path / "full", "status"]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["phase"] == "opening"
-    assert userdata.deliver_argv(whole)[-1] != userdata.deliver_argv(whole + b"x")[-1]
+    assert userdata.deliver_argv(full)[-1] != userdata.deliver_argv(full + b"x")[-1]
 
 
 def test_half_an_agent_is_none(tmp_path: Path) -> None:
     """A connection that breaks ends the command's stdin: the agent stays what it was, and comes with the next try."""
-    whole = userdata.whole_agent()
-    argv = [word.replace("/opt/xportal", str(tmp_path)) for word in userdata.deliver_argv(whole)[1:]]
-    for part in (b"", whole[:20_000]):
+    full = userdata.full_agent()
+    argv = [word.replace("/opt/xportal", str(tmp_path)) for word in userdata.deliver_argv(full)[1:]]
+    for part in (b"", full[:20_000]):
         done = subprocess.run(argv, input=part, check=False, capture_output=True)
         assert done.returncode == 1
         assert list(tmp_path.iterdir()) == []
-    subprocess.run(argv, input=whole, check=True)
-    assert (tmp_path / "agent-whole").read_bytes() == whole
+    subprocess.run(argv, input=full, check=True)
+    assert (tmp_path / "agent-whole").read_bytes() == full

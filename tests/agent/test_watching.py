@@ -12,15 +12,16 @@ import pytest
 
 from tests.agent.metadata_service import serve
 from tests.sandbox.bench import metadata
-from xportal.agent.config import AgentConfig, DriveConfig, Paths
-from xportal.agent.files import write_json
-from xportal.agent.hints import SPARED_SECONDS, Hints
-from xportal.agent.imds import Imds
-from xportal.agent.process import AgentError
-from xportal.agent.requests import Request
-from xportal.agent.settings import NAME, Settings, change_settings, get_settings
-from xportal.agent.state import update_state
-from xportal.agent.watching import Watcher
+from xportal.agent.core.config import AgentConfig, DriveConfig, Paths
+from xportal.agent.core.extensions import load
+from xportal.agent.core.files import write_json
+from xportal.agent.core.imds import Imds
+from xportal.agent.core.process import AgentError
+from xportal.agent.core.requests import Request
+from xportal.agent.core.state import update_state
+from xportal.agent.core.watching import Watcher
+from xportal.agent.full.hints import SPARED_SECONDS, Hints
+from xportal.agent.full.settings import NAME, Settings, change_settings, get_settings
 from xportal.sandbox.hardware import Metadata, Notice
 
 
@@ -38,7 +39,7 @@ class Machine:
         """A watcher of this machine."""
         drives = [DriveConfig("demo", 1, mount=str(self.paths.root))]
         self.paths.put_config(AgentConfig("demo", "l-1", "us-east-1", "http://e", drives))
-        return Watcher(self.paths, self.imds, self.ask, self.told.append)
+        return Watcher(self.paths, self.imds, load(), self.ask, self.told.append)
 
     def ask(self, paths: Paths, save: str, request: Request) -> None:
         """Remember."""
@@ -198,7 +199,7 @@ def test_nothing_is_set_without_the_drive(machine: Machine) -> None:
 def test_a_machine_that_aws_does_not_take_ends(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is saved, it will never open the drive again, and it is billed."""
     commands: list[list[str]] = []
-    monkeypatch.setattr("xportal.agent.hints.run", commands.append)
+    monkeypatch.setattr("xportal.agent.full.hints.run", commands.append)
     watcher = machine.watcher()
     write_json(machine.paths.saved, {"save": "notice-1"})
     for seconds in (-SPARED_SECONDS + 30, -SPARED_SECONDS - 1):

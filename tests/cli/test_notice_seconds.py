@@ -14,7 +14,7 @@ from tests.agent.agent_bench import MAKE_IMAGE
 from tests.cli.conftest import User
 from tests.cli.outside import Outside, SandboxEnds, wait_for
 from tests.cli.test_last_moments import saves
-from xportal.agent.dirty import BOUND
+from xportal.agent.core.dirty import BOUND
 from xportal.sandbox.engine import Engine
 
 pytestmark = [pytest.mark.machine, pytest.mark.all]

@@ -1,36 +1,36 @@
 """The program on the machine: opens the drive at boot, brings the containers back, saves everything.
 
-Standard library only, Python 3.9, and nothing from outside this package. A core of
-it travels in the machine's user data, which take no more; the whole follows with the
-first login of `up` (see `xportal.machine.userdata`). The core alone opens the drive,
-brings containers back and saves, without committing; the rest of the boot waits for
-the whole. Modules of the core import the others where they need them, if `is_whole()`.
+Standard library only, Python 3.9, and nothing from outside this package. It has two
+rooms. `core` travels in the machine's user data, which take no more; `full` follows
+with the first login of `up` (see `xportal.machine.userdata`). The core alone opens the
+drive, brings containers back and saves, without committing; the rest of the boot waits
+for the full agent. The core knows `full` through `core.extensions` alone.
 
 What the rest of xportal may rely on:
 
 Files
-    /opt/xportal/agent          the command: runs the whole agent if it is there, else the core
+    /opt/xportal/agent          the command: runs the full agent if it is there, else the core
     /opt/xportal/agent.pyz      the core
-    /opt/xportal/agent-whole    link to the whole, once it has come
-    /etc/xportal/agent.json     `config.AgentConfig`, mode 0600
+    /opt/xportal/agent-whole    link to the full agent, once it has come
+    /etc/xportal/agent.json     `core.config.AgentConfig`, mode 0600
     /run/xportal/state.json     phase, error and facts of this boot
     /run/xportal/log/ID.jsonl   event logs: ID is `boot`, or the id of a save
     /var/lib/xportal/saved.json exists once this machine has finished a final save
     MOUNT/.xportal/             on the drive, root's: drive.json, running.json, aside.json, gpu.json, commits.json,
-                                alone.json: `settings.Settings`, what the user has set;
+                                alone.json: `full.settings.Settings`, what the user has set;
                                 reserve: space that a full drive is opened with;
                                 save.json: how the last machine's save went, until the next has told it
     MOUNT/xportal-notice.json   for programs: {action, time, seconds}, from a notice until the drive is opened again
 
-Commands (`status` and `follow` need no root, but the whole agent; the others need root)
+Commands (`status` and `follow` need no root, but the full agent; the others need root)
     agent open                  at every boot, from cloud-init's bootcmd
     agent ready                 all that needs users and Docker: the unit xportal-ready.service, and once the
-                                whole agent has come, xportal-finish.service
+                                full agent has come, xportal-finish.service
     agent save ID --kind final [--grace SECONDS]
                                 starts xportal-save@ID.service and returns at once
     agent freeze ID             starts xportal-freeze@ID.service: the drives hold still until `agent thaw`, 30 s at most
     agent thaw                  the freeze at work is over
-    agent settings JSON         change some of `settings.Settings`
+    agent settings JSON         change some of `full.settings.Settings`
     agent rehearse ID           the save as at a notice, as a unit with a log; then everything comes back
     agent watch, agent leave    the units xportal-watch.service and xportal-leave.service (when it is stopped by a
                                 shutdown): saves that nobody asks for; their ids are notice-..., shutdown and idle

@@ -1,11 +1,10 @@
-"""How the agent comes to a machine: its core in the launch's user data, the whole of it with the first login.
+"""How the agent comes to a machine: its core in the launch's user data, all of it with the first login.
 
 The user data are cloud-config: the core, the launch's facts and the ssh host key.
 """
 
 from __future__ import annotations
 
-import ast
 import base64
 import bz2
 import functools
@@ -13,49 +12,22 @@ import gzip
 import hashlib
 import io
 import json
-import re
 import zipfile
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
 
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from xportal.agent.config import AgentConfig
+from xportal.agent.core.config import AgentConfig
 from xportal.errors import UsageError
+from xportal.machine.shrinking import shrink
 
 LIMIT = 16384  # EC2's, before base64
 AGENT = resources.files("xportal.agent")
-# What a machine does alone. The rest (`whole_agent`) comes with the first login of `up`: commits, the home directory...
-CORE = (
-    "__init__",
-    "__main__",
-    "config",
-    "containers",
-    "deadline",
-    "dirty",
-    "disk",
-    "docker",
-    "drives",
-    "events",
-    "files",
-    "gpu",
-    "imds",
-    "leaving",
-    "mounts",
-    "notices",
-    "opening",
-    "process",
-    "requests",
-    "saving",
-    "state",
-    "units",
-    "watching",
-    "whole",
-)
-MAIN = "import sys\nfrom agent.__main__ import main\nsys.exit(main(sys.argv[1:]))\n"
+CORE = "core"  # the room of the agent that the user data carry; the others come with the first login of `up`
+MAIN = "import sys\nfrom agent.core.main import main\nsys.exit(main(sys.argv[1:]))\n"
 
 # Runs at every boot, before networks, users and Docker: so what it does can be done again.
 # Its arguments are the launch's facts and the agent: names and sources in turn, parted by NULs.
@@ -83,7 +55,7 @@ exec /usr/bin/python3 -I $(readlink -e /opt/xportal/agent-whole || echo /opt/xpo
 sys.exit(subprocess.call([agent,"open"]))
 '''
 
-# Puts the whole agent beside the core, for root's shell: the zip file is its stdin, $1 names its version, $2 is its
+# Puts the full agent beside the core, for root's shell: the zip file is its stdin, $1 names its version, $2 is its
 # SHA-256: where a connection breaks, stdin ends too early. A version that is there is not written again, and none is
 # removed: what runs goes on with its own.
 DELIVER = """set -e
@@ -152,54 +124,39 @@ def pack() -> bytes:
 
     Not a zip file yet: in one piece it compresses better.
     """
-    sources = {f"agent/{name}.py": shrink(read_source(name)) for name in CORE}
-    return "\0".join(part for pair in {"__main__.py": MAIN, **sources}.items() for part in pair).encode()
+    sources = {"agent/__init__.py": "", **{name: text for name, text in list_sources() if is_core(name)}}
+    files = {"__main__.py": MAIN, **shrink(sources)}
+    return "\0".join(part for pair in files.items() for part in pair).encode()
 
 
-def read_source(name: str) -> str:
-    """The source of one of the agent's modules."""
-    return (AGENT / f"{name}.py").read_text(encoding="utf-8")
+def is_core(name: str) -> bool:
+    """Whether a file of the agent is in the core's room."""
+    return name.startswith(f"agent/{CORE}/")
 
 
-def deliver_argv(whole: bytes) -> list[str]:
-    """The command that takes the whole agent on its stdin. Idempotent; it appears whole or not at all."""
-    digest = hashlib.sha256(whole).hexdigest()
+def list_sources() -> list[tuple[str, str]]:
+    """The agent's files, as (name in its zip file, text), in the order of their names."""
+    rooms = [AGENT, *sorted((entry for entry in AGENT.iterdir() if entry.is_dir()), key=lambda room: room.name)]
+    names = ["agent" if room is AGENT else f"agent/{room.name}" for room in rooms]
+    return [
+        (f"{name}/{file.name}", file.read_text(encoding="utf-8"))
+        for name, room in zip(names, rooms, strict=True)
+        for file in sorted(room.iterdir(), key=lambda file: file.name)
+        if file.name.endswith(".py")
+    ]
+
+
+def deliver_argv(full: bytes) -> list[str]:
+    """The command that takes the full agent on its stdin. Idempotent; it appears whole or not at all."""
+    digest = hashlib.sha256(full).hexdigest()
     return ["sudo", "sh", "-c", DELIVER, "deliver", f"whole-{digest[:12]}.pyz", digest]
 
 
-def whole_agent() -> bytes:
-    """A zip file of the whole agent, for Python to run. The same sources give the same bytes."""
+def full_agent() -> bytes:
+    """A zip file of the full agent, for Python to run. The same sources give the same bytes."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo("__main__.py"), MAIN)
-        for name in sorted(file.name.removesuffix(".py") for file in AGENT.iterdir() if file.name.endswith(".py")):
-            archive.writestr(zipfile.ZipInfo(f"agent/{name}.py"), read_source(name), zipfile.ZIP_DEFLATED)
+        for name, text in list_sources():
+            archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)
     return out.getvalue()
-
-
-def shrink(source: str) -> str:
-    """Python source without what only people and mypy read: comments, docstrings, annotations, wide indents."""
-    text = ast.unparse(Shrink().visit(ast.parse(source)))
-    return re.sub("^(    )+", lambda found: " " * (len(found.group()) // 4), text, flags=re.MULTILINE)
-
-
-class Shrink(ast.NodeTransformer):
-    """Takes docstrings and annotations out of a module's tree."""
-
-    def visit(self, node: ast.AST) -> Any:
-        """What is left of a node; None: nothing."""
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            return None
-        if isinstance(node, ast.ImportFrom) and node.module in ("typing", "__future__"):
-            node.names = [alias for alias in node.names if alias.name == "TypeVar"]
-            return node if node.names else None
-        if isinstance(node, ast.arg):
-            node.annotation = None
-        elif isinstance(node, ast.AnnAssign):
-            node.annotation = ast.Constant(0)  # what makes it a field of a data class
-        elif isinstance(node, ast.FunctionDef):
-            node.returns = None
-        self.generic_visit(node)
-        if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
-            node.body = node.body or [ast.Pass()]
-        return node

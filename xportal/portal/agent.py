@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from itertools import takewhile
 from typing import Any
 
-from xportal.agent.units import FINISH
+from xportal.agent.core.units import FINISH
 from xportal.drive.lifecycle import Story
 from xportal.errors import MachineGone, MachineLost, RemoteFailed, SaveIncomplete
-from xportal.machine.userdata import deliver_argv, whole_agent
+from xportal.machine.userdata import deliver_argv, full_agent
 from xportal.remote import Host
 from xportal.spec import AloneSpec
 
@@ -53,10 +53,10 @@ class AgentStatus:
 
 
 def deliver(host: Host) -> None:
-    """Put the whole agent on the machine, which has its core alone at first. Idempotent. Raises MachineLost."""
-    whole = whole_agent()
+    """Put the full agent on the machine, which has its core alone at first. Idempotent. Raises MachineLost."""
+    full = full_agent()
     try:
-        host.run(deliver_argv(whole), input=whole, timeout=DELIVERY_SECONDS)
+        host.run(deliver_argv(full), input=full, timeout=DELIVERY_SECONDS)
     except RemoteFailed as error:
         raise MachineLost(f"the agent cannot be put on the machine: {error}") from error
 
@@ -73,7 +73,7 @@ def change_settings(host: Host, alone: AloneSpec) -> None:
 
 
 def finish_boot(host: Host, say: Callable[[str], None]) -> dict[str, Any]:
-    """Have the agent, whole now, do the last part of the boot, and follow it to its end line. Raises MachineLost."""
+    """Have the agent, full now, do the last part of the boot, and follow it to its end line. Raises MachineLost."""
     try:
         host.run(["sudo", "systemctl", "start", "--no-block", FINISH], timeout=30.0)
     except RemoteFailed as error:

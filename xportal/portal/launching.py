@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xportal.agent.config import AgentConfig, DriveConfig
+from xportal.agent.core.config import AgentConfig, DriveConfig
 from xportal.aws import keys, network
 from xportal.aws.errors import AwsError
 from xportal.aws.records import Instance, KeyPair, Volume

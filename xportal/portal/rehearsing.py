@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 
-from xportal.agent.notices import NOMINAL_SECONDS
+from xportal.agent.core.notices import NOMINAL_SECONDS
 from xportal.aws.session import Aws
 from xportal.drive.lifecycle import Story
 from xportal.errors import Refused, SaveIncomplete

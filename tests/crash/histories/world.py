@@ -20,9 +20,9 @@ from tests.crash.histories.clock import Clock, ticking
 from tests.crash.histories.laptop import Laptop, Wire
 from tests.crash.histories.ledger import Copy, Ledger, Violation, append_records
 from tests.crash.histories.wire import Direct, quicken
-from xportal.agent.config import AgentConfig
-from xportal.agent.ec2 import Ec2
-from xportal.agent.snapshots import plan_tags, take_snapshot
+from xportal.agent.core.config import AgentConfig
+from xportal.agent.full.ec2 import Ec2
+from xportal.agent.full.snapshots import plan_tags, take_snapshot
 from xportal.aws import catalogue, network, tags
 from xportal.aws.devices import DEVICE
 from xportal.aws.records import Image, Instance, Volume

@@ -1,0 +1,78 @@
+"""What the full agent adds to the core: one seam, which the program loads once, when it starts.
+
+The class here is the core's own: what a machine does that nobody has logged in to yet. `full.extensions` has the other.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Callable, Dict, List, Sequence, Tuple
+
+from .config import AgentConfig, Paths
+from .events import Log
+from .imds import Imds
+from .process import AgentError
+from .requests import Request
+
+
+class Extensions:
+    """The places at which the full agent does more than the core."""
+
+    def commands(self, paths: Paths, words: Sequence[str]) -> Dict[str, Callable[[], object]]:
+        """More commands, by name, with the words that follow it; one that returns False has failed."""
+        return {}
+
+    def finish_boot(self, config: AgentConfig, paths: Paths, log: Log) -> bool:
+        """The last part of a boot, which ends its log. Returns whether it was done."""
+        return False
+
+    def look(
+        self, paths: Paths, imds: Imds, ask: Callable[[Paths, str, Request], None], say: Callable[[str], None]
+    ) -> None:
+        """The watcher's look for what is no notice, every few seconds."""
+
+    def tell_programs(self, paths: Paths, request: Request, log: Log) -> None:
+        """At a notice, before containers are asked to end."""
+
+    def commit(
+        self, infos: Sequence[Dict[str, Any]], drive: Any, left: Callable[[], float], log: Log
+    ) -> Dict[str, List[Any]]:
+        """Commit stopped containers. Returns {committed, deferred}."""
+        reason = "the full agent has not come yet"
+        return {"deferred": [{"container": info["Name"].lstrip("/"), "reason": reason} for info in infos]}
+
+    def release(self, device: str, log: Log) -> Tuple[bool, List[str]]:
+        """End who holds a device's filesystem, and unmount it. Returns whether it is unmounted, and who was ended."""
+        return False, []
+
+    def take_snapshots(
+        self,
+        config: AgentConfig,
+        drives: Sequence[Dict[str, Any]],
+        save: str,
+        kind: str,
+        log: Log,
+        left: Callable[[], float],
+    ) -> Dict[str, str]:
+        """Snapshots of unmounted drives, with the machine's role. Returns {drive: snapshot}."""
+        log.say("snapshot", "The snapshot is left to xportal up")
+        return {}
+
+    def rehearse(
+        self,
+        paths: Paths,
+        close: Callable[[], Dict[str, Any]],
+        take_snapshots: Callable[[str, float], Dict[str, str]],
+        log: Log,
+    ) -> Dict[str, Any]:
+        """A save after which everything comes back. Returns its result."""
+        raise AgentError("only the full agent can rehearse")
+
+
+def load() -> Extensions:
+    """The full agent's, if it has come, else the core's."""
+    if find_spec("..full", __package__) is None:
+        return Extensions()
+    more: Extensions = import_module("..full.extensions", __package__).Full()
+    return more

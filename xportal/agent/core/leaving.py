@@ -1,0 +1,29 @@
+"""`agent leave`: the machine shuts down, whoever asked for that, and the drive is saved before."""
+
+from __future__ import annotations
+
+import time
+
+from .config import Paths
+from .containers import record_running
+from .docker import Docker, is_running
+from .extensions import Extensions
+from .process import run
+from .requests import Request
+from .saving import make_save
+from .state import one_at_a_time
+
+SECONDS = 100.0  # of the unit's TimeoutStopSec; AWS waits for minutes
+COMES_BACK = {"reboot.target", "kexec.target", "soft-reboot.target"}
+
+
+def leave(paths: Paths, more: Extensions) -> None:
+    """When its unit is stopped: save if that is because the machine ends. After a reboot what runs now runs again."""
+    jobs = {word for line in run(["systemctl", "list-jobs"], check=False).out.splitlines() for word in line.split()}
+    if "shutdown.target" not in jobs or paths.saved.exists():
+        return
+    if not jobs & COMES_BACK:
+        make_save(paths, "shutdown", Request(at=time.monotonic() + SECONDS, snapshot=True), more)
+    elif is_running():
+        with one_at_a_time(paths):
+            record_running(Docker(), paths.get_config().main.directory, "reboot")

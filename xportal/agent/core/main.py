@@ -1,0 +1,44 @@
+"""The command line of the agent."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Callable, Dict, List
+
+from .config import Paths
+from .extensions import load
+from .leaving import leave
+from .opening import make_ready, open_machine
+from .process import AgentError
+from .requests import Request, request_save
+from .saving import run_save
+from .watching import watch
+
+
+def main(argv: List[str]) -> int:
+    """Run one command (see the package's docstring). Returns its exit status."""
+    os.chdir("/")
+    paths, more = Paths(), load()
+    command, *words = argv
+    commands: Dict[str, Callable[[], object]] = {
+        "open": lambda: open_machine(paths),
+        "ready": lambda: make_ready(paths, more),
+        "save": lambda: request_save(paths, words[0], Request(grace=read_grace(words))),
+        "run-save": lambda: run_save(paths, words[0], more),
+        "watch": lambda: watch(paths, more),
+        "leave": lambda: leave(paths, more),
+        **more.commands(paths, words),
+    }
+    try:
+        if command not in commands:
+            raise AgentError("the full agent is not here yet: xportal up brings it")
+        return 1 if commands[command]() is False else 0
+    except AgentError as failure:
+        print(f"xportal: {failure}", file=sys.stderr)
+        return 1
+
+
+def read_grace(words: List[str]) -> int:
+    """The seconds after `--grace`."""
+    return round(float(words[words.index("--grace") + 1])) if "--grace" in words else 30

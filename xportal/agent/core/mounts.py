@@ -1,0 +1,112 @@
+"""What is mounted, and getting it unmounted."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, List, Optional, Tuple
+
+from .events import Log
+from .process import AgentError, run, wait_until
+
+FREE_SECONDS = 3.0  # the kernel ends a filesystem a moment after its last mount and process have gone
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One line of mountinfo. `device` is "major:minor"."""
+
+    device: str
+    point: str
+    kind: str
+    source: str
+    options: str
+    follows: bool  # whether an unmount elsewhere takes this mount along
+
+    @property
+    def number(self) -> int:
+        """The device as a st_dev."""
+        major, _, minor = self.device.partition(":")
+        return os.makedev(int(major), int(minor))
+
+
+def parse_mountinfo(text: str) -> List[Mount]:
+    """The mounts in /proc/PID/mountinfo, oldest first."""
+    mounts = []
+    for line in text.splitlines():
+        fields, _, rest = line.partition(" - ")
+        first, last = fields.split(" "), rest.split(" ")
+        follows = any(field.startswith("master:") for field in first[6:])
+        mounts.append(Mount(first[2], unescape(first[4]), last[0], unescape(last[1]), last[-1], follows))
+    return mounts
+
+
+def unescape(text: str) -> str:
+    r"""Undo mountinfo's octal escapes (\040 is a space)."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), text)
+
+
+def list_mounts() -> List[Mount]:
+    """This process's mounts, oldest first."""
+    return parse_mountinfo(Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape"))
+
+
+def find_mount(point: str) -> Optional[Mount]:
+    """What is mounted at exactly this directory (the topmost, if several)."""
+    found = [mount for mount in list_mounts() if mount.point == point]
+    return found[-1] if found else None
+
+
+def plan_unmounts(mounts: List[Mount], device: int) -> List[Mount]:
+    """The mounts to undo, in order, so that the filesystem on `device` is mounted nowhere: binds, nested ones."""
+    roots = {mount.point for mount in mounts if mount.number == device}
+    below = [m for m in mounts if m.point in roots or any(m.point.startswith(root + "/") for root in roots)]
+    return below[::-1]
+
+
+def unmount(device: str, log: Log, release: Callable[[str, Log], Tuple[bool, List[str]]]) -> Tuple[bool, List[str]]:
+    """Get a block device's filesystem off this machine: unmount it, name and end its holders, at last freeze it.
+
+    Returns whether it is unmounted everywhere, and who was ended. Raises `AgentError` if even freezing fails.
+    """
+    ended: List[str] = []
+    clean = try_unmount(device)
+    if not clean:
+        clean, ended = release(device, log)
+    if not clean:
+        freeze(device, log)
+    return clean, ended
+
+
+def try_unmount(device: str) -> bool:
+    """Unmount the device wherever it is mounted. False if something holds it: then its other mounts stay."""
+    number = os.stat(device).st_rdev
+    for mount in plan_unmounts(list_mounts(), number):
+        # One unmount may have taken others with it, where mounts are shared.
+        if mount in list_mounts() and run(["umount", mount.point], check=False).status:
+            return False
+    return bool(wait_until(lambda: is_free(device), FREE_SECONDS))
+
+
+def is_free(device: str) -> bool:
+    """Whether no filesystem on the device is mounted, in whatever namespace: the kernel itself says so."""
+    try:
+        os.close(os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            return False
+        raise
+    return True
+
+
+def freeze(device: str, log: Log) -> None:
+    """Stop all writing to the device for good. Raises `AgentError` if it is mounted nowhere that can be reached."""
+    number = os.stat(device).st_rdev
+    points = [mount.point for mount in list_mounts() if mount.number == number]
+    if not points:
+        raise AgentError(f"{device} is still in use, but mounted nowhere that can be reached: it cannot be frozen")
+    log.say("unmount", f"{device} stays busy: freezing it, so that a snapshot of it is whole")
+    run(["fsfreeze", "-f", points[0]])

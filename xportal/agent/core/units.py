@@ -1,0 +1,165 @@
+"""The systemd units and drop-ins that the agent brings."""
+
+from __future__ import annotations
+
+from typing import Dict
+
+from .config import AgentConfig, Paths
+from .files import write_whole
+from .process import run
+
+COMMAND = "/opt/xportal/agent"
+READY = "xportal-ready.service"
+FINISH = "xportal-finish.service"
+OPEN = "xportal-open.service"
+APPEAR = "xportal-open.path"
+WATCH = "xportal-watch.service"
+LEAVE = "xportal-leave.service"
+
+# `RequiresMountsFor` alone lets dockerd start on the empty directory.
+GUARD = """[Unit]
+AssertPathIsMountPoint={mount}
+"""
+# A save has ended the containers before; what hangs then must not hold it up.
+STOP = """[Service]
+TimeoutStopSec=30
+"""
+# A session that began before the login user joined the group docker may use the socket too.
+SOCKET = """[Socket]
+ExecStartPost=-/bin/chown {user} /run/docker.sock
+"""
+# Not the role's credentials for containers, those on the host's network neither. systemd applies it to the scopes that
+# Docker makes for them on control groups v2.
+NO_METADATA = """[Scope]
+IPAddressDeny=169.254.169.254
+"""
+READY_UNIT = f"""[Unit]
+Description=xportal: Docker and containers of the drive
+Wants=network-online.target
+After=cloud-init.service network-online.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart={COMMAND} ready
+"""
+# `up` starts it once it has put the full agent there.
+FINISH_UNIT = f"""[Unit]
+Description=xportal: what the full agent does at a boot
+After={READY}
+
+[Service]
+Type=oneshot
+ExecStart={COMMAND} ready
+"""
+# The boot does not wait for a volume that is attached later; its device starts this, once: it stays active.
+OPEN_UNIT = f"""[Unit]
+Description=xportal: open the drive
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=-{COMMAND} open
+"""
+APPEAR_UNIT = """[Unit]
+Description=xportal: the drive's device
+
+[Path]
+"""
+# A save outlives the session that asked for it and, for two minutes, a shutdown that comes in between.
+SAVE_UNIT = f"""[Unit]
+Description=xportal: save %i
+After=network.target
+
+[Service]
+Type=oneshot
+ExecStart={COMMAND} run-save %i
+KillMode=process
+TimeoutStopSec=120
+"""
+# The last to be killed for want of memory: training takes all there is.
+WATCH_UNIT = f"""[Unit]
+Description=xportal: watch
+After=network.target
+StartLimitIntervalSec=0
+
+[Service]
+ExecStart={COMMAND} watch
+Restart=always
+RestartSec=2
+OOMScoreAdjust=-900
+"""
+# Stopped before what it is started after: at a shutdown Docker, network and mounts are still there.
+LEAVE_UNIT = f"""[Unit]
+Description=xportal: leave
+After=network.target docker.service docker.socket containerd.service {{mounts}}
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/true
+ExecStop={COMMAND} leave
+TimeoutStopSec=130
+"""
+# However the freeze ends, the drives thaw.
+FREEZE_UNIT = f"""[Unit]
+Description=xportal: freeze %i
+
+[Service]
+Type=oneshot
+ExecStart={COMMAND} run-freeze %i
+ExecStopPost={COMMAND} thaw-all
+TimeoutStartSec=90
+"""
+
+
+def plan_units(config: AgentConfig) -> Dict[str, str]:
+    """The files below /etc/systemd/system."""
+    guard = GUARD.format(mount=config.main.mount)
+    return {
+        "docker.service.d/xportal.conf": guard + STOP,
+        "docker.socket.d/xportal.conf": guard + SOCKET.format(user=config.login_user),
+        "docker-.scope.d/xportal.conf": NO_METADATA,
+        READY: READY_UNIT,
+        FINISH: FINISH_UNIT,
+        OPEN: OPEN_UNIT,
+        APPEAR: APPEAR_UNIT + "".join(f"PathExists={path}\n" for path in config.drives[-1].devices),
+        "xportal-save@.service": SAVE_UNIT,
+        WATCH: WATCH_UNIT,
+        LEAVE: LEAVE_UNIT.format(mounts=" ".join(mount_unit(drive.mount) for drive in config.drives)),
+        "xportal-freeze@.service": FREEZE_UNIT,
+    }
+
+
+def mount_unit(point: str) -> str:
+    """systemd's name for what is mounted at a directory."""
+    return point.strip("/").replace("-", r"\x2d").replace("/", "-") + ".mount"
+
+
+def install(config: AgentConfig, paths: Paths) -> None:
+    """Write the units and let systemd read them."""
+    for name, text in plan_units(config).items():
+        write_whole(paths.systemd / name, text)
+    run(["systemctl", "daemon-reload"])
+
+
+def mask_docker() -> None:
+    """From now on nothing starts Docker on this machine. Reboots do not change that."""
+    run(["systemctl", "mask", "docker.socket", "docker.service"], check=False)
+
+
+def is_pending(unit: str) -> bool:
+    """Whether the unit is at work or about to be."""
+    shown = run(["systemctl", "show", "-p", "ActiveState", "-p", "Job", unit], check=False).out
+    facts = dict(line.partition("=")[::2] for line in shown.splitlines())
+    return facts.get("ActiveState") in ("activating", "deactivating") or facts.get("Job", "0") not in ("", "0")
+
+
+def save_unit(save: str) -> str:
+    """The unit of one save."""
+    return f"xportal-save@{save}.service"
+
+
+def freeze_unit(freeze: str) -> str:
+    """The unit of one freeze."""
+    return f"xportal-freeze@{freeze}.service"

@@ -1,0 +1,96 @@
+"""The full agent's side of the core's seam."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+from ..core.config import AgentConfig, Paths
+from ..core.docker import Docker
+from ..core.events import Log
+from ..core.extensions import Extensions
+from ..core.imds import Imds
+from ..core.requests import Request
+from .commits import Budget, Commits
+from .finishing import finish_boot, tell_before
+from .following import print_log
+from .freezing import request_freeze, run_freeze, thaw, thaw_by_force
+from .hints import Hints
+from .holders import release
+from .rehearsal import rehearse, request_rehearsal
+from .reopening import go_on
+from .settings import change_settings
+from .snapshots import take_snapshots
+from .status import read_status
+from .telling import tell_programs
+
+
+class Full(Extensions):
+    """Everything; one for the life of a process."""
+
+    def __init__(self) -> None:
+        self._hints: Optional[Hints] = None
+
+    def commands(self, paths: Paths, words: Sequence[str]) -> Dict[str, Callable[[], object]]:
+        """What only somebody who is logged in asks for."""
+        return {
+            "ready": lambda: go_on(paths, self),
+            "freeze": lambda: request_freeze(paths, words[0]),
+            "run-freeze": lambda: run_freeze(paths, words[0]),
+            "thaw": lambda: thaw(paths),
+            "thaw-all": lambda: thaw_by_force(paths),
+            "settings": lambda: change_settings(paths, json.loads(words[0])),
+            "rehearse": lambda: request_rehearsal(paths, words[0]),
+            "follow": lambda: print_log(paths, words[0], int(words[2]) if words[1:] else 0),
+            "status": lambda: print(json.dumps(read_status(paths))),
+        }
+
+    def finish_boot(self, config: AgentConfig, paths: Paths, log: Log) -> bool:
+        """See `finishing`."""
+        before = tell_before(config, paths, log)
+        log.end(True, None, {**finish_boot(config, paths, log), "before": before})
+        return True
+
+    def look(
+        self, paths: Paths, imds: Imds, ask: Callable[[Paths, str, Request], None], say: Callable[[str], None]
+    ) -> None:
+        """See `hints`. Made at the first look, not before: whatever fails there hides no notice."""
+        self._hints = self._hints or Hints(paths, imds, ask, say)
+        self._hints.look()
+
+    def tell_programs(self, paths: Paths, request: Request, log: Log) -> None:
+        """See `telling`."""
+        tell_programs(paths, request, log)
+
+    def commit(
+        self, infos: Sequence[Dict[str, Any]], drive: Any, left: Callable[[], float], log: Log
+    ) -> Dict[str, List[Any]]:
+        """See `commits`."""
+        budget = Budget(left)
+        return Commits(Docker(budget.run), drive, log, budget).commit_changed(infos)
+
+    def release(self, device: str, log: Log) -> Tuple[bool, List[str]]:
+        """See `holders`."""
+        return release(device, log)
+
+    def take_snapshots(
+        self,
+        config: AgentConfig,
+        drives: Sequence[Dict[str, Any]],
+        save: str,
+        kind: str,
+        log: Log,
+        left: Callable[[], float],
+    ) -> Dict[str, str]:
+        """See `snapshots`."""
+        return take_snapshots(config, drives, save, kind, log, left)
+
+    def rehearse(
+        self,
+        paths: Paths,
+        close: Callable[[], Dict[str, Any]],
+        take_snapshots: Callable[[str, float], Dict[str, str]],
+        log: Log,
+    ) -> Dict[str, Any]:
+        """See `rehearsal`."""
+        return rehearse(paths, close, take_snapshots, log)

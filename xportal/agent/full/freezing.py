@@ -1,0 +1,120 @@
+"""A checkpoint's moment of stillness: the drives are frozen until they are told to thaw, or the watchdog thaws them."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from threading import Thread
+from typing import Callable, List, Optional
+
+from ..core import units
+from ..core.config import Paths
+from ..core.events import Log
+from ..core.files import read_json, write_json
+from ..core.mounts import find_mount
+from ..core.process import AgentError, run, wait_until
+from ..core.state import log_path, one_at_a_time, read_state
+from .snapshots import ROLLING, is_any_pending, take_snapshots
+
+LIMIT_SECONDS = 30.0  # a container that may not write for longer is worse than a checkpoint as after a power cut
+
+
+def request_freeze(paths: Paths, freeze: str) -> None:
+    """Start a freeze as a unit of its own, and return."""
+    start(paths, freeze, None)
+
+
+def request_checkpoint(paths: Paths, freeze: str) -> None:
+    """Start one that lasts until the machine itself has taken the snapshots, and return."""
+    start(paths, freeze, "checkpoint")
+
+
+def request_rolling(paths: Paths, freeze: str) -> None:
+    """The same for checkpoints that go once a later final save is complete."""
+    start(paths, freeze, ROLLING)
+
+
+def start(paths: Paths, freeze: str, kind: Optional[str]) -> None:
+    """Start the unit, which takes snapshots of that kind. Raises `AgentError` if there is nothing to freeze."""
+    check_open(paths)
+    write_json(paths.requests / f"{freeze}.json", {"snapshot": kind})
+    run(["systemctl", "start", "--no-block", units.freeze_unit(freeze)])
+
+
+def check_open(paths: Paths) -> None:
+    """Raises `AgentError` if there is nothing to freeze."""
+    phase = read_state(paths)["phase"]
+    if phase not in ("open", "ready"):
+        raise AgentError(f"the drive is not open on this machine: {phase}")
+
+
+def run_freeze(paths: Paths, freeze: str) -> bool:
+    """The unit's work: freeze, wait for `thaw` or the limit, thaw. The unit itself thaws when this is killed.
+
+    The log says `frozen` when it is; the end's result is {"in_time": whether it was told to thaw}.
+    """
+    log = Log(log_path(paths, freeze))
+    kind = (read_json(paths.requests / f"{freeze}.json") or {}).get("snapshot")
+    with one_at_a_time(paths):
+        try:
+            check_open(paths)  # a save may have come before
+            if kind == ROLLING and is_any_pending(paths.get_config(), read_state(paths)["drives"]):
+                log.end(True, None, {"skipped": "the snapshot before is not complete yet"})
+                return True
+            if paths.thaw.exists():  # of an earlier one
+                paths.thaw.unlink()
+            is_over = take_checkpoint(paths, freeze, kind, log) if kind else paths.thaw.exists
+            in_time = hold(mount_points(paths), is_over, log)
+        except AgentError as failure:
+            log.end(False, str(failure), {})
+            return False
+    log.end(True, None, {"in_time": in_time, "seconds": log.seconds})
+    return True
+
+
+def hold(points: List[str], is_over: Callable[[], bool], log: Log) -> bool:
+    """Keep filesystems frozen until `is_over` or the limit. Returns whether it was over in time."""
+    run(["sync", "-f", *points])  # what takes long is written before anybody has to wait
+    with ExitStack() as undo, log.step("freeze", "Freezing"):
+        for point in points:
+            undo.callback(run, ["fsfreeze", "-u", point], check=False)
+            run(["fsfreeze", "-f", point])
+        log.say("frozen", "Frozen")
+        in_time = bool(wait_until(is_over, LIMIT_SECONDS, every=0.02))
+    log.say("thawed", "Thawed" if in_time else f"Thawed after {LIMIT_SECONDS:.0f} s: nobody said so")
+    return in_time
+
+
+def take_checkpoint(paths: Paths, save: str, kind: str, log: Log) -> Callable[[], bool]:
+    """What begins to take snapshots of the frozen drives, with the machine's role, and tells whether to thaw.
+
+    One that fails is not waited for, and none while a final save waits: AWS may be slow, and work stands still.
+    """
+    drives = read_state(paths)["drives"]
+    work = Thread(target=take_snapshots, args=(paths.get_config(), drives, save, kind, log, lambda: 0.0), daemon=True)
+
+    def is_over() -> bool:
+        if work.ident is None:
+            work.start()
+        return not work.is_alive() or paths.thaw.exists()
+
+    return is_over
+
+
+def mount_points(paths: Paths) -> List[str]:
+    """Where this machine's drives are mounted. Raises `AgentError` if one is not."""
+    points = [drive["mount"] for drive in read_state(paths)["drives"]]
+    missing = [point for point in points if find_mount(point) is None]
+    if missing or not points:
+        raise AgentError(f"not mounted: {', '.join(missing) or 'any drive'}")
+    return points
+
+
+def thaw(paths: Paths) -> None:
+    """Have the freeze that is at work end now."""
+    paths.thaw.touch()
+
+
+def thaw_by_force(paths: Paths) -> None:
+    """After a freeze that was killed: nothing stays frozen."""
+    for drive in read_state(paths)["drives"]:
+        run(["fsfreeze", "-u", drive["mount"]], check=False)

@@ -1,0 +1,67 @@
+"""Boots that did not come to their end: the agent was killed, or the drive was full. `up` has them go on."""
+
+from __future__ import annotations
+
+from ..core.config import Paths
+from ..core.disk import is_there
+from ..core.drives import open_drive
+from ..core.events import Log
+from ..core.extensions import Extensions
+from ..core.mounts import find_mount
+from ..core.opening import close_one, make_ready, open_machine
+from ..core.process import AgentError, run, wait_until
+from ..core.state import log_path, one_at_a_time, read_state, update_state
+from .finishing import tidy
+from .reserve import give_reserve, is_full
+
+SECONDS = 60.0  # in which the kernel shows a volume that AWS attaches
+
+
+def go_on(paths: Paths, more: Extensions) -> bool:
+    """`agent ready`, where the drive may have to be opened first: the agent was killed as it did, or found it full."""
+    with one_at_a_time(paths):  # whoever is at it ends first
+        config, phase = paths.get_config(), read_state(paths)["phase"]
+        if phase == "failed":
+            phase = try_again(paths)
+    if phase == "opening" and (not config.attach or wait_until(lambda: is_there(config.drives[-1], paths), SECONDS)):
+        open_machine(paths)
+    if not make_ready(paths, more):
+        return False
+    tidy(paths)  # no checkpoint has to wait for that
+    return True
+
+
+def try_again(paths: Paths) -> str:
+    """From where a boot failed, if there is any hope: the drive is open, or it was full. Returns the phase."""
+    if make_room(paths):
+        text = "The drive is full: what was kept of its space for that is free now, so that you can make room"
+        phase = "opening"
+    elif read_state(paths)["drives"] and all(find_mount(drive.mount) for drive in paths.get_config().drives):
+        text, phase = "The drive is open: trying Docker again", "open"
+    else:
+        return "failed"
+    log_path(paths, "boot").unlink()  # it has an end
+    Log(log_path(paths, "boot")).say("again", text)
+    update_state(paths, phase=phase, error=None)
+    run(["systemctl", "reset-failed"], check=False)  # Docker has been tried too often
+    return phase
+
+
+def make_room(paths: Paths) -> bool:
+    """Give a full drive its reserve. False if it is not full, or has none any more, which the state's error tells."""
+    drive = paths.get_config().main
+    before = find_mount(drive.mount)
+    log = Log(log_path(paths, "again"))
+    try:
+        open_drive(drive, paths, log)
+    except AgentError as error:  # said before, in the boot's log
+        log.end(False, str(error), {})
+        return False
+    full = is_full(drive.directory)
+    given = full and give_reserve(drive.directory)
+    if full and not given:
+        text = f"drive {drive.name} is full: xportal down, then xportal up with a larger --size"
+        update_state(paths, error=text)
+    if before is None:
+        close_one(drive)
+    return given

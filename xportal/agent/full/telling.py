@@ -1,0 +1,28 @@
+"""Telling programs that the machine will go: those in containers by a file, the user's own command by running it."""
+
+from __future__ import annotations
+
+import json
+
+from ..core.config import Paths
+from ..core.deadline import left
+from ..core.events import Log
+from ..core.files import write_whole
+from ..core.process import run
+from ..core.requests import Request
+from .rates import plan_hook
+from .settings import get_settings
+
+
+def tell_programs(paths: Paths, request: Request, log: Log) -> None:
+    """Training code gets its chance. Raises `AgentError` if the user's command takes longer than can be spared."""
+    config = paths.get_config()
+    for drive in config.drives:
+        write_whole(drive.notice, json.dumps(request.notice) + "\n")
+    command = get_settings(paths).on_notice
+    if command:
+        argv = ["runuser", "-u", config.login_user, "--", "sh", "-c", command]
+        seconds = plan_hook(left(request.at))
+        done = run(argv, check=False, timeout=seconds, XPORTAL_NOTICE=str(config.main.notice))
+        said = (done.out + done.err).strip().splitlines()
+        log.say("notice", f"on_notice ended with status {done.status}" + (f": {said[-1]}" if said else ""))
