@@ -47,13 +47,11 @@ def test_a_portal_s_lives(cloud: AgentBench) -> None:
         [*first.ssh_argv(), "cd /v1; exec sleep 999"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     first.run("until pgrep -x sleep -u ec2-user; do sleep 0.05; done")
-    first.run("sudo umount ~/.ssh/authorized_keys")  # as far as a save came that was killed as it unmounted
-    first.run("test -e ~/notes")
 
     log = first.save("save-1")
     saved = result(log)
     sitting.wait(30)
-    assert saved["clean"]
+    assert saved["faults"] == []
     assert saved["committed"] == [{"container": "train", "image": "xportal/train:latest"}]
     assert "sleep 999 (pid" in sentences(log)
     assert len(saved["killed"]) == 1
@@ -114,7 +112,7 @@ def test_a_drive_that_does_not_open_keeps_docker_down(cloud: AgentBench) -> None
     assert machine.run("sudo ls -A /v1 || true") == ""
     machine.fails("touch /v1/file")
     saved = result(machine.save("save-1"))  # `down` must go through all the same
-    assert saved["clean"]
+    assert saved["faults"] == []
     machine.off()
 
 
@@ -134,7 +132,7 @@ def test_an_older_docker_does_not_touch_the_drive(cloud: AgentBench) -> None:
     assert (second.status()["phase"], second.status()["error"]) == ("failed", error)
     second.fails("sudo systemctl start docker.socket docker.service")
     assert second.run("pgrep -x dockerd || grep -c /v1 /proc/mounts || true") == "0"
-    assert result(second.save("save-2"))["clean"]
+    assert result(second.save("save-2"))["faults"] == []
     second.off()
 
 
@@ -142,7 +140,7 @@ def test_a_saved_machine_never_mounts_its_drive_again(cloud: AgentBench) -> None
     """Not when its boot command runs once more, as at a reboot, and by no `systemctl start docker`."""
     cloud.bench.hardware.create_volume("vol-0c3", 1, None)
     machine = cloud.boot("vol-0c3", blank=True)
-    assert result(machine.save("save-1"))["clean"]
+    assert result(machine.save("save-1"))["faults"] == []
     machine.run("sudo rm -rf /run/xportal")  # all that a reboot forgets
     assert "does not open the drive again" in machine.fails("cd /; sudo /opt/xportal/agent open")
     assert machine.status()["phase"] == "saved"
@@ -158,12 +156,12 @@ def test_a_save_right_after_boot_waits_for_nothing(cloud: AgentBench) -> None:
     result(first.follow("boot"))
     first.run(MAKE_IMAGE)
     first.run(f"docker run -d --init --name train tiny {LOOP}")
-    assert result(first.save("save-1"))["clean"]
+    assert result(first.save("save-1"))["faults"] == []
     first.off()
 
     second = cloud.boot("vol-0c4", generation=2)
     began = time.monotonic()
-    assert result(second.save("save-2", grace=2))["clean"]
+    assert result(second.save("save-2", grace=2))["faults"] == []
     assert time.monotonic() - began < 60
     second.off()
 
@@ -188,7 +186,7 @@ def test_a_machine_that_got_no_more_than_its_core(cloud: AgentBench) -> None:
     assert "xportal up brings it" in second.fails("/opt/xportal/agent status")
     second.run("cd / && sudo /opt/xportal/agent save save-2 --grace 5")
     deferred = result(second.follow("save-2"))
-    assert deferred["clean"]
+    assert deferred["faults"] == []
     assert [one["container"] for one in deferred["deferred"]] == ["train"]
     second.off()
 
@@ -211,7 +209,7 @@ def test_a_save_that_was_killed_is_made_again(cloud: AgentBench) -> None:
     machine.run("until grep -q Asking /run/xportal/log/save-1.jsonl; do sleep 0.05; done")
     machine.run("sudo systemctl kill -s KILL xportal-save@save-1")
     assert "no end" in machine.fails("/opt/xportal/agent follow save-1")
-    assert result(machine.save("save-1", grace=1))["clean"]
+    assert result(machine.save("save-1", grace=1))["faults"] == []
     machine.off()
 
 
@@ -223,7 +221,8 @@ def test_two_drives_are_opened_and_saved_together(cloud: AgentBench) -> None:
     facts = result(machine.follow("boot"))["drives"]
     assert [(one["volume_id"], one["mount"]) for one in facts] == [("vol-0c5", "/v1"), ("vol-0c6", "/vg")]
     machine.run("touch /vg/file")
-    assert result(machine.save("save-1"))["unmounted"] == ["/vg", "/v1"]
+    result(machine.save("save-1"))
+    assert machine.run("grep -cE ' /v(1|g) ' /proc/mounts || true") == "0"
     machine.off()
 
 

@@ -169,7 +169,7 @@ def test_a_rehearsal_brings_everything_back(cloud: AgentBench) -> None:
     assert machine.run(policy) == "true unless-stopped"
     wait_until(lambda: lines(machine) > before)
     machine.run("touch ~/mine; test ! -e /v1/xportal-notice.json")
-    assert result(machine.save("save-1"))["clean"]
+    assert result(machine.save("save-1"))["faults"] == []
     machine.fails("cd / && sudo /opt/xportal/agent rehearse rehearsal-2")
     machine.off()
 
@@ -210,7 +210,7 @@ def test_a_notice_while_another_save_has_all_the_time(cloud: AgentBench) -> None
     announce(machine, 40)
     wait_saved(machine)
     done = result(machine.follow("save-1"))
-    assert done["clean"]
+    assert done["faults"] == []
     assert [left["container"] for left in done["deferred"]] == ["train"]
     machine.off()
 
@@ -225,7 +225,7 @@ def test_a_rehearsal_that_is_killed(cloud: AgentBench) -> None:
     machine.run("until mountpoint -q /v1 && docker ps | grep train; do sleep 0.1; done")
     wait_until(lambda: machine.status()["phase"] == "ready")
     machine.run("cd / && sudo /opt/xportal/agent rehearse rehearsal-2")
-    assert result(machine.follow("rehearsal-2"))["clean"]
+    assert result(machine.follow("rehearsal-2"))["faults"] == []
     machine.off()
 
 

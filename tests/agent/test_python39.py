@@ -89,7 +89,8 @@ def test_the_user_data_s_command_installs_an_agent_that_runs(root: Path, tmp_pat
 def test_nothing_of_the_standard_library_is_missing_in_39(root: Path, tmp_path: Path) -> None:
     """Every module compiles and imports, warnings as errors, the comments stripped or not."""
     shutil.copytree(REPOSITORY / "xportal/agent", tmp_path / "agent")
-    names = ",".join(f"agent.{file.stem}" for file in sorted((tmp_path / "agent").glob("[a-z]*.py")))
+    files = sorted((tmp_path / "agent").glob("*/[a-z]*.py"))
+    names = ",".join(f"agent.{file.parent.name}.{file.stem}" for file in files)
     script = f"cd /mnt && python3 -W error -m compileall -q agent && python3 -W error -c 'import {names}'"
     done = bullseye.run(root, tmp_path, ["sh", "-c", script])
     assert done.returncode == 0, done.stderr

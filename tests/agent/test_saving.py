@@ -6,6 +6,7 @@ import errno
 import json
 import time
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -15,10 +16,12 @@ from xportal.agent.core.events import Log
 from xportal.agent.core.extensions import load
 from xportal.agent.core.files import write_json
 from xportal.agent.core.mounts import list_mounts
+from xportal.agent.core.process import Done
 from xportal.agent.core.requests import Request
 from xportal.agent.core.saving import FinalSave, make_save
 from xportal.agent.core.state import update_state
 from xportal.agent.full import freezing, reopening
+from xportal.agent.full.extensions import Full
 
 
 @pytest.fixture
@@ -29,7 +32,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     monkeypatch.setattr(saving.docker, "stop", lambda: None)
     monkeypatch.setattr(saving.units, "is_pending", lambda unit: False)
     monkeypatch.setattr(saving.units, "mask_docker", lambda: None)
-    monkeypatch.setattr(saving, "run", lambda argv, **more: given.append(argv))
+    monkeypatch.setattr(saving, "run", lambda argv, **more: (given.append(argv), Done(0, "", ""))[1])
     return given
 
 
@@ -42,10 +45,10 @@ def paths(tmp_path: Path) -> Paths:
     return paths
 
 
-def test_a_full_root_disk_hinders_no_save(
+def test_what_cannot_be_noted_makes_no_save_final(
     paths: Paths, commands: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the save notes there is for later; the power off comes all the same."""
+    """The root disk is full: after a reboot the machine would open the drive again. It powers off all the same."""
 
     def write(path: Path, value: object, mode: int = 0o644) -> None:
         if path == paths.saved:
@@ -53,10 +56,52 @@ def test_a_full_root_disk_hinders_no_save(
         write_json(path, value, mode)
 
     monkeypatch.setattr(saving, "write_json", write)
-    assert make_save(paths, "idle", Request(power_off=True), load())
+    kinds: list[str] = []
+    monkeypatch.setattr(Full, "take_snapshots", lambda self, config, drives, save, kind, *more: kinds.append(kind))
+    assert not make_save(paths, "idle", Request(power_off=True, snapshot=True), load())
     log = [json.loads(line) for line in (paths.logs / "idle.jsonl").read_text().splitlines()]
-    assert any("No space left" in line.get("text", "") for line in log)
+    assert "No space left" in log[-1]["error"]
+    assert kinds == ["checkpoint"]
     assert ["systemctl", "poweroff"] in commands
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("name", ["record", "commit", "docker", "sync", "unmount"])
+def test_no_step_hangs_for_ever(paths: Paths, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A disk or a program that never answers, in whatever step: the save goes on, and says so."""
+    never = Event()
+
+    def hang(*args: object, **more: object) -> None:
+        never.wait(60)
+
+    drives = [DriveConfig("demo", 1, mount="/proc")]
+    monkeypatch.setattr(saving, "find_device", lambda device: next(m for m in list_mounts() if m.point == "/proc"))
+    paths.put_config(AgentConfig("demo", "l-1", "us-east-1", "http://e", drives))
+    monkeypatch.setattr(saving, "STEP_SECONDS", 0.2)
+    monkeypatch.setattr(saving, "COMMIT_SECONDS", 0.2)
+    monkeypatch.setattr(saving, "LEAST_SECONDS", 0.1)
+    for target, nothing in {
+        "record_running": [{"Id": "a", "State": {}, "Name": "/a"}],
+        "record_from_files": None,
+        "unmount": (True, []),
+        "run": Done(0, "", ""),
+    }.items():
+        monkeypatch.setattr(saving, target, lambda *args, value=nothing, **more: value)
+    monkeypatch.setattr(saving.docker, "is_running", lambda: True)
+    monkeypatch.setattr(saving.docker, "stop", lambda: None)
+    monkeypatch.setattr(saving.units, "is_pending", lambda unit: False)
+    monkeypatch.setattr(saving.units, "mask_docker", lambda: None)
+    monkeypatch.setattr(Full, "commit", lambda *args: {})
+    hung = {"record": (saving, "record_running"), "commit": (Full, "commit"), "docker": (saving.docker, "stop")}
+    hung |= {"sync": (saving, "run"), "unmount": (saving, "unmount")}
+    monkeypatch.setattr(*hung[name], hang)
+    began = time.monotonic()
+    went_well = make_save(paths, "save-1", Request(), load())
+    assert time.monotonic() - began < 15
+    never.set()
+    log = [json.loads(line) for line in (paths.logs / "save-1.jsonl").read_text().splitlines()]
+    assert any(line.get("step") == name and "did not end within" in line["text"] for line in log)
+    assert went_well == (name not in ("sync", "unmount"))
 
 
 def test_a_notice_shortens_a_save_that_is_at_work(paths: Paths) -> None:
@@ -79,13 +124,14 @@ def test_what_a_boot_that_was_cut_has_mounted_is_unmounted_too(
     proc = next(mount for mount in list_mounts() if mount.point == "/proc")  # something that is mounted
     drives = [DriveConfig("demo", 1, mount="/nowhere"), DriveConfig("data", 1, mount="/proc")]
     paths.put_config(AgentConfig("demo", "l-1", "us-east-1", "http://e", drives))
-    result = FinalSave(paths, "save-1", Request(), Log(paths.logs / "save-1.jsonl"), load()).run()
-    assert (unmounted, result["unmounted"]) == ([proc.source], ["/proc"])
+    monkeypatch.setattr(saving, "find_device", lambda device: proc if device == "proc" else None)
+    FinalSave(paths, "save-1", Request(), Log(paths.logs / "save-1.jsonl"), load()).run()
+    assert unmounted == [proc.source]
     assert ["sync", "-f", "/proc"] in commands
     paths.saved.unlink()
-    update_state(paths, drives=[{"mount": "/v9", "device": "/dev/v9"}])
+    update_state(paths, drives=[{"name": "demo", "mount": "/v9", "device": "/dev/v9"}])
     FinalSave(paths, "save-2", Request(), Log(paths.logs / "save-2.jsonl"), load()).run()
-    assert unmounted[1:] == ["/dev/v9", proc.source]
+    assert unmounted[1:] == [proc.source, "/dev/v9"]
 
 
 def test_a_checkpoint_of_the_machine_s_own_holds_nothing_up(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -112,8 +114,8 @@ def test_a_view_of_its_own_does_not_keep_it_mounted(held: Held) -> None:
     assert is_free(held.device)
 
 
-def test_what_cannot_be_unmounted_is_frozen(held: Held) -> None:
-    """A swap file holds the drive and is no process: it is frozen, so that a snapshot is whole, and that is said."""
+def test_a_swap_file_is_switched_off(held: Held) -> None:
+    """It holds the drive and is no process."""
     swap = held.mount / "swap"
     with open(swap, "wb") as file:
         file.write(bytes(1 << 20))
@@ -121,12 +123,92 @@ def test_what_cannot_be_unmounted_is_frozen(held: Held) -> None:
     subprocess.run(["mkswap", "-q", swap], check=True)
     subprocess.run(["swapon", swap], check=True)
     try:
-        clean, ended = unmount(held.device, held.log, release)
-        assert (clean, ended) == (False, [])
-        assert "freezing" in held.said()
-        subprocess.run(["fsfreeze", "-u", held.mount], check=True)  # fails if it was not frozen
+        assert unmount(held.device, held.log, release) == (True, [f"swap file {swap}"])
+        assert f"swap file {swap}" in held.said()
     finally:
-        subprocess.run(["swapoff", swap], check=True)
+        subprocess.run(["swapoff", swap], check=False, capture_output=True)
+
+
+@pytest.fixture
+def disk_image(held: Held, tmp_path: Path) -> Iterator[Path]:
+    """Where a disk image that is a file on the drive is mounted."""
+    image, point = held.mount / "data.img", tmp_path / "nested"
+    point.mkdir()
+    with open(image, "wb") as file:
+        file.truncate(32 << 20)
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    subprocess.run(["sync"], check=True)
+    subprocess.run(["mount", "-o", "loop", image, point], check=True)
+    yield point
+    subprocess.run(["umount", point], check=False, capture_output=True)
+
+
+def test_a_disk_image_on_the_drive_is_written_and_taken_off(held: Held, disk_image: Path, tmp_path: Path) -> None:
+    """What was written in it without a flush is in a snapshot; who works in it is named and ended."""
+    (disk_image / "results").write_text("an epoch's results")
+    worker = held.hold("sh", "-c", "echo up; read line", cwd=disk_image)
+    clean, ended = unmount(held.device, held.log, release)
+    assert clean
+    assert any(f"pid {worker.pid}" in who for who in ended)
+    assert ended[-1] == f"disk image {held.mount / 'data.img'}"
+    copy, outer, inner = tmp_path / "copy", tmp_path / "outer", tmp_path / "inner"
+    subprocess.run(["cp", "--sparse=always", tmp_path / "disk0", copy], check=True)
+    outer.mkdir()
+    inner.mkdir()
+    subprocess.run(["mount", "-o", "loop", copy, outer], check=True)
+    try:
+        subprocess.run(["mount", "-o", "loop", outer / "data.img", inner], check=True)
+        try:
+            assert (inner / "results").read_text() == "an epoch's results"
+        finally:
+            subprocess.run(["umount", inner], check=True)
+    finally:
+        subprocess.run(["umount", outer], check=True)
+
+
+def test_what_cannot_be_taken_off_keeps_the_drive(held: Held, disk_image: Path) -> None:
+    """An image whose file was deleted since cannot be told from others: the drive is said to be in use."""
+    (held.mount / "data.img").unlink()
+    assert unmount(held.device, held.log, release) == (False, [])
+    assert not is_free(held.device)
+
+
+@pytest.fixture
+def dead_server(held: Held) -> Iterator[Path]:
+    """A FUSE filesystem below the drive whose server never answers, as of a network drive that has gone."""
+    point = held.mount / "s3"
+    point.mkdir()
+    server = held.hold(sys.executable, "-c", NEVER_ANSWERS, str(point), cwd=Path("/"))
+    yield point
+    server.kill()
+    subprocess.run(["umount", "-fl", point], check=False, capture_output=True)
+
+
+NEVER_ANSWERS = """
+import ctypes, os, sys
+os.path.exists("/dev/fuse") or os.mknod("/dev/fuse", 0o20666, os.makedev(10, 229))
+handle = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={handle},rootmode=40000,user_id=0,group_id=0,allow_other".encode()
+libc = ctypes.CDLL(None, use_errno=True)
+sys.exit(os.strerror(ctypes.get_errno())) if libc.mount(b"s3", sys.argv[1].encode(), b"fuse", 0, options) else None
+print("up", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_dead_file_server_holds_nothing_up(held: Held, dead_server: Path) -> None:
+    """Neither its mount nor a process that waits for it."""
+    waits = subprocess.Popen(["ls", dead_server], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    shell = held.hold("sh", "-c", "echo up; read line")
+    began = time.monotonic()
+    try:
+        clean, ended = unmount(held.device, held.log, release)
+        assert clean
+        assert time.monotonic() - began < 40
+        assert any(f"pid {shell.pid}" in who for who in ended)
+    finally:
+        waits.kill()
+        waits.wait(30)
 
 
 def test_the_asking_process_is_no_holder(held: Held) -> None:

@@ -56,7 +56,7 @@ def taken(portal: Portal, machine: Outside, *, snapshot: bool = True) -> Iterato
     yield log
     wait_for("the machine to save", lambda: is_done(saves(machine)), SECONDS - (time.monotonic() - began))
     log += saves(machine)
-    assert log[-1]["result"]["clean"], told(log)
+    assert log[-1]["ok"], told(log)
     assert (len(log[-1]["result"].get("snapshots", {})) == 1) is snapshot, told(log)
     assert len(snapshots(portal)) == before + snapshot
     assert machine.has_power
@@ -152,7 +152,7 @@ def test_before_the_machine_is_ready(portal: Portal) -> None:
         wait_for("the agent", lambda: machine.log("boot"), 30)
         portal.ends.interrupt(machine.instance_id, notice_seconds=SECONDS)
         wait_for("the machine to save", lambda: is_done(saves(machine)), SECONDS)
-        assert saves(machine)[-1]["result"]["clean"]
+        assert saves(machine)[-1]["ok"]
     machine.cut_power()
     portal.is_gone()
     assert "drive" in portal.typed[-1]
@@ -171,7 +171,7 @@ def test_during_a_checkpoint(portal: Portal) -> None:
         portal.ends.interrupt(machine.instance_id, notice_seconds=SECONDS)
         wait_for("the machine to save", lambda: is_done(saves(machine)), SECONDS)
     log = saves(machine)
-    assert log[-1]["result"]["clean"], told(log)
+    assert log[-1]["ok"], told(log)
     machine.cut_power()
     portal.is_gone()
     assert snapshots(portal)[-1]["xportal:kind"] == "final"

@@ -25,11 +25,12 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from .docker import Docker, major
 from .events import Log
-from .files import read_json, write_json
+from .files import read_json, remove, write_json
 from .gpu import plan_gpu
 
 KNOWN = range(20, 30)  # major versions whose config.v2.json and hostconfig.json were compared
 STOP_SECONDS = 10
+SPARE = "reserve"  # space on the drive that is kept for a boot, and for what a save has to write down
 HALF_MADE = ".xportal-"  # in the names of containers that a recreation has not finished with
 
 
@@ -126,6 +127,7 @@ def keep(path: Path, new: Dict[str, Any], stored: Sequence[Stored]) -> Dict[str,
 
 def record_from_files(data_root: Path, drive: Path) -> None:
     """At a save with a Docker that does not answer: note what runs from its files, before it is stopped."""
+    remove(drive / SPARE)
     note_running(list_stored(data_root, {}), drive)
 
 
@@ -183,6 +185,7 @@ def give_policies(docker: Docker, drive: Path) -> Dict[str, str]:
 
 def record_running(docker: Docker, drive: Path, save: str) -> List[Dict[str, Any]]:
     """At a save: note what runs, and what should but could not. Returns what `docker inspect` says of all."""
+    remove(drive / SPARE)
     infos = docker.inspect(docker.list_ids())
     infos.sort(key=lambda info: str(info["State"].get("StartedAt")))
     before = read_json(drive / "running.json") or {}

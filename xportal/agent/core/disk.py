@@ -16,15 +16,10 @@ DEVICE_SECONDS = 120.0
 EBS = re.compile(r"nvme-Amazon_Elastic_Block_Store_vol([0-9a-f]+)(?:_1|-ns-1)?")
 OWNER = "1000:1000"
 # Spelled out: a newer mke2fs would switch on features with which an older machine cannot repair or grow the drive.
-MKE2FS = """[defaults]
- base_features = sparse_super,large_file,filetype,resize_inode,dir_index,ext_attr
- inode_size = 256
- inode_ratio = 16384
-[fs_types]
- ext4 = {
-  features = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,extra_isize
- }
-"""
+FEATURES = (
+    "none,sparse_super,large_file,filetype,resize_inode,dir_index,ext_attr,"
+    "has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,extra_isize"
+)
 
 
 @dataclass(frozen=True)
@@ -116,11 +111,8 @@ def read_ends(disk: Disk) -> None:
 
 def make_filesystem(drive: DriveConfig, disk: Disk, paths: Paths) -> None:
     """Make the drive's first filesystem. The caller has seen that it is blank (see `needs_filesystem`)."""
-    settings = paths.state.with_name("mke2fs.conf")
-    settings.parent.mkdir(parents=True, exist_ok=True)
-    settings.write_text(MKE2FS, encoding="utf-8")
     options = f"root_owner={OWNER},lazy_itable_init=1,lazy_journal_init=1"
-    run(["mkfs.ext4", "-q", "-m", "1", "-E", options, disk.path], MKE2FS_CONFIG=str(settings))
+    run(["mkfs.ext4", "-q", "-m1", "-I256", "-i16384", "-O", FEATURES, "-E", options, disk.path])
     done = read_json(paths.formatted) or []
     write_json(paths.formatted, [*done, key(drive, disk)])
 

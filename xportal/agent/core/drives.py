@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
-from pathlib import Path
 from typing import Any, Dict, Optional
 
 from . import disk
@@ -73,12 +71,3 @@ def mark_docker(drive: DriveConfig, version: str) -> None:
     """Write on the drive which Docker works on it now."""
     path = drive.directory / "drive.json"
     write_json(path, {**(read_json(path) or {}), "docker": version})
-
-
-def measure(mount: str) -> Dict[str, Optional[int]]:
-    """The size and use of a mounted drive; None where it is not mounted."""
-    if find_mount(mount) is None:
-        return {"size_bytes": None, "used_bytes": None}
-    facts = os.statvfs(Path(mount))
-    used = (facts.f_blocks - facts.f_bfree) * facts.f_frsize
-    return {"size_bytes": facts.f_blocks * facts.f_frsize, "used_bytes": used}

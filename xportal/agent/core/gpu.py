@@ -64,11 +64,6 @@ def is_gpu(request: Dict[str, Any]) -> bool:
     return any("gpu" in group for group in request.get("Capabilities") or [])
 
 
-def has_gpu(host: Dict[str, Any]) -> bool:
-    """Whether a container's HostConfig asks for GPUs."""
-    return host.get("Runtime") == "nvidia" or any(is_gpu(request) for request in host.get("DeviceRequests") or [])
-
-
 def fits(request: Dict[str, Any], gpus: int) -> bool:
     """Whether a machine with this many GPUs can give what is asked: not by name, and not more than there are."""
     return not request.get("DeviceIDs") and int(request.get("Count") or 0) <= gpus

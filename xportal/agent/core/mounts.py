@@ -12,6 +12,7 @@ from typing import Callable, List, Optional, Tuple
 from .events import Log
 from .process import AgentError, run, wait_until
 
+UMOUNT_SECONDS = 10.0  # what is dirty was written before
 FREE_SECONDS = 3.0  # the kernel ends a filesystem a moment after its last mount and process have gone
 
 
@@ -60,6 +61,12 @@ def find_mount(point: str) -> Optional[Mount]:
     return found[-1] if found else None
 
 
+def find_device(device: str) -> Optional[Mount]:
+    """The last place where a block device is mounted."""
+    number = os.stat(device).st_rdev
+    return next((mount for mount in reversed(list_mounts()) if mount.number == number), None)
+
+
 def plan_unmounts(mounts: List[Mount], device: int) -> List[Mount]:
     """The mounts to undo, in order, so that the filesystem on `device` is mounted nowhere: binds, nested ones."""
     roots = {mount.point for mount in mounts if mount.number == device}
@@ -68,17 +75,11 @@ def plan_unmounts(mounts: List[Mount], device: int) -> List[Mount]:
 
 
 def unmount(device: str, log: Log, release: Callable[[str, Log], Tuple[bool, List[str]]]) -> Tuple[bool, List[str]]:
-    """Get a block device's filesystem off this machine: unmount it, name and end its holders, at last freeze it.
+    """Get a block device's filesystem off this machine: unmount it, or have `release` name and end its holders first.
 
-    Returns whether it is unmounted everywhere, and who was ended. Raises `AgentError` if even freezing fails.
+    Returns whether it is unmounted everywhere, and who was ended.
     """
-    ended: List[str] = []
-    clean = try_unmount(device)
-    if not clean:
-        clean, ended = release(device, log)
-    if not clean:
-        freeze(device, log)
-    return clean, ended
+    return (True, []) if try_unmount(device) else release(device, log)
 
 
 def try_unmount(device: str) -> bool:
@@ -86,9 +87,21 @@ def try_unmount(device: str) -> bool:
     number = os.stat(device).st_rdev
     for mount in plan_unmounts(list_mounts(), number):
         # One unmount may have taken others with it, where mounts are shared.
-        if mount in list_mounts() and run(["umount", mount.point], check=False).status:
+        if mount in list_mounts() and not take_off(mount, number):
             return False
     return bool(wait_until(lambda: is_free(device), FREE_SECONDS))
+
+
+def take_off(mount: Mount, device: int) -> bool:
+    """Undo one mount. What is somebody else's below the drive's is only taken out of the way, in use or dead."""
+    foreign = mount.number != device and mount.kind != "overlay" and not mount.source.startswith("/dev/loop")
+    how = "-l"
+    try:
+        if not run(["umount", mount.point], check=False, timeout=UMOUNT_SECONDS).status:
+            return True
+    except AgentError:  # a server that does not answer: with -f the kernel ends the calls that wait for it
+        how = "-fl"
+    return foreign and not run(["umount", how, mount.point], check=False, timeout=UMOUNT_SECONDS).status
 
 
 def is_free(device: str) -> bool:
@@ -100,13 +113,3 @@ def is_free(device: str) -> bool:
             return False
         raise
     return True
-
-
-def freeze(device: str, log: Log) -> None:
-    """Stop all writing to the device for good. Raises `AgentError` if it is mounted nowhere that can be reached."""
-    number = os.stat(device).st_rdev
-    points = [mount.point for mount in list_mounts() if mount.number == number]
-    if not points:
-        raise AgentError(f"{device} is still in use, but mounted nowhere that can be reached: it cannot be frozen")
-    log.say("unmount", f"{device} stays busy: freezing it, so that a snapshot of it is whole")
-    run(["fsfreeze", "-f", points[0]])

@@ -17,6 +17,7 @@ from .events import Log
 from .extensions import Extensions
 from .files import remove
 from .gpu import list_gpus
+from .home import let_keys_in, open_home
 from .mounts import find_mount, try_unmount
 from .process import AgentError, run
 from .state import log_path, one_at_a_time, read_state, update_state
@@ -36,6 +37,11 @@ def make_ready(paths: Paths, more: Extensions) -> bool:
     Asked for twice in a boot: by systemd, and by `up` once the full agent is there.
     """
     return told(paths, lambda log: finish(paths, log, more))
+
+
+def make_home(paths: Paths) -> bool:
+    """The login user's home, before anybody logs in. Returns whether it went well."""
+    return told(paths, lambda log: open_home(paths.get_config()))
 
 
 def told(paths: Paths, work: Callable[[Log], None]) -> bool:
@@ -58,6 +64,8 @@ def open_all(paths: Paths, log: Log) -> None:
     """What `open_machine` does. Docker is guarded before anything can fail."""
     config = paths.get_config()
     units.install(config, paths)
+    let_keys_in(paths)
+    run(["systemctl", "start", "--no-block", units.HOME])
     if paths.saved.exists():
         raise AgentError("this machine has made its final save: it does not open the drive again")
     if read_state(paths)["phase"] in ("open", "ready"):
@@ -124,6 +132,7 @@ def finish(paths: Paths, log: Log, more: Extensions) -> None:
     if read_state(paths)["phase"] != "open":
         return
     config = paths.get_config()
+    open_home(config)
     if not read_state(paths)["started"]:
         start_containers(config, paths, log)
     if more.finish_boot(config, paths, log):

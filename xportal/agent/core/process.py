@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from concurrent import futures
 from dataclasses import dataclass
+from threading import Thread
 from typing import Callable, Optional, Sequence, TypeVar
 
 T = TypeVar("T")
@@ -27,7 +29,8 @@ class Done:
 def run(argv: Sequence[str], *, check: bool = True, timeout: Optional[float] = None, **env: str) -> Done:
     """Run a program to its end. Raises `AgentError` on a non-zero status unless `check` is off, and on a time-out."""
     environ = {**os.environ, "LC_ALL": "C", **env}
-    try:
+
+    def work() -> Done:
         got = subprocess.run(
             argv,
             stdin=subprocess.DEVNULL,
@@ -39,7 +42,10 @@ def run(argv: Sequence[str], *, check: bool = True, timeout: Optional[float] = N
             env=environ,
             cwd="/",
         )
-        done = Done(got.returncode, got.stdout, got.stderr)
+        return Done(got.returncode, got.stdout, got.stderr)
+
+    try:
+        done = limited(work, timeout and timeout + 1)  # what hangs in the kernel cannot be killed
     except FileNotFoundError:
         done = Done(127, "", f"{argv[0]} is not installed")
     except subprocess.TimeoutExpired:
@@ -48,6 +54,26 @@ def run(argv: Sequence[str], *, check: bool = True, timeout: Optional[float] = N
         said = (done.err.strip() or done.out.strip() or "it said nothing").splitlines()[-1]
         raise AgentError(f"{' '.join(argv)} failed with status {done.status}: {said}")
     return done
+
+
+def limited(work: Callable[[], T], seconds: Optional[float]) -> T:
+    """Do something that may hang in the kernel, where nothing can end it. Raises `AgentError` when it takes longer.
+
+    It hangs on in a thread of its own, for which nobody waits.
+    """
+    future: futures.Future[T] = futures.Future()
+
+    def try_it() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    Thread(target=try_it, daemon=True).start()
+    try:
+        return future.result(seconds)
+    except futures.TimeoutError:
+        raise AgentError(f"it did not end within {seconds:.0f} s") from None
 
 
 def wait_until(condition: Callable[[], Optional[T]], seconds: float, every: float = 0.2) -> Optional[T]:

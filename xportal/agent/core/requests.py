@@ -34,7 +34,7 @@ def request_save(paths: Paths, save: str, request: Request) -> None:
     if not SAVE_ID.fullmatch(save) or save == "boot":
         raise AgentError(f"{save!r} is no id for a save")
     log = log_path(paths, save)
-    if units.is_pending(units.save_unit(save)) or is_done(log):
+    if units.is_pending(units.save_unit(save)) or read_end(log).get("ok"):
         return
     if log.exists():
         log.unlink()
@@ -48,9 +48,8 @@ def read_request(paths: Paths, save: str) -> Request:
     return Request(**(read_json(paths.requests / f"{save}.json") or {}))
 
 
-def is_done(log: Path) -> bool:
-    """Whether the save with this log went well."""
-    if not log.exists():
-        return False
-    last = (log.read_text(encoding="utf-8").splitlines() or ["{}"])[-1]
-    return bool(json.loads(last).get("ok"))
+def read_end(log: Path) -> Dict[str, Any]:
+    """The end line of a save's log; nothing if it has none."""
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    last: Dict[str, Any] = json.loads(lines[-1]) if lines else {}
+    return last if "end" in last else {}

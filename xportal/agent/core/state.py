@@ -6,10 +6,11 @@ import fcntl
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator
+from typing import Any, Dict, Iterator, Optional
 
 from .config import Paths
 from .files import read_json, write_json
+from .process import limited
 
 NEW: Dict[str, Any] = {
     "phase": "opening",
@@ -38,13 +39,13 @@ def update_state(paths: Paths, **changes: object) -> None:
 
 
 @contextmanager
-def one_at_a_time(paths: Paths) -> Iterator[None]:
-    """Only one of open, ready and save works at any time; the others wait."""
-    lock = paths.state.with_name("lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def one_at_a_time(paths: Paths, seconds: Optional[float] = None) -> Iterator[None]:
+    """Only one of open, ready and save works at any time; the others wait. Raises `AgentError` if that takes longer."""
+    path = paths.state.with_name("lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        limited(lambda: fcntl.flock(handle, fcntl.LOCK_EX), seconds)
         yield
     finally:
         os.close(handle)

@@ -11,6 +11,7 @@ from .process import run
 COMMAND = "/opt/xportal/agent"
 READY = "xportal-ready.service"
 FINISH = "xportal-finish.service"
+HOME = "xportal-home.service"
 OPEN = "xportal-open.service"
 APPEAR = "xportal-open.path"
 WATCH = "xportal-watch.service"
@@ -33,8 +34,16 @@ ExecStartPost=-/bin/chown {user} /run/docker.sock
 NO_METADATA = """[Scope]
 IPAddressDeny=169.254.169.254
 """
+# Before anybody can log in, and be at work where it does not last. Newer releases of cloud-init have renamed its unit.
+HOME_UNIT = f"""[Unit]
+After=cloud-init.service cloud-init-network.service
+Before=sshd.service ssh.service ssh.socket systemd-user-sessions.service
+
+[Service]
+Type=oneshot
+ExecStart={COMMAND} home
+"""
 READY_UNIT = f"""[Unit]
-Description=xportal: Docker and containers of the drive
 Wants=network-online.target
 After=cloud-init.service network-online.target
 
@@ -45,7 +54,6 @@ ExecStart={COMMAND} ready
 """
 # `up` starts it once it has put the full agent there.
 FINISH_UNIT = f"""[Unit]
-Description=xportal: what the full agent does at a boot
 After={READY}
 
 [Service]
@@ -53,22 +61,15 @@ Type=oneshot
 ExecStart={COMMAND} ready
 """
 # The boot does not wait for a volume that is attached later; its device starts this, once: it stays active.
-OPEN_UNIT = f"""[Unit]
-Description=xportal: open the drive
-
-[Service]
+OPEN_UNIT = f"""[Service]
 Type=oneshot
 RemainAfterExit=yes
 ExecStart=-{COMMAND} open
 """
-APPEAR_UNIT = """[Unit]
-Description=xportal: the drive's device
-
-[Path]
+APPEAR_UNIT = """[Path]
 """
 # A save outlives the session that asked for it and, for two minutes, a shutdown that comes in between.
 SAVE_UNIT = f"""[Unit]
-Description=xportal: save %i
 After=network.target
 
 [Service]
@@ -79,7 +80,6 @@ TimeoutStopSec=120
 """
 # The last to be killed for want of memory: training takes all there is.
 WATCH_UNIT = f"""[Unit]
-Description=xportal: watch
 After=network.target
 StartLimitIntervalSec=0
 
@@ -91,7 +91,6 @@ OOMScoreAdjust=-900
 """
 # Stopped before what it is started after: at a shutdown Docker, network and mounts are still there.
 LEAVE_UNIT = f"""[Unit]
-Description=xportal: leave
 After=network.target docker.service docker.socket containerd.service {{mounts}}
 
 [Service]
@@ -100,16 +99,6 @@ RemainAfterExit=yes
 ExecStart=/bin/true
 ExecStop={COMMAND} leave
 TimeoutStopSec=130
-"""
-# However the freeze ends, the drives thaw.
-FREEZE_UNIT = f"""[Unit]
-Description=xportal: freeze %i
-
-[Service]
-Type=oneshot
-ExecStart={COMMAND} run-freeze %i
-ExecStopPost={COMMAND} thaw-all
-TimeoutStartSec=90
 """
 
 
@@ -120,6 +109,7 @@ def plan_units(config: AgentConfig) -> Dict[str, str]:
         "docker.service.d/xportal.conf": guard + STOP,
         "docker.socket.d/xportal.conf": guard + SOCKET.format(user=config.login_user),
         "docker-.scope.d/xportal.conf": NO_METADATA,
+        HOME: HOME_UNIT,
         READY: READY_UNIT,
         FINISH: FINISH_UNIT,
         OPEN: OPEN_UNIT,
@@ -127,7 +117,6 @@ def plan_units(config: AgentConfig) -> Dict[str, str]:
         "xportal-save@.service": SAVE_UNIT,
         WATCH: WATCH_UNIT,
         LEAVE: LEAVE_UNIT.format(mounts=" ".join(mount_unit(drive.mount) for drive in config.drives)),
-        "xportal-freeze@.service": FREEZE_UNIT,
     }
 
 
@@ -158,8 +147,3 @@ def is_pending(unit: str) -> bool:
 def save_unit(save: str) -> str:
     """The unit of one save."""
     return f"xportal-save@{save}.service"
-
-
-def freeze_unit(freeze: str) -> str:
-    """The unit of one freeze."""
-    return f"xportal-freeze@{freeze}.service"

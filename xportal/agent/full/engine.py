@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Optional
 from urllib.parse import urlencode
 
-from ..core.docker import SOCKET
 from ..core.process import AgentError
 
 ANSWER_SECONDS = 60.0
 CHUNK = 1 << 20
+
+SOCKET = "/run/docker.sock"
 
 
 class Connection(http.client.HTTPConnection):
@@ -26,7 +27,7 @@ class Connection(http.client.HTTPConnection):
         """Open the socket."""
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(str(SOCKET))
+        self.sock.connect(SOCKET)
 
 
 class Engine:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ..core.config import AgentConfig, Paths
-from ..core.docker import Docker
 from ..core.events import Log
 from ..core.extensions import Extensions
 from ..core.imds import Imds
+from ..core.mounts import find_device
 from ..core.requests import Request
 from .commits import Budget, Commits
 from .finishing import finish_boot, tell_before
 from .following import print_log
-from .freezing import request_freeze, run_freeze, thaw, thaw_by_force
+from .freezing import frozen, request_freeze, run_freeze, thaw, thaw_own
 from .hints import Hints
 from .holders import release
+from .images import DockerImages
 from .rehearsal import rehearse, request_rehearsal
 from .reopening import go_on
 from .settings import change_settings
@@ -38,7 +40,7 @@ class Full(Extensions):
             "freeze": lambda: request_freeze(paths, words[0]),
             "run-freeze": lambda: run_freeze(paths, words[0]),
             "thaw": lambda: thaw(paths),
-            "thaw-all": lambda: thaw_by_force(paths),
+            "thaw-own": lambda: thaw_own(paths, words[0]),
             "settings": lambda: change_settings(paths, json.loads(words[0])),
             "rehearse": lambda: request_rehearsal(paths, words[0]),
             "follow": lambda: print_log(paths, words[0], int(words[2]) if words[1:] else 0),
@@ -67,7 +69,7 @@ class Full(Extensions):
     ) -> Dict[str, List[Any]]:
         """See `commits`."""
         budget = Budget(left)
-        return Commits(Docker(budget.run), drive, log, budget).commit_changed(infos)
+        return Commits(DockerImages(budget.run), drive, log, budget).commit_changed(infos)
 
     def release(self, device: str, log: Log) -> Tuple[bool, List[str]]:
         """See `holders`."""
@@ -82,8 +84,10 @@ class Full(Extensions):
         log: Log,
         left: Callable[[], float],
     ) -> Dict[str, str]:
-        """See `snapshots`."""
-        return take_snapshots(config, drives, save, kind, log, left)
+        """See `snapshots`. Drives that could not be unmounted hold still meanwhile."""
+        points = [mount.point for drive in drives if (mount := find_device(drive["device"]))]
+        with frozen(points, log) if points else nullcontext():
+            return take_snapshots(config, drives, save, kind, log, left)
 
     def rehearse(
         self,

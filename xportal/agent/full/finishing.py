@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Dict, List
 
-from ..core import docker
 from ..core.config import AgentConfig, Paths
+from ..core.docker import Docker
 from ..core.events import Log
 from ..core.files import read_json, remove
+from ..core.home import get_user, open_home
 from ..core.process import AgentError, run
 from ..core.saving import WORD
 from ..core.state import log_path, read_state, update_state
 from .commits import Commits, flatten_deep
-from .engine import Engine
-from .home import get_user, open_home
+from .engine import SOCKET, Engine
+from .images import DockerImages
 from .orphans import remove_orphans
 from .recreating import make_anew
 from .reserve import keep_reserve
@@ -24,10 +26,11 @@ TIDYING = "tidying"  # the log's name
 
 def finish_boot(config: AgentConfig, paths: Paths, log: Log) -> Dict[str, Any]:
     """With Docker running and containers back: the home directory, Docker for the login user. The boot's result."""
-    with log.step("home", f"Opening the home directory of {config.login_user}"):
+    with log.step("home", f"Letting {config.login_user} use Docker"):
         open_home(config)
         run(["usermod", "-a", "-G", "docker", config.login_user])
-        docker.give_socket(get_user(config.login_user).pw_uid)
+        # At once: its sessions that began before it joined the group docker, too.
+        os.chown(SOCKET, get_user(config.login_user).pw_uid, -1)
     before = read_state(paths)
     drive = config.main.directory
     keep_reserve(drive)
@@ -35,7 +38,7 @@ def finish_boot(config: AgentConfig, paths: Paths, log: Log) -> Dict[str, Any]:
     seconds = {**before["seconds"], **log.seconds}
     update_state(paths, phase="ready", notes=notes, seconds=seconds)
     result = {"drives": before["drives"], "gpu": (before["gpus"] or [None])[0], "docker": before["docker"]}
-    return {**result, "containers": names(docker.Docker(), notes), "seconds": seconds}
+    return {**result, "containers": names(DockerImages(), notes), "seconds": seconds}
 
 
 def tidy(paths: Paths) -> None:
@@ -44,7 +47,7 @@ def tidy(paths: Paths) -> None:
     Docker holds a container still while it commits it.
     """
     main, log = paths.get_config().main, Log(log_path(paths, TIDYING))
-    client, drive = docker.Docker(), main.directory
+    client, drive = DockerImages(), main.directory
     opened = (read_json(drive / "drive.json") or {}).get("opened", 0)
     remove_orphans(Path(main.mount, "docker"), opened, log)
     late = read_state(paths)["late"]
@@ -57,7 +60,7 @@ def tidy(paths: Paths) -> None:
 def fit_containers(drive: Path, gpus: int, log: Log) -> Dict[str, str]:
     """Make those containers anew that wait for it. Returns notes by id; a failure is said, and the boot goes on."""
     try:
-        return make_anew(Engine(), docker.Docker(), drive, gpus, log)
+        return make_anew(Engine(), DockerImages(), drive, gpus, log)
     except AgentError as failure:
         log.say("anew", f"Not all containers could be made anew: {failure}")
         return {}
@@ -84,7 +87,7 @@ def tell_before(config: AgentConfig, paths: Paths, log: Log) -> Dict[str, Any]:
     return word
 
 
-def names(client: docker.Docker, notes: Dict[str, str]) -> List[Dict[str, Any]]:
+def names(client: Docker, notes: Dict[str, str]) -> List[Dict[str, Any]]:
     """Each container with its note."""
     infos = client.inspect(client.list_ids())
     return [

@@ -11,6 +11,7 @@ from typing import Callable, Iterator
 from ..core import units
 from ..core.config import Paths
 from ..core.state import log_path
+from .freezing import freeze_unit
 
 
 def print_log(paths: Paths, name: str, first: int) -> bool:
@@ -27,7 +28,7 @@ def print_log(paths: Paths, name: str, first: int) -> bool:
 def is_written(name: str) -> bool:
     """Whether somebody will go on with the log."""
     boot = ["cloud-init.service", units.READY, units.FINISH]
-    return any(map(units.is_pending, boot if name == "boot" else [units.save_unit(name), units.freeze_unit(name)]))
+    return any(map(units.is_pending, boot if name == "boot" else [units.save_unit(name), freeze_unit(name)]))
 
 
 def follow(path: Path, alive: Callable[[], bool], first: int = 0, every: float = 0.2) -> Iterator[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from threading import Thread
-from typing import Callable, List, Optional
+from typing import Callable, Iterable, Iterator, List, Optional
 
 from ..core import units
 from ..core.config import Paths
@@ -15,6 +16,7 @@ from ..core.process import AgentError, run, wait_until
 from ..core.state import log_path, one_at_a_time, read_state
 from .snapshots import ROLLING, is_any_pending, take_snapshots
 
+UNIT_SECONDS = 90  # with the wait for a save or a boot that is at work
 LIMIT_SECONDS = 30.0  # a container that may not write for longer is worse than a checkpoint as after a power cut
 
 
@@ -37,7 +39,20 @@ def start(paths: Paths, freeze: str, kind: Optional[str]) -> None:
     """Start the unit, which takes snapshots of that kind. Raises `AgentError` if there is nothing to freeze."""
     check_open(paths)
     write_json(paths.requests / f"{freeze}.json", {"snapshot": kind})
-    run(["systemctl", "start", "--no-block", units.freeze_unit(freeze)])
+    run(plan_unit(freeze))
+
+
+def plan_unit(freeze: str) -> List[str]:
+    """The command line that starts the unit. However it ends, what it has frozen thaws."""
+    limits = ["--property", f"TimeoutStartSec={UNIT_SECONDS}"]
+    thaws = ["--property", f"ExecStopPost={units.COMMAND} thaw-own {freeze}"]
+    how = ["--quiet", "--collect", "--no-block", "--service-type=oneshot", "--unit", freeze_unit(freeze)]
+    return ["systemd-run", *how, *limits, *thaws, units.COMMAND, "run-freeze", freeze]
+
+
+def freeze_unit(freeze: str) -> str:
+    """The unit of one freeze."""
+    return f"xportal-freeze@{freeze}.service"
 
 
 def check_open(paths: Paths) -> None:
@@ -63,7 +78,12 @@ def run_freeze(paths: Paths, freeze: str) -> bool:
             if paths.thaw.exists():  # of an earlier one
                 paths.thaw.unlink()
             is_over = take_checkpoint(paths, freeze, kind, log) if kind else paths.thaw.exists
-            in_time = hold(mount_points(paths), is_over, log)
+            points = mount_points(paths)
+            write_json(frozen_path(paths, freeze), points)
+            try:
+                in_time = hold(points, is_over, log)
+            finally:  # what is frozen from now on is not ours to thaw
+                frozen_path(paths, freeze).unlink()
         except AgentError as failure:
             log.end(False, str(failure), {})
             return False
@@ -74,14 +94,21 @@ def run_freeze(paths: Paths, freeze: str) -> bool:
 def hold(points: List[str], is_over: Callable[[], bool], log: Log) -> bool:
     """Keep filesystems frozen until `is_over` or the limit. Returns whether it was over in time."""
     run(["sync", "-f", *points])  # what takes long is written before anybody has to wait
-    with ExitStack() as undo, log.step("freeze", "Freezing"):
-        for point in points:
-            undo.callback(run, ["fsfreeze", "-u", point], check=False)
-            run(["fsfreeze", "-f", point])
-        log.say("frozen", "Frozen")
+    with frozen(points, log):
         in_time = bool(wait_until(is_over, LIMIT_SECONDS, every=0.02))
     log.say("thawed", "Thawed" if in_time else f"Thawed after {LIMIT_SECONDS:.0f} s: nobody said so")
     return in_time
+
+
+@contextmanager
+def frozen(points: List[str], log: Log) -> Iterator[None]:
+    """Filesystems are frozen meanwhile. Raises `AgentError` if one cannot be."""
+    with ExitStack() as undo, log.step("freeze", "Freezing"):
+        for point in points:
+            undo.callback(run, ["fsfreeze", "-u", point], check=False)
+            run(["fsfreeze", "-f", point], timeout=LIMIT_SECONDS)
+        log.say("frozen", "Frozen")
+        yield
 
 
 def take_checkpoint(paths: Paths, save: str, kind: str, log: Log) -> Callable[[], bool]:
@@ -114,7 +141,19 @@ def thaw(paths: Paths) -> None:
     paths.thaw.touch()
 
 
-def thaw_by_force(paths: Paths) -> None:
-    """After a freeze that was killed: nothing stays frozen."""
-    for drive in read_state(paths)["drives"]:
-        run(["fsfreeze", "-u", drive["mount"]], check=False)
+def frozen_path(paths: Paths, freeze: str) -> Path:
+    """What this freeze has frozen, written before it does."""
+    return paths.requests / f"{freeze}.frozen"
+
+
+def thaw_own(paths: Paths, freeze: str) -> None:
+    """After a freeze, which may have been killed: what it froze is not frozen. What a save has frozen stays so."""
+    points = read_json(frozen_path(paths, freeze)) or []
+    frozen_path(paths, freeze).unlink(missing_ok=True)
+    thaw_all(points)
+
+
+def thaw_all(points: Iterable[str]) -> None:
+    """Nothing there stays frozen."""
+    for point in points:
+        run(["fsfreeze", "-u", point], check=False)

@@ -13,8 +13,8 @@ from ..core.files import read_json
 from ..core.imds import Imds
 from ..core.notices import read
 from ..core.process import run
-from ..core.requests import Request, read_request
-from ..core.state import read_state
+from ..core.requests import Request, read_end, read_request
+from ..core.state import log_path, read_state
 from .freezing import request_checkpoint, request_rolling
 from .idle import Cpu, GpuUse, Idle, find_login
 from .settings import get_settings
@@ -86,7 +86,8 @@ class Hints:
         if not (self._paths.requests / f"{save}.json").exists():  # a shutdown's
             return
         request = read_request(self._paths, save)
-        self._ask(self._paths, save, request)
+        if not read_end(log_path(self._paths, save)):
+            self._ask(self._paths, save, request)
         if request.notice and left(request.at) < -SPARED_SECONDS:
             self._say("AWS has not taken this machine back, and it is of no use any more: power off")
             run(["systemctl", "poweroff"])

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Set, Tuple
 
 from ..core.events import Log
-from ..core.mounts import Mount, list_mounts, parse_mountinfo, try_unmount
-from ..core.process import wait_until
+from ..core.mounts import Mount, list_mounts, parse_mountinfo, try_unmount, unescape
+from ..core.process import run, wait_until
 
 ASK = (signal.SIGTERM, signal.SIGHUP)  # interactive shells ignore the first
 FORCE = (signal.SIGKILL,)
 TERM_SECONDS = 3.0
 KILL_SECONDS = 5.0
+FILE_SECONDS = 20.0  # in which a swap file or disk image is given up
+# Kinds of filesystems whose server may be dead: to ask what is on them may take for ever.
+REMOTE = ("nfs", "fuse", "cifs", "smb", "9p", "ceph", "lustre", "afs")
 
 
 @dataclass(frozen=True)
@@ -34,20 +37,71 @@ class Holder:
 
 def release(device: str, log: Log) -> Tuple[bool, List[str]]:
     """Name and end those who hold the device's filesystem, until it can be unmounted. Returns whether, and who."""
-    ended: Dict[int, str] = {}
+    ended = let_go_files(os.stat(device).st_rdev, log)
+    if ended and try_unmount(device):
+        return True, ended
     for signals, seconds in ((ASK, TERM_SECONDS), (FORCE, KILL_SECONDS)):
-        ended.update(end_holders(device, signals, seconds, log))
+        ended += [who for who in end_holders(device, signals, seconds, log).values() if who not in ended]
         if try_unmount(device):
-            return True, list(ended.values())
-    return False, list(ended.values())
+            return True, ended
+    return False, ended
+
+
+def let_go_files(device: int, log: Log) -> List[str]:
+    """Swap files and disk images on the device's filesystem: these hold it without a process. Returns which.
+
+    What is mounted of an image is written to it as it is unmounted; who holds that is named and ended, too.
+    """
+    ended = []
+    for swap in list_swaps(device):
+        log.say("unmount", f"The drive is held by the swap file {swap}: switching it off")
+        run(["swapoff", swap], check=False, timeout=FILE_SECONDS)
+        ended.append(f"swap file {swap}")
+    for loop, file in list_loops(device).items():
+        log.say("unmount", f"The drive is held by the disk image {file}, in use as {loop}: taking it off")
+        ended += let_go_files(os.stat(loop).st_rdev, log)
+        if not try_unmount(loop):
+            ended += release(loop, log)[1]
+        run(["losetup", "--detach", loop], check=False, timeout=FILE_SECONDS)
+        ended.append(f"disk image {file}")
+    return ended
+
+
+def list_swaps(device: int) -> List[str]:
+    """The swap files (or swap partitions) that are on a device, or are it."""
+    lines = Path("/proc/swaps").read_text(encoding="utf-8", errors="replace").splitlines()[1:]
+    return [path for path in (unescape(line.split()[0]) for line in lines) if device in devices_of(path)]
+
+
+def list_loops(device: int) -> Dict[str, str]:
+    """The loop devices whose file is on a device's filesystem, and the files."""
+    loops = {}
+    for backing in sorted(Path("/sys/block").glob("loop*/loop/backing_file")):
+        try:
+            file = backing.read_text(encoding="utf-8", errors="replace").rstrip("\n")
+        except OSError:  # it has just been taken off
+            continue
+        if device in devices_of(file):
+            loops[f"/dev/{backing.parents[1].name}"] = file
+    return loops
+
+
+def devices_of(path: str) -> Set[int]:
+    """The filesystem that a path is on, and the device that it is; nothing if it is not there."""
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return set()
+    return {facts.st_dev, facts.st_rdev}
 
 
 def list_holders(devices: Set[int]) -> List[Holder]:
     """The processes that keep the filesystems with these st_dev busy, less this one and its ancestors."""
     spared = ancestors()
+    remote = tuple(f"{mount.point}/" for mount in list_mounts() if mount.kind.startswith(REMOTE))
     holders = []
     for proc in list_processes():
-        how = find_hold(proc, devices) if int(proc.name) not in spared else None
+        how = find_hold(proc, devices, remote) if int(proc.name) not in spared else None
         if how:
             holders.append(Holder(int(proc.name), user_of(proc), command_of(proc), how))
     return holders
@@ -58,13 +112,16 @@ def list_processes() -> List[Path]:
     return [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
-def find_hold(proc: Path, devices: Set[int]) -> Optional[str]:
-    """How a process holds one of the devices, if it does. A process that ends meanwhile holds nothing."""
+def find_hold(proc: Path, devices: Set[int], remote: Tuple[str, ...] = ()) -> Optional[str]:
+    """How a process holds one of the devices, if it does. A process that ends meanwhile holds nothing.
+
+    Nothing is asked about files below `remote`.
+    """
     try:
         for name, how in (("cwd", "works in it"), ("root", "has its root in it"), ("exe", "is a program on it")):
-            if device_of(proc / name) in devices:
+            if device_of(proc / name, remote) in devices:
                 return how
-        if any(device_of(handle) in devices for handle in (proc / "fd").iterdir()):
+        if any(device_of(handle, remote) in devices for handle in (proc / "fd").iterdir()):
             return "has a file open"
         mapped = {f"{os.major(device):02x}:{os.minor(device):02x}" for device in devices}
         if any(line.split(" ", 5)[3] in mapped for line in (proc / "maps").read_text(errors="replace").splitlines()):
@@ -82,10 +139,10 @@ def mounts_it(proc: Path, devices: Set[int]) -> bool:
     return any(mount.number in devices and not mount.follows for mount in parse_mountinfo(text))
 
 
-def device_of(link: Path) -> Optional[int]:
-    """The filesystem a link in /proc leads into; None if it is gone."""
+def device_of(link: Path, remote: Tuple[str, ...]) -> Optional[int]:
+    """The filesystem a link in /proc leads into; None if it is gone, or leads below `remote`."""
     try:
-        return os.stat(link).st_dev
+        return None if f"{os.readlink(link)}/".startswith(remote) else os.stat(link).st_dev
     except OSError:
         return None
 

@@ -15,7 +15,7 @@ from ..core.requests import Request, request_save
 from ..core.saving import WORD
 from ..core.state import read_state, update_state
 from .finishing import finish_boot
-from .freezing import thaw_by_force
+from .freezing import thaw_all
 
 PATIENCE = 5.0  # seconds that AWS gets while nothing works
 
@@ -66,7 +66,7 @@ def check_ready(paths: Paths) -> None:
 
 def reopen(paths: Paths, log: Log) -> None:
     """Everything as it was before, with restart policies, GPU access and the home directory as at a boot."""
-    thaw_by_force(paths)  # a drive that could not be unmounted was frozen
+    thaw_all(drive["mount"] for drive in read_state(paths)["drives"])  # a drive that could not be unmounted was frozen
     if any(paths.requests.glob("notice-*.json")):
         raise AgentError("AWS's own notice has come: the drive stays as it is, for the save that waits")
     config = paths.get_config()

@@ -1,14 +1,17 @@
-"""Some of the drive's space that nobody can use: on a full drive not even Docker starts, and nobody could make room."""
+"""Some of the drive's space that nobody can use: on a full drive not even Docker starts, and nobody could make room.
+
+A save gives it back for its own notes (`core.saving`), and the next boot keeps it again.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from ..core.containers import SPARE
 from ..core.files import remove
 
 BYTES = 32 << 20
-NAME = "reserve"
 
 
 def free_bytes(directory: Path) -> int:
@@ -23,9 +26,9 @@ def is_full(directory: Path) -> bool:
 
 
 def keep_reserve(directory: Path) -> None:
-    """Set it aside, where there is plenty. It is never written, so no snapshot has it. Idempotent."""
-    path = directory / NAME
-    if path.exists() or free_bytes(directory) < 8 * BYTES:
+    """Set it aside, where half of it stays free. It is never written, so no snapshot has it. Idempotent."""
+    path = directory / SPARE
+    if path.exists() or free_bytes(directory) < 2 * BYTES:
         return
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -36,6 +39,6 @@ def keep_reserve(directory: Path) -> None:
 
 def give_reserve(directory: Path) -> bool:
     """Give it back. Returns whether there was one."""
-    there = (directory / NAME).exists()
-    remove(directory / NAME)
+    there = (directory / SPARE).exists()
+    remove(directory / SPARE)
     return there

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from ..core.config import Paths
 from ..core.docker import Docker
-from ..core.drives import measure
-from ..core.gpu import has_gpu
+from ..core.gpu import is_gpu
+from ..core.mounts import find_mount
 from ..core.process import AgentError, Done, run
 from ..core.state import read_state
 
@@ -51,3 +53,17 @@ def list_containers(notes: Dict[str, str]) -> List[Dict[str, Any]]:
 def run_soon(argv: List[str], *, check: bool = True, timeout: Optional[float] = None) -> Done:
     """`run`, for a question that is not worth waiting for."""
     return run(argv, check=check, timeout=min(timeout or DOCKER_SECONDS, DOCKER_SECONDS))
+
+
+def has_gpu(host: Dict[str, Any]) -> bool:
+    """Whether a container's HostConfig asks for GPUs."""
+    return host.get("Runtime") == "nvidia" or any(is_gpu(request) for request in host.get("DeviceRequests") or [])
+
+
+def measure(mount: str) -> Dict[str, Optional[int]]:
+    """The size and use of a mounted drive; None where it is not mounted."""
+    if find_mount(mount) is None:
+        return {"size_bytes": None, "used_bytes": None}
+    facts = os.statvfs(Path(mount))
+    used = (facts.f_blocks - facts.f_bfree) * facts.f_frsize
+    return {"size_bytes": facts.f_blocks * facts.f_frsize, "used_bytes": used}
