@@ -13,6 +13,7 @@ Files
     /opt/xportal/agent.pyz      the core
     /opt/xportal/agent-whole    link to the full agent, once it has come
     /etc/xportal/agent.json     `core.config.AgentConfig`, mode 0600
+    /etc/xportal/keys/USER      the machine's own login keys, which sshd takes beside those in ~/.ssh
     /run/xportal/state.json     phase, error and facts of this boot
     /run/xportal/log/ID.jsonl   event logs: ID is `boot`, or the id of a save
     /var/lib/xportal/saved.json exists once this machine has finished a final save
@@ -30,6 +31,7 @@ Commands (`status` and `follow` need no root, but the full agent; the others nee
                                 starts xportal-save@ID.service and returns at once
     agent freeze ID             starts xportal-freeze@ID.service: the drives hold still until `agent thaw`, 30 s at most
     agent thaw                  the freeze at work is over
+    agent home                  the unit xportal-home.service, before sshd starts: the login user's home
     agent settings JSON         change some of `full.settings.Settings`
     agent rehearse ID           the save as at a notice, as a unit with a log; then everything comes back
     agent watch, agent leave    the units xportal-watch.service and xportal-leave.service (when it is stopped by a
@@ -51,18 +53,21 @@ Event logs
     The last line is {"t", "end": true, "ok": bool, "error": null or a sentence, "result": {}}.
     The first line has one more key, "clock", the machine's monotonic clock.
     Result of `boot`: {drives, gpu, docker, containers, before: save.json, seconds: {step: s}}.
-    Result of a final save: {clean, already, unmounted, committed, deferred, killed, seconds}, and of one that nobody
-    asked for {snapshots: {drive: id}}; of a rehearsal also {took, steps, back}.
+    Result of a final save: {already, committed, deferred, faults, killed, seconds}, and of one that nobody asked for
+    {snapshots: {drive: id}}; of a rehearsal also {took, steps, back}.
     A freeze says step "frozen" when nothing is written any more; its result is {in_time, seconds}.
-    `ok` of a save means that a snapshot taken now holds everything and that this
-    machine will write to the drive no more. `clean` is false if it could not be
-    unmounted and was frozen instead. A second save of a saved machine ends at
-    once, `ok`, with `already` true.
+    `ok` of a save means that every drive was unmounted wherever it was mounted: a
+    snapshot taken now holds everything, and this machine will write to it no more.
+    Otherwise `error` says what stood in the way, also in the list `faults`: a snapshot
+    taken now is a checkpoint, and that of the detached volume will be the final one. A
+    second save of a saved machine ends at once, `ok`, with `already` true.
 
 Promises
     mkfs only on a device that the launch calls blank and `blkid -p` finds nothing on.
     Docker never starts unless the drive is mounted.
     After a final save nothing on this machine mounts the drive again, across reboots too.
+    The login user's home is the drive's, or nobody can write to it.
+    Every step of a save has a limit: what hangs in the kernel is left behind.
     The log's process holds no file of the drive; run it from `/`, since a login
     shell in the home directory does hold it and is ended by a save.
 """
