@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from xportal.agent.core.containers import bring_back, hold_back
-from xportal.agent.core.docker import Docker
 from xportal.agent.core.events import Log
 from xportal.agent.core.process import AgentError
+from xportal.agent.full.containers import bring_back, hold_back
+from xportal.agent.full.docker import Docker
 
 ALWAYS = {"Name": "always", "MaximumRetryCount": 0}
 NO = {"Name": "no", "MaximumRetryCount": 0}

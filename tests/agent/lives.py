@@ -17,14 +17,16 @@ from typing import Any
 
 sys.path.insert(0, "/opt/xportal/agent-whole")
 
-from agent.core import docker  # type: ignore[import-not-found]
-from agent.core.containers import bring_back, hold_back, record_running  # type: ignore[import-not-found]
 from agent.core.events import Log  # type: ignore[import-not-found]
-from agent.core.gpu import list_gpus  # type: ignore[import-not-found]
-from agent.full import flattening  # type: ignore[import-not-found]
+from agent.full import (
+    docker,  # type: ignore[import-not-found]
+    flattening,  # type: ignore[import-not-found]
+)
 from agent.full.commits import Commits, flatten_deep  # type: ignore[import-not-found]
+from agent.full.containers import bring_back, hold_back, record_running  # type: ignore[import-not-found]
+from agent.full.docker import Docker  # type: ignore[import-not-found]
 from agent.full.engine import Engine  # type: ignore[import-not-found]
-from agent.full.images import DockerImages  # type: ignore[import-not-found]
+from agent.full.gpu import list_gpus  # type: ignore[import-not-found]
 from agent.full.recreating import make_anew  # type: ignore[import-not-found]
 
 DRIVE = Path("/v1/.xportal")
@@ -56,7 +58,7 @@ def live(number: int, edit: bool, every: int) -> dict[str, Any]:
     if not docker.is_running():
         sh("systemctl reset-failed docker.service docker.socket")  # systemd would find it started too often
         docker.start()
-    client, engine = DockerImages(), Engine()
+    client, engine = Docker(), Engine()
     notes.update(bring_back(client, DRIVE, LOG))
     notes.update(make_anew(engine, client, DRIVE, gpus, LOG))
     flatten_deep(engine, client, DRIVE, LOG)
@@ -113,8 +115,8 @@ def settings(info: dict[str, Any]) -> dict[str, Any]:
 if __name__ == "__main__":
     lives, way, flattening.MAX_LAYERS = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     print(json.dumps(look()))
-    infos_before = record_running(DockerImages(), DRIVE, "s-0")
-    DockerImages().stop([one["Id"] for one in infos_before if one["State"]["Running"]], 5)
+    infos_before = record_running(Docker(), DRIVE, "s-0")
+    Docker().stop([one["Id"] for one in infos_before if one["State"]["Running"]], 5)
     docker.stop()
     restarts = 1 if way == "edit" or lives < 60 else 10
     for life_number in range(1, lives + 1):

@@ -9,7 +9,7 @@ import pytest
 from xportal.agent.core.events import Log
 from xportal.agent.core.process import AgentError, Done
 from xportal.agent.full.commits import Budget, Commits, image_name
-from xportal.agent.full.images import DockerImages
+from xportal.agent.full.docker import Docker
 
 
 class FakeDocker:
@@ -66,7 +66,7 @@ def save(docker, tmp_path):
 
     def run(*infos, seconds_left=lambda: inf, **more):
         budget = Budget(seconds_left)
-        return Commits(DockerImages(docker), tmp_path, Log(tmp_path / "log"), budget).commit_changed(infos, **more)
+        return Commits(Docker(docker), tmp_path, Log(tmp_path / "log"), budget).commit_changed(infos, **more)
 
     return run
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from xportal.agent.core.containers import bring_back, hold_back, record_from_files, record_running
-from xportal.agent.core.docker import Docker
 from xportal.agent.core.events import Log
 from xportal.agent.core.process import AgentError, Done
+from xportal.agent.full.containers import bring_back, hold_back, record_from_files, record_running
+from xportal.agent.full.docker import Docker
 
 ALWAYS = {"Name": "always", "MaximumRetryCount": 0}
 NO = {"Name": "no", "MaximumRetryCount": 0}

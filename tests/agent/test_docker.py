@@ -5,9 +5,9 @@ import json
 import pytest
 
 from xportal.agent.core.config import AgentConfig, DriveConfig, Paths
-from xportal.agent.core.docker import Docker, merge_daemon_json, write_settings
 from xportal.agent.core.process import AgentError, Done
 from xportal.agent.core.units import plan_units
+from xportal.agent.full.docker import Docker, merge_daemon_json, write_settings
 
 CONFIG = AgentConfig("demo", "l-1", "us-east-1", "http://127.0.0.1:5577", [DriveConfig("demo", 1)])
 

@@ -11,12 +11,13 @@ import pytest
 from tests.agent.test_unmount import Held, held
 from xportal.agent.core import saving
 from xportal.agent.core.config import AgentConfig, DriveConfig, Paths
-from xportal.agent.core.containers import list_stored, note_running, record_from_files
 from xportal.agent.core.extensions import load
 from xportal.agent.core.files import read_json, write_json
 from xportal.agent.core.mounts import is_free
 from xportal.agent.core.requests import Request
 from xportal.agent.core.state import update_state
+from xportal.agent.full import quiescing
+from xportal.agent.full.containers import list_stored, note_running, record_from_files
 from xportal.agent.full.extensions import Full
 
 __all__ = ["held"]
@@ -32,8 +33,8 @@ def paths(held: Held, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     (paths.root / "dev/xvdf").symlink_to(held.device)
     drive = {"name": "demo", "mount": str(held.mount), "device": held.device, "generation": 1, "volume_id": "vol-1"}
     update_state(paths, phase="ready", drives=[drive])
-    monkeypatch.setattr(saving.docker, "is_running", lambda: False)
-    monkeypatch.setattr(saving.docker, "stop", lambda: None)
+    monkeypatch.setattr(quiescing.docker, "is_running", lambda: False)
+    monkeypatch.setattr(quiescing.docker, "stop", lambda: None)
     monkeypatch.setattr(saving.units, "is_pending", lambda unit: False)
     monkeypatch.setattr(saving.units, "mask_docker", lambda: None)
     return paths

@@ -2,7 +2,7 @@
 
 import pytest
 
-from xportal.agent.core.gpu import ALL_GPUS, has_gpu, plan_gpu
+from xportal.agent.full.gpu import ALL_GPUS, has_gpu, plan_gpu
 
 AUTO = {"xportal.gpu": "auto"}
 TWO = {**ALL_GPUS, "Count": 2}

@@ -7,8 +7,8 @@ import pytest
 from tests.agent.fake_engine import ALWAYS, FakeEngine, PowerCut
 from xportal.agent.core.events import Log
 from xportal.agent.core.files import read_json, write_json
-from xportal.agent.core.gpu import ALL_GPUS
 from xportal.agent.core.process import AgentError
+from xportal.agent.full.gpu import ALL_GPUS
 from xportal.agent.full.recreating import make_anew, plan_container
 
 

@@ -10,7 +10,7 @@ from threading import Event
 
 import pytest
 
-from xportal.agent.core import saving
+from xportal.agent.core import saving, steps
 from xportal.agent.core.config import AgentConfig, DriveConfig, Paths
 from xportal.agent.core.events import Log
 from xportal.agent.core.extensions import load
@@ -20,7 +20,8 @@ from xportal.agent.core.process import Done
 from xportal.agent.core.requests import Request
 from xportal.agent.core.saving import FinalSave, make_save
 from xportal.agent.core.state import update_state
-from xportal.agent.full import freezing, reopening
+from xportal.agent.core.steps import Steps
+from xportal.agent.full import freezing, quiescing, reopening
 from xportal.agent.full.extensions import Full
 
 
@@ -28,8 +29,8 @@ from xportal.agent.full.extensions import Full
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """A machine whose Docker does not run; the commands that a save gives."""
     given: list[list[str]] = []
-    monkeypatch.setattr(saving.docker, "is_running", lambda: False)
-    monkeypatch.setattr(saving.docker, "stop", lambda: None)
+    monkeypatch.setattr(quiescing.docker, "is_running", lambda: False)
+    monkeypatch.setattr(quiescing.docker, "stop", lambda: None)
     monkeypatch.setattr(saving.units, "is_pending", lambda unit: False)
     monkeypatch.setattr(saving.units, "mask_docker", lambda: None)
     monkeypatch.setattr(saving, "run", lambda argv, **more: (given.append(argv), Done(0, "", ""))[1])
@@ -77,23 +78,24 @@ def test_no_step_hangs_for_ever(paths: Paths, monkeypatch: pytest.MonkeyPatch, n
     drives = [DriveConfig("demo", 1, mount="/proc")]
     monkeypatch.setattr(saving, "find_device", lambda device: next(m for m in list_mounts() if m.point == "/proc"))
     paths.put_config(AgentConfig("demo", "l-1", "us-east-1", "http://e", drives))
-    monkeypatch.setattr(saving, "STEP_SECONDS", 0.2)
-    monkeypatch.setattr(saving, "COMMIT_SECONDS", 0.2)
-    monkeypatch.setattr(saving, "LEAST_SECONDS", 0.1)
-    for target, nothing in {
-        "record_running": [{"Id": "a", "State": {}, "Name": "/a"}],
-        "record_from_files": None,
-        "unmount": (True, []),
-        "run": Done(0, "", ""),
-    }.items():
-        monkeypatch.setattr(saving, target, lambda *args, value=nothing, **more: value)
-    monkeypatch.setattr(saving.docker, "is_running", lambda: True)
-    monkeypatch.setattr(saving.docker, "stop", lambda: None)
+    monkeypatch.setattr(steps, "STEP_SECONDS", 0.2)
+    monkeypatch.setattr(steps, "LEAST_SECONDS", 0.1)
+    monkeypatch.setattr(quiescing, "COMMIT_SECONDS", 0.2)
+    for module, target, nothing in (
+        (quiescing, "record_running", [{"Id": "a", "State": {}, "Name": "/a"}]),
+        (quiescing, "record_from_files", None),
+        (quiescing, "run", Done(0, "", "")),
+        (saving, "unmount", (True, [])),
+        (saving, "run", Done(0, "", "")),
+    ):
+        monkeypatch.setattr(module, target, lambda *args, value=nothing, **more: value)
+    monkeypatch.setattr(quiescing.docker, "is_running", lambda: True)
+    monkeypatch.setattr(quiescing.docker, "stop", lambda: None)
+    monkeypatch.setattr(quiescing.Commits, "commit_changed", lambda *args: {})
     monkeypatch.setattr(saving.units, "is_pending", lambda unit: False)
     monkeypatch.setattr(saving.units, "mask_docker", lambda: None)
-    monkeypatch.setattr(Full, "commit", lambda *args: {})
-    hung = {"record": (saving, "record_running"), "commit": (Full, "commit"), "docker": (saving.docker, "stop")}
-    hung |= {"sync": (saving, "run"), "unmount": (saving, "unmount")}
+    hung = {"record": (quiescing, "record_running"), "commit": (quiescing.Commits, "commit_changed")}
+    hung |= {"docker": (quiescing.docker, "stop"), "sync": (saving, "run"), "unmount": (saving, "unmount")}
     monkeypatch.setattr(*hung[name], hang)
     began = time.monotonic()
     went_well = make_save(paths, "save-1", Request(), load())
@@ -106,13 +108,13 @@ def test_no_step_hangs_for_ever(paths: Paths, monkeypatch: pytest.MonkeyPatch, n
 
 def test_a_notice_shortens_a_save_that_is_at_work(paths: Paths) -> None:
     """The earliest end counts."""
-    work = FinalSave(paths, "save-1", Request(), Log(paths.logs / "save-1.jsonl"), load())
-    assert work._left() == float("inf")
+    work = Steps(paths, "save-1", Request(), Log(paths.logs / "save-1.jsonl"))
+    assert work.left() == float("inf")
     write_json(paths.requests / "notice-1.json", {"at": time.monotonic() + 50})
-    assert 40 < work._left() <= 50
+    assert 40 < work.left() <= 50
     (paths.requests / "notice-2.json.xportal-new").touch()  # it is just being written
     write_json(paths.requests / "notice-2.json", {"at": time.monotonic() + 20})
-    assert 10 < work._left() <= 20
+    assert 10 < work.left() <= 20
 
 
 def test_what_a_boot_that_was_cut_has_mounted_is_unmounted_too(
@@ -125,12 +127,12 @@ def test_what_a_boot_that_was_cut_has_mounted_is_unmounted_too(
     drives = [DriveConfig("demo", 1, mount="/nowhere"), DriveConfig("data", 1, mount="/proc")]
     paths.put_config(AgentConfig("demo", "l-1", "us-east-1", "http://e", drives))
     monkeypatch.setattr(saving, "find_device", lambda device: proc if device == "proc" else None)
-    FinalSave(paths, "save-1", Request(), Log(paths.logs / "save-1.jsonl"), load()).run()
+    FinalSave(Steps(paths, "save-1", Request(), Log(paths.logs / "save-1.jsonl")), load()).run()
     assert unmounted == [proc.source]
     assert ["sync", "-f", "/proc"] in commands
     paths.saved.unlink()
     update_state(paths, drives=[{"name": "demo", "mount": "/v9", "device": "/dev/v9"}])
-    FinalSave(paths, "save-2", Request(), Log(paths.logs / "save-2.jsonl"), load()).run()
+    FinalSave(Steps(paths, "save-2", Request(), Log(paths.logs / "save-2.jsonl")), load()).run()
     assert unmounted[1:] == [proc.source, "/dev/v9"]
 
 

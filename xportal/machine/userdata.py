@@ -124,8 +124,8 @@ def pack() -> bytes:
 
     Not a zip file yet: in one piece it compresses better.
     """
-    sources = {"agent/__init__.py": "", **{name: text for name, text in list_sources() if is_core(name)}}
-    files = {"__main__.py": MAIN, **shrink(sources)}
+    core = {name: shrink(text) for name, text in list_sources() if is_core(name)}
+    files = {"__main__.py": MAIN, "agent/__init__.py": "", **core}
     return "\0".join(part for pair in files.items() for part in pair).encode()
 
 

@@ -91,6 +91,11 @@ class Paths:
         return self.root / "run/xportal/state.json"
 
     @property
+    def fitted(self) -> Path:
+        """Exists once Docker may start: its containers fit this machine, and do not start by themselves."""
+        return self.root / "run/xportal/fitted"
+
+    @property
     def logs(self) -> Path:
         """The event logs."""
         return self.root / "run/xportal/log"

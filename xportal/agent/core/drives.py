@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import platform
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict
 
 from . import disk
 from .config import AgentConfig, DriveConfig, Paths
-from .docker import major
 from .events import Log
 from .files import read_json, write_json
 from .mounts import find_mount
-from .process import AgentError
 
 
 def open_drive(drive: DriveConfig, paths: Paths, log: Log) -> Dict[str, Any]:
@@ -55,19 +53,3 @@ def mark_drive(drive: DriveConfig, config: AgentConfig, log: Log) -> None:
         log.say("drive", f"Drive {drive.name} comes from {there}: its containers will not run on {here}")
     facts = {"name": drive.name, "generation": drive.generation, "architecture": here, "launch": config.launch}
     write_json(drive.directory / "drive.json", {**before, **facts, "opened": int(time.time())})
-
-
-def check_docker(drive: DriveConfig, version: str) -> None:
-    """Raises `AgentError` if a newer Docker has worked on the drive: an older one might harm what it left."""
-    wrote: Optional[str] = (read_json(drive.directory / "drive.json") or {}).get("docker")
-    if wrote and major(wrote) > major(version):
-        raise AgentError(
-            f"Docker {wrote} has worked on drive {drive.name}, and this machine's, {version}, might harm what it left:"
-            f" Docker does not start here. The drive needs a machine image with Docker {major(wrote)} or newer"
-        )
-
-
-def mark_docker(drive: DriveConfig, version: str) -> None:
-    """Write on the drive which Docker works on it now."""
-    path = drive.directory / "drive.json"
-    write_json(path, {**(read_json(path) or {}), "docker": version})

@@ -14,33 +14,24 @@ from .events import Log
 from .imds import Imds
 from .process import AgentError
 from .requests import Request
+from .steps import Steps
 
 
 class Extensions:
-    """The places at which the full agent does more than the core."""
+    """The places at which the full agent does more than the core. To the core alone Docker is nothing: it never ran."""
 
     def commands(self, paths: Paths, words: Sequence[str]) -> Dict[str, Callable[[], object]]:
         """More commands, by name, with the words that follow it; one that returns False has failed."""
         return {}
-
-    def finish_boot(self, config: AgentConfig, paths: Paths, log: Log) -> bool:
-        """The last part of a boot, which ends its log. Returns whether it was done."""
-        return False
 
     def look(
         self, paths: Paths, imds: Imds, ask: Callable[[Paths, str, Request], None], say: Callable[[str], None]
     ) -> None:
         """The watcher's look for what is no notice, every few seconds."""
 
-    def tell_programs(self, paths: Paths, request: Request, log: Log) -> None:
-        """At a notice, before containers are asked to end."""
-
-    def commit(
-        self, infos: Sequence[Dict[str, Any]], drive: Any, left: Callable[[], float], log: Log
-    ) -> Dict[str, List[Any]]:
-        """Commit stopped containers. Returns {committed, deferred}."""
-        reason = "the full agent has not come yet"
-        return {"deferred": [{"container": info["Name"].lstrip("/"), "reason": reason} for info in infos]}
+    def quiesce(self, steps: Steps) -> Dict[str, Any]:
+        """Before a save unmounts the drives: containers end, Docker stops. Returns what is in the save's result."""
+        return {}
 
     def release(self, device: str, log: Log) -> Tuple[bool, List[str]]:
         """End who holds a device's filesystem, and unmount it. Returns whether it is unmounted, and who was ended."""
@@ -68,6 +59,9 @@ class Extensions:
     ) -> Dict[str, Any]:
         """A save after which everything comes back. Returns its result."""
         raise AgentError("only the full agent can rehearse")
+
+    def leave_for_reboot(self, paths: Paths) -> None:
+        """The machine restarts: what runs now is to run again."""
 
 
 def load() -> Extensions:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import time
 
 from .config import Paths
-from .containers import record_running
-from .docker import Docker, is_running
 from .extensions import Extensions
 from .process import run
 from .requests import Request
 from .saving import make_save
-from .state import one_at_a_time
 
 SECONDS = 100.0  # of the unit's TimeoutStopSec; AWS waits for minutes
 COMES_BACK = {"reboot.target", "kexec.target", "soft-reboot.target"}
@@ -24,6 +21,5 @@ def leave(paths: Paths, more: Extensions) -> None:
         return
     if not jobs & COMES_BACK:
         make_save(paths, "shutdown", Request(at=time.monotonic() + SECONDS, snapshot=True), more)
-    elif is_running():
-        with one_at_a_time(paths):
-            record_running(Docker(), paths.get_config().main.directory, "reboot")
+    else:
+        more.leave_for_reboot(paths)

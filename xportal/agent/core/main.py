@@ -9,7 +9,7 @@ from typing import Callable, Dict, List
 from .config import Paths
 from .extensions import load
 from .leaving import leave
-from .opening import make_home, make_ready, open_machine
+from .opening import make_home, open_machine
 from .process import AgentError
 from .requests import Request, request_save
 from .saving import run_save
@@ -24,7 +24,7 @@ def main(argv: List[str]) -> int:
     commands: Dict[str, Callable[[], object]] = {
         "open": lambda: open_machine(paths),
         "home": lambda: make_home(paths),
-        "ready": lambda: make_ready(paths, more),
+        "ready": lambda: None,  # the full agent goes on from there
         "save": lambda: request_save(paths, words[0], Request(grace=read_grace(words))),
         "run-save": lambda: run_save(paths, words[0], more),
         "watch": lambda: watch(paths, more),

@@ -20,6 +20,7 @@ LEAVE = "xportal-leave.service"
 # `RequiresMountsFor` alone lets dockerd start on the empty directory.
 GUARD = """[Unit]
 AssertPathIsMountPoint={mount}
+AssertPathExists=/run/xportal/fitted
 """
 # A save has ended the containers before; what hangs then must not hold it up.
 STOP = """[Service]

@@ -12,9 +12,9 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 from ..core.events import Log
 from ..core.files import read_json, write_json
 from ..core.process import AgentError, Done
+from .docker import Docker
 from .engine import Engine
 from .flattening import check_space, flatten_image, is_deep
-from .images import DockerImages
 from .rates import fits, measure_rate, plan_commits
 
 LOOK_SECONDS = 0.5
@@ -58,7 +58,7 @@ class Records:
         ours = [known[key] for key in ("image", "base") if known.get(key)]
         write_json(self._images, list(dict.fromkeys([*(read_json(self._images) or []), *ours])))
 
-    def remove_superseded(self, docker: DockerImages) -> None:
+    def remove_superseded(self, docker: Docker) -> None:
         """Remove our old images, but for those that have a name, or that Docker still needs: these another time."""
         current = {facts.get(key) for facts in self.of.values() for key in ("image", "base")}
         # The newest first: an image is needed by those that were made on top of it.
@@ -67,12 +67,12 @@ class Records:
         write_json(self._images, left[::-1])
 
 
-def is_needed(docker: DockerImages, image: str) -> bool:
+def is_needed(docker: Docker, image: str) -> bool:
     """Remove a nameless image. Returns whether Docker still needs it."""
     return docker.tags(image) == [] and docker.remove_image(image) is not None
 
 
-def flatten_deep(engine: Engine, docker: DockerImages, drive: Path, log: Log) -> None:
+def flatten_deep(engine: Engine, docker: Docker, drive: Path, log: Log) -> None:
     """Flatten those of our committed images that have many layers. A machine that works goes on meanwhile."""
     records = Records(drive)
     for id_, facts in list(records.of.items()):
@@ -124,7 +124,7 @@ class Budget:
 class Commits:
     """The commits of a save. `docker` is to run what it runs by the budget."""
 
-    def __init__(self, docker: DockerImages, drive: Path, log: Log, budget: Optional[Budget] = None) -> None:
+    def __init__(self, docker: Docker, drive: Path, log: Log, budget: Optional[Budget] = None) -> None:
         self._docker = docker
         self._drive = drive
         self._log = log

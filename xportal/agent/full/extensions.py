@@ -12,19 +12,20 @@ from ..core.extensions import Extensions
 from ..core.imds import Imds
 from ..core.mounts import find_device
 from ..core.requests import Request
-from .commits import Budget, Commits
-from .finishing import finish_boot, tell_before
+from ..core.state import one_at_a_time
+from ..core.steps import Steps
+from .containers import record_running
+from .docker import Docker, is_running
 from .following import print_log
 from .freezing import frozen, request_freeze, run_freeze, thaw, thaw_own
 from .hints import Hints
 from .holders import release
-from .images import DockerImages
+from .quiescing import quiesce
 from .rehearsal import rehearse, request_rehearsal
 from .reopening import go_on
 from .settings import change_settings
 from .snapshots import take_snapshots
 from .status import read_status
-from .telling import tell_programs
 
 
 class Full(Extensions):
@@ -36,7 +37,7 @@ class Full(Extensions):
     def commands(self, paths: Paths, words: Sequence[str]) -> Dict[str, Callable[[], object]]:
         """What only somebody who is logged in asks for."""
         return {
-            "ready": lambda: go_on(paths, self),
+            "ready": lambda: go_on(paths),
             "freeze": lambda: request_freeze(paths, words[0]),
             "run-freeze": lambda: run_freeze(paths, words[0]),
             "thaw": lambda: thaw(paths),
@@ -47,12 +48,6 @@ class Full(Extensions):
             "status": lambda: print(json.dumps(read_status(paths))),
         }
 
-    def finish_boot(self, config: AgentConfig, paths: Paths, log: Log) -> bool:
-        """See `finishing`."""
-        before = tell_before(config, paths, log)
-        log.end(True, None, {**finish_boot(config, paths, log), "before": before})
-        return True
-
     def look(
         self, paths: Paths, imds: Imds, ask: Callable[[Paths, str, Request], None], say: Callable[[str], None]
     ) -> None:
@@ -60,16 +55,9 @@ class Full(Extensions):
         self._hints = self._hints or Hints(paths, imds, ask, say)
         self._hints.look()
 
-    def tell_programs(self, paths: Paths, request: Request, log: Log) -> None:
-        """See `telling`."""
-        tell_programs(paths, request, log)
-
-    def commit(
-        self, infos: Sequence[Dict[str, Any]], drive: Any, left: Callable[[], float], log: Log
-    ) -> Dict[str, List[Any]]:
-        """See `commits`."""
-        budget = Budget(left)
-        return Commits(DockerImages(budget.run), drive, log, budget).commit_changed(infos)
+    def quiesce(self, steps: Steps) -> Dict[str, Any]:
+        """See `quiescing`."""
+        return quiesce(steps)
 
     def release(self, device: str, log: Log) -> Tuple[bool, List[str]]:
         """See `holders`."""
@@ -98,3 +86,9 @@ class Full(Extensions):
     ) -> Dict[str, Any]:
         """See `rehearsal`."""
         return rehearse(paths, close, take_snapshots, log)
+
+    def leave_for_reboot(self, paths: Paths) -> None:
+        """As a save notes it."""
+        if is_running():
+            with one_at_a_time(paths):
+                record_running(Docker(), paths.get_config().main.directory, "reboot")

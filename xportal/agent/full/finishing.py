@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 from ..core.config import AgentConfig, Paths
-from ..core.docker import Docker
 from ..core.events import Log
 from ..core.files import read_json, remove
 from ..core.home import get_user, open_home
 from ..core.process import AgentError, run
-from ..core.saving import WORD
 from ..core.state import log_path, read_state, update_state
 from .commits import Commits, flatten_deep
+from .docker import Docker
 from .engine import SOCKET, Engine
-from .images import DockerImages
 from .orphans import remove_orphans
+from .quiescing import WORD
 from .recreating import make_anew
 from .reserve import keep_reserve
 
@@ -38,7 +37,7 @@ def finish_boot(config: AgentConfig, paths: Paths, log: Log) -> Dict[str, Any]:
     seconds = {**before["seconds"], **log.seconds}
     update_state(paths, phase="ready", notes=notes, seconds=seconds)
     result = {"drives": before["drives"], "gpu": (before["gpus"] or [None])[0], "docker": before["docker"]}
-    return {**result, "containers": names(DockerImages(), notes), "seconds": seconds}
+    return {**result, "containers": names(Docker(), notes), "seconds": seconds}
 
 
 def tidy(paths: Paths) -> None:
@@ -47,7 +46,7 @@ def tidy(paths: Paths) -> None:
     Docker holds a container still while it commits it.
     """
     main, log = paths.get_config().main, Log(log_path(paths, TIDYING))
-    client, drive = DockerImages(), main.directory
+    client, drive = Docker(), main.directory
     opened = (read_json(drive / "drive.json") or {}).get("opened", 0)
     remove_orphans(Path(main.mount, "docker"), opened, log)
     late = read_state(paths)["late"]
@@ -60,7 +59,7 @@ def tidy(paths: Paths) -> None:
 def fit_containers(drive: Path, gpus: int, log: Log) -> Dict[str, str]:
     """Make those containers anew that wait for it. Returns notes by id; a failure is said, and the boot goes on."""
     try:
-        return make_anew(Engine(), DockerImages(), drive, gpus, log)
+        return make_anew(Engine(), Docker(), drive, gpus, log)
     except AgentError as failure:
         log.say("anew", f"Not all containers could be made anew: {failure}")
         return {}

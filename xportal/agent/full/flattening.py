@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any, Dict
 
-from ..core.containers import HALF_MADE
 from ..core.process import AgentError
+from .containers import HALF_MADE
 from .engine import Engine
 
 MAX_LAYERS = 60

@@ -17,15 +17,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Set, Tuple
 
-from ..core.containers import HALF_MADE, STOP_SECONDS, bring_back
 from ..core.events import Log
 from ..core.files import read_json, write_json
-from ..core.gpu import plan_gpu
 from ..core.process import AgentError
 from .commits import Records, image_name
+from .containers import HALF_MADE, STOP_SECONDS, bring_back
+from .docker import Docker
 from .engine import Engine
 from .flattening import check_space, flatten, is_deep, settings_of
-from .images import DockerImages
+from .gpu import plan_gpu
 
 NEW = f"{HALF_MADE}new"
 OLD = f"{HALF_MADE}old"
@@ -34,7 +34,7 @@ ENDPOINT_KEYS = ("IPAMConfig", "Links", "Aliases", "DriverOpts", "MacAddress")
 Info = Dict[str, Any]  # what `docker inspect` says of a container
 
 
-def make_anew(engine: Engine, docker: DockerImages, drive: Path, gpus: int, log: Log) -> Dict[str, str]:
+def make_anew(engine: Engine, docker: Docker, drive: Path, gpus: int, log: Log) -> Dict[str, str]:
     """With Docker running: make those anew that wait for it, and start what should run. Returns notes by id.
 
     A container that cannot be made anew stays as it was, with a note; an empty note takes an earlier one's place.
@@ -53,7 +53,7 @@ def make_anew(engine: Engine, docker: DockerImages, drive: Path, gpus: int, log:
 class Recreation:
     """The recreation of all that waits for it."""
 
-    def __init__(self, engine: Engine, docker: DockerImages, drive: Path, gpus: int, log: Log) -> None:
+    def __init__(self, engine: Engine, docker: Docker, drive: Path, gpus: int, log: Log) -> None:
         self._engine = engine
         self._docker = docker
         self._drive = drive

@@ -8,14 +8,16 @@ from typing import Any, Callable, Dict
 from ..core.config import Paths
 from ..core.events import Log
 from ..core.files import remove
+from ..core.home import open_home
 from ..core.notices import NOMINAL_SECONDS
-from ..core.opening import open_all, start_containers
+from ..core.opening import open_all
 from ..core.process import AgentError
 from ..core.requests import Request, request_save
-from ..core.saving import WORD
 from ..core.state import read_state, update_state
 from .finishing import finish_boot
 from .freezing import thaw_all
+from .quiescing import WORD
+from .starting import start_containers
 
 PATIENCE = 5.0  # seconds that AWS gets while nothing works
 
@@ -72,6 +74,7 @@ def reopen(paths: Paths, log: Log) -> None:
     config = paths.get_config()
     update_state(paths, phase="opening", started=False)
     open_all(paths, log)
+    open_home(config)
     start_containers(config, paths, log)
     finish_boot(config, paths, log)
     remove(config.main.directory / WORD)

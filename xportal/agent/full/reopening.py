@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from ..core import units
 from ..core.config import Paths
 from ..core.disk import is_there
 from ..core.drives import open_drive
 from ..core.events import Log
-from ..core.extensions import Extensions
+from ..core.home import open_home
 from ..core.mounts import find_mount
-from ..core.opening import close_one, make_ready, open_machine
+from ..core.opening import close_one, open_machine, told
 from ..core.process import AgentError, run, wait_until
 from ..core.state import log_path, one_at_a_time, read_state, update_state
-from .finishing import tidy
+from .finishing import finish_boot, tell_before, tidy
 from .reserve import give_reserve, is_full
+from .starting import start_containers
 
 SECONDS = 60.0  # in which the kernel shows a volume that AWS attaches
 
 
-def go_on(paths: Paths, more: Extensions) -> bool:
+def go_on(paths: Paths) -> bool:
     """`agent ready`, where the drive may have to be opened first: the agent was killed as it did, or found it full."""
     with one_at_a_time(paths):  # whoever is at it ends first
         config, phase = paths.get_config(), read_state(paths)["phase"]
@@ -25,10 +27,24 @@ def go_on(paths: Paths, more: Extensions) -> bool:
             phase = try_again(paths)
     if phase == "opening" and (not config.attach or wait_until(lambda: is_there(config.drives[-1], paths), SECONDS)):
         open_machine(paths)
-    if not make_ready(paths, more):
+    if not told(paths, lambda log: finish(paths, log)):
         return False
     tidy(paths)  # no checkpoint has to wait for that
     return True
+
+
+def finish(paths: Paths, log: Log) -> None:
+    """With the drive open: the home directory, Docker, containers. It ends the boot's log."""
+    if read_state(paths)["phase"] != "open":
+        return
+    config = paths.get_config()
+    open_home(config)
+    if not read_state(paths)["started"]:
+        start_containers(config, paths, log)
+    before = tell_before(config, paths, log)
+    log.end(True, None, {**finish_boot(config, paths, log), "before": before})
+    # From now on it looks for more than the core does.
+    run(["systemctl", "try-restart", units.WATCH], check=False)
 
 
 def try_again(paths: Paths) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..core.containers import SPARE
 from ..core.files import remove
+from .containers import SPARE
 
 BYTES = 32 << 20
 

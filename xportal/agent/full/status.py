@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from ..core.config import Paths
-from ..core.docker import Docker
-from ..core.gpu import is_gpu
 from ..core.mounts import find_mount
 from ..core.process import AgentError, Done, run
 from ..core.state import read_state
+from .docker import Docker
+from .gpu import is_gpu
 
 DOCKER_SECONDS = 10.0
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-from .process import run, wait_until
+from ..core.process import run, wait_until
 
 LABEL = "xportal.gpu"
 HOOKS = ("nvidia-container-runtime-hook", "nvidia-container-runtime")
@@ -62,6 +62,11 @@ def plan_gpu(
 def is_gpu(request: Dict[str, Any]) -> bool:
     """Whether a DeviceRequest asks for GPUs."""
     return any("gpu" in group for group in request.get("Capabilities") or [])
+
+
+def has_gpu(host: Dict[str, Any]) -> bool:
+    """Whether a container's HostConfig asks for GPUs."""
+    return host.get("Runtime") == "nvidia" or any(is_gpu(request) for request in host.get("DeviceRequests") or [])
 
 
 def fits(request: Dict[str, Any], gpus: int) -> bool:

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
+from ..core.events import Log
+from ..core.files import read_json, remove, write_json
 from .docker import Docker, major
-from .events import Log
-from .files import read_json, remove, write_json
 from .gpu import plan_gpu
 
 KNOWN = range(20, 30)  # major versions whose config.v2.json and hostconfig.json were compared

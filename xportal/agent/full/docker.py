@@ -8,12 +8,14 @@ import re
 import shutil
 import signal
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
-from .config import AgentConfig, Paths
-from .files import write_whole
-from .process import AgentError, Done, run, wait_until
+from ..core.config import AgentConfig, Paths
+from ..core.files import write_whole
+from ..core.process import AgentError, Done, run, wait_until
 
+SOCKET = Path("/run/docker.sock")
 ANSWER_SECONDS = 30.0
 START_SECONDS = 300.0  # that one container may take whose image comes from a snapshot block by block
 STOP_SECONDS = 15.0  # dockerd takes as long for containers that are still there
@@ -95,6 +97,11 @@ def is_running() -> bool:
     return run(["systemctl", "is-active", "-q", "docker.service"], check=False).status == 0
 
 
+def give_socket(uid: int) -> None:
+    """Let the login user use Docker at once: its sessions that began before it joined the group docker, too."""
+    os.chown(SOCKET, uid, -1)
+
+
 class Docker:
     """Docker's command line. Its arguments are data; nothing passes through a shell.
 
@@ -115,6 +122,14 @@ class Docker:
         got = self._docker("container", "inspect", *ids, check=False)
         return list(json.loads(got.out or "[]"))
 
+    def layer_bytes(self, container: str) -> int:
+        """What the container has written to its own layer. Reads the whole layer's directory."""
+        return int(self._docker("container", "inspect", "-s", "-f", "{{.SizeRw}}", container, timeout=None).out)
+
+    def is_changed(self, container: str) -> bool:
+        """Whether the container's own layer differs from its image."""
+        return bool(self._docker("diff", container, timeout=None).out.strip())
+
     def start(self, container: str) -> Optional[str]:
         """Start a container. Returns why it did not, or None."""
         return self._why("start", container, timeout=START_SECONDS)
@@ -129,6 +144,19 @@ class Docker:
         """SIGTERM to all at once, SIGKILL to those that are left after `seconds`. Returns what went wrong, or None."""
         timeout = seconds + ANSWER_SECONDS
         return self._why("stop", "-t", str(seconds), *containers, timeout=timeout) if containers else None
+
+    def commit(self, container: str, image: str) -> str:
+        """Make an image of the container's layer. Returns the image's id."""
+        return self._docker("commit", container, image, timeout=None).out.strip()
+
+    def tags(self, image: str) -> Optional[List[str]]:
+        """An image's names; None if there is no such image."""
+        got = self._docker("image", "inspect", "-f", "{{json .RepoTags}}", image, check=False)
+        return list(json.loads(got.out) or []) if got.status == 0 else None
+
+    def remove_image(self, image: str) -> Optional[str]:
+        """Remove an image. Returns why it could not be (it is in use), or None."""
+        return self._why("rmi", image)
 
     def _docker(self, *argv: str, check: bool = True, timeout: Optional[float] = ANSWER_SECONDS) -> Done:
         return self._run(["docker", *argv], check=check, timeout=timeout)

@@ -1,0 +1,44 @@
+"""The steps of a save, each with a limit: a dead disk, file server or Docker may never answer."""
+
+from __future__ import annotations
+
+from typing import Callable, Optional, TypeVar
+
+from .config import Paths
+from .deadline import left
+from .events import Log
+from .files import read_json
+from .process import AgentError, limited
+from .requests import Request
+
+T = TypeVar("T")
+LEAST_SECONDS = 5.0  # that a step gets, however late it is
+STEP_SECONDS = 60.0  # more than any step needs: what waits in memory for a drive is bounded
+
+
+class Steps:
+    """Those of one save. What fails is said, and does not stop what follows."""
+
+    def __init__(self, paths: Paths, save: str, request: Request, log: Log) -> None:
+        self.paths = paths
+        self.save = save
+        self.request = request
+        self.log = log
+
+    def left(self) -> float:
+        """Seconds; AWS's notice may come while a save is at work that has all the time."""
+        notices = [read_json(path)["at"] for path in self.paths.requests.glob("notice-*.json")]
+        return min(map(left, [self.request.at, *notices]))
+
+    def limit(self, seconds: float) -> float:
+        """What a step may take that usually takes less than these seconds: never more than half of what is left."""
+        return max(LEAST_SECONDS, min(seconds, self.left() / 2))
+
+    def attempt(self, step: str, text: str, work: Callable[[], T], seconds: float = 0) -> Optional[T]:
+        """One step's result; None if it fails or takes longer."""
+        with self.log.step(step, text):
+            try:
+                return limited(work, self.limit(seconds or STEP_SECONDS))
+            except (AgentError, OSError, ValueError, KeyError) as error:
+                self.log.say(step, f"This did not work, going on without: {error}")
+                return None

@@ -1,0 +1,79 @@
+"""Before a drive is unmounted: note what runs, end it, commit it, stop Docker."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any, Dict, Optional, Sequence
+
+from ..core.config import AgentConfig
+from ..core.deadline import RESERVE, plan_grace
+from ..core.files import write_json
+from ..core.mounts import find_mount
+from ..core.process import Done, run
+from ..core.steps import LEAST_SECONDS, STEP_SECONDS, Steps
+from . import docker
+from .commits import Budget, Commits
+from .containers import record_from_files, record_running
+from .telling import tell_programs
+
+COMMIT_SECONDS = 3600.0
+WORD = "save.json"
+
+
+def quiesce(steps: Steps) -> Dict[str, Any]:
+    """After it nothing of Docker's is at work any more. Returns {committed, deferred}."""
+    config = steps.paths.get_config()
+    result: Dict[str, Any] = {"committed": [], "deferred": []}
+    if docker.is_running():
+        result.update(end_containers(config, steps))
+    elif find_mount(config.main.mount):
+        record_without_docker(config, steps)
+    leave_word(config, steps, result)
+    steps.attempt("docker", "Stopping Docker", docker.stop)
+    return result
+
+
+def end_containers(config: AgentConfig, steps: Steps) -> Dict[str, Any]:
+    """With Docker running: note what runs, tell programs, SIGTERM, commits."""
+    client, drive = docker.Docker(partial(run_soon, steps)), config.main.directory
+    infos = steps.attempt("record", "Noting what runs", lambda: record_running(client, drive, steps.save))
+    if steps.request.notice:
+        steps.attempt("notice", "Telling programs", lambda: tell_programs(steps.paths, steps.request, steps.log))
+    if infos is None:
+        record_without_docker(config, steps)
+        return {}
+    running = [info["Id"] for info in infos if info["State"].get("Running")]
+    grace = plan_grace(steps.left(), steps.request.grace)
+    text = f"Asking {len(running)} containers to end within {grace} s" if running else "No container runs"
+    why = steps.attempt("stop", text, lambda: client.stop(running, grace), grace + STEP_SECONDS)
+    if why:
+        steps.log.say("stop", f"Docker says: {why}")
+    # Commits may take the time that is left.
+    steps.attempt("sync", "Writing what containers have written", lambda: run(["sync", "-f", config.main.mount]))
+    budget = Budget(steps.left)
+    commits = Commits(docker.Docker(budget.run), drive, steps.log, budget)
+    commit = partial(commits.commit_changed, infos)
+    return steps.attempt("commit", "Committing what has changed", commit, COMMIT_SECONDS) or {}
+
+
+def run_soon(steps: Steps, argv: Sequence[str], *, check: bool = True, timeout: Optional[float] = None) -> Done:
+    """`run`: a Docker that hangs does not take the seconds that the rest needs."""
+    if steps.request.at is not None:
+        most = max(LEAST_SECONDS, steps.left() - RESERVE)
+        timeout = min(timeout or most, most)
+    return run(argv, check=check, timeout=timeout)
+
+
+def record_without_docker(config: AgentConfig, steps: Steps) -> None:
+    """Note what ran from Docker's own files."""
+    root, drive = Path(config.main.mount, "docker"), config.main.directory
+    steps.attempt("record", "Noting what ran, from Docker's files", lambda: record_from_files(root, drive))
+
+
+def leave_word(config: AgentConfig, steps: Steps, result: Dict[str, Any]) -> None:
+    """What the next machine tells of this one's end."""
+    word = {"save": steps.save, **result, "notice": steps.request.notice, "seconds": steps.log.seconds}
+    path = config.main.directory / WORD
+    if find_mount(config.main.mount):
+        steps.attempt("word", "Writing down how this went", lambda: write_json(path, word))
