@@ -3,8 +3,8 @@
 Standard library only, Python 3.9, and nothing from outside this package. It has two
 rooms. `core` travels in the machine's user data, which take no more; `full` follows
 with the first login of `up` (see `xportal.machine.userdata`). The core alone opens the
-drive, brings containers back and saves, without committing; the rest of the boot waits
-for the full agent. The core knows `full` through `core.extensions` alone.
+drive and the home directory, looks for AWS's notice, and unmounts; Docker and all that
+comes after it are the full agent's. The core knows `full` through `core.extensions` alone.
 
 What the rest of xportal may rely on:
 
@@ -25,8 +25,8 @@ Files
 
 Commands (`status` and `follow` need no root, but the full agent; the others need root)
     agent open                  at every boot, from cloud-init's bootcmd
-    agent ready                 all that needs users and Docker: the unit xportal-ready.service, and once the
-                                full agent has come, xportal-finish.service
+    agent ready                 Docker and containers, by the full agent: the unit xportal-finish.service once it
+                                has come, and xportal-ready.service when the machine boots again
     agent save ID --kind final [--grace SECONDS]
                                 starts xportal-save@ID.service and returns at once
     agent freeze ID             starts xportal-freeze@ID.service: the drives hold still until `agent thaw`, 30 s at most
@@ -64,7 +64,7 @@ Event logs
 
 Promises
     mkfs only on a device that the launch calls blank and `blkid -p` finds nothing on.
-    Docker never starts unless the drive is mounted.
+    Docker never starts unless the drive is mounted, and its containers fit the machine.
     After a final save nothing on this machine mounts the drive again, across reboots too.
     The login user's home is the drive's, or nobody can write to it.
     Every step of a save has a limit: what hangs in the kernel is left behind.
