@@ -17,7 +17,8 @@ from .gpu import list_gpus
 
 
 def start_containers(config: AgentConfig, paths: Paths, log: Log) -> None:
-    """Docker, and what is to run. Until now nothing could start Docker (see `units.GUARD`)."""
+    """Docker, and what is to run. Until its containers are held back nothing can start Docker (see `units.GUARD`)."""
+    paths.fitted.unlink(missing_ok=True)  # of before a rehearsal
     if not docker.is_installed():
         with log.step("install", "Installing Docker"):
             docker.install()
