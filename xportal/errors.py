@@ -61,6 +61,10 @@ class PortalNotUp(Refused):
     """The command needs a running machine and the portal has none."""
 
 
+class GoingDown(Refused):
+    """The machine is making its final save, or has made it: its drive is never used there again."""
+
+
 class LoginRefused(Refused):
     """The machine answers, but not to our key or not with its own host key. Never a reason to end it."""
 

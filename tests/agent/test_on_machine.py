@@ -195,7 +195,7 @@ def test_a_machine_that_got_no_more_than_its_core(cloud: AgentBench) -> None:
     third = cloud.boot("vol-0c8", generation=3)
     assert [(one["name"], one["running"]) for one in result(third.follow("boot"))["containers"]] == [("train", True)]
     assert third.run("docker exec train sha256sum /layer > /dev/null; cat ~/mine") == "more"
-    assert result(third.save("save-3"))["committed"] == []  # as it was committed
+    assert [one["container"] for one in result(third.save("save-3"))["committed"]] == ["train"]
     third.off()
 
 

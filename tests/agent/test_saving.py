@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from threading import Event
@@ -17,7 +19,7 @@ from xportal.agent.core.extensions import load
 from xportal.agent.core.files import write_json
 from xportal.agent.core.mounts import list_mounts
 from xportal.agent.core.process import Done
-from xportal.agent.core.requests import Request
+from xportal.agent.core.requests import Request, read_end
 from xportal.agent.core.saving import FinalSave, make_save
 from xportal.agent.core.state import update_state
 from xportal.agent.core.steps import Steps
@@ -162,3 +164,39 @@ def test_a_boot_is_not_gone_on_with_unless_all_drives_are_there(paths: Paths, mo
         log = Log(paths.logs / "boot.jsonl")
         log.end(False, "Docker did not start", {})
         assert reopening.try_again(paths) == phase
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["vanished", "ended"])
+def test_a_save_whose_client_vanishes_goes_on_alone(
+    paths: Paths, commands: list[list[str]], monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    """Unless somebody ends the machine meanwhile, it takes the snapshot and powers off."""
+    kinds: list[str] = []
+    monkeypatch.setattr(Full, "take_snapshots", lambda self, config, drives, save, kind, *more: kinds.append(kind))
+    monkeypatch.setattr(saving, "told_to_end", lambda seconds: ended)
+    assert make_save(paths, "save-1", Request(attended=True), load())
+    assert kinds == ([] if ended else ["final"])
+    assert (["systemctl", "poweroff"] in commands) == (not ended)
+    assert read_end(paths.logs / "save-1.jsonl")["ok"]
+
+
+def test_a_machine_that_is_ended_is_not_waited_for() -> None:
+    """SIGTERM ends the wait at once, though the save itself is deaf to it."""
+    with subprocess.Popen([sys.executable, "-c", WAITS], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "waits\n"
+        began = time.monotonic()
+        while process.poll() is None:  # the first may come before it waits
+            process.terminate()
+            time.sleep(0.05)
+            assert time.monotonic() - began < 20
+        assert process.returncode == 7
+
+
+WAITS = """
+import signal, sys
+from xportal.agent.core.process import told_to_end
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("waits", flush=True)
+sys.exit(7 if told_to_end(60) else 1)
+"""

@@ -27,8 +27,9 @@ Commands (`status` and `follow` need no root, but the full agent; the others nee
     agent open                  at every boot, from cloud-init's bootcmd
     agent ready                 Docker and containers, by the full agent: the unit xportal-finish.service once it
                                 has come, and xportal-ready.service when the machine boots again
-    agent save ID --kind final [--grace SECONDS]
-                                starts xportal-save@ID.service and returns at once
+    agent save ID --kind final [--grace SECONDS] [--attended]
+                                starts xportal-save@ID.service and returns at once. Attended, the machine takes the
+                                snapshot itself and powers off unless it is ended within two minutes of the save's end
     agent freeze ID             starts xportal-freeze@ID.service: the drives hold still until `agent thaw`, 30 s at most
     agent thaw                  the freeze at work is over
     agent home                  the unit xportal-home.service, before sshd starts: the login user's home

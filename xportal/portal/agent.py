@@ -125,11 +125,12 @@ def final_save(
 ) -> dict[str, Any]:
     """Have the agent stop everything, commit, and unmount for good; its report.
 
-    It runs as a unit on the machine: a connection that drops does it no harm, and is made again. Raises
+    It runs as a unit on the machine: a connection that drops does it no harm, and is made again. Should we vanish, the
+    machine goes on alone: two minutes after the save it takes the snapshot and powers off. Raises
     SaveIncomplete if the agent could not unmount, MachineLost if it does not answer any more.
     """
     save_id = f"save-{secrets.token_hex(4)}"
-    argv = ["sudo", AGENT, "save", save_id, "--kind", "final"]
+    argv = ["sudo", AGENT, "save", save_id, "--kind", "final", "--attended"]
     told: set[str] = set()
 
     def say_once(text: str) -> None:

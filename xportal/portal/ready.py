@@ -13,7 +13,7 @@ from xportal.aws.session import Aws
 from xportal.aws.tagging import delete_tag
 from xportal.drive.lifecycle import Story
 from xportal.drive.observe import observe
-from xportal.errors import MachineGone, MachineLost, Refused
+from xportal.errors import GoingDown, MachineGone, MachineLost, Refused
 from xportal.machine.launch import tag_drives
 from xportal.portal.access import login_for, look_after
 from xportal.portal.agent import (
@@ -91,7 +91,7 @@ def check_ready(machine: Instance, status: AgentStatus) -> None:
     """Raises Refused on a machine that is being brought down, MachineLost on one that could not open its drive."""
     portal = machine.tags.get(tags.PORTAL, "")
     if status.phase in ("saving", "saved"):
-        raise Refused(
+        raise GoingDown(
             f'portal "{portal}" is being brought down: its drive has left {machine.id}, or is leaving it',
             hint=f"xportal down {portal} finishes it; then xportal up {portal}",
             billed=(machine_cost(machine),),

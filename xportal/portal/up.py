@@ -12,12 +12,13 @@ from xportal.aws.session import Aws
 from xportal.drive import plan as p
 from xportal.drive.lifecycle import Agent, Lifecycle, Story
 from xportal.drive.observe import observe
-from xportal.errors import DriveInUse, NoCapacity
+from xportal.errors import DriveInUse, GoingDown, NoCapacity
 from xportal.machine.access import Claim, new_claim
 from xportal.machine.offers import Offer
 from xportal.portal.agent import AgentStatus
 from xportal.portal.attaching import attach_drives
 from xportal.portal.claiming import earlier_claim, give_up
+from xportal.portal.down import down
 from xportal.portal.launching import launch
 from xportal.portal.money import price_of
 from xportal.portal.patience import until_capacity
@@ -43,7 +44,8 @@ class UpReport:
 def up(aws: Aws, spec: PortalSpec, story: Story, agent: Agent, *, waits: Iterator[float] | None = None) -> UpReport:
     """Bring a portal up; idempotent. Raises errors of xportal.errors, after undoing what it began.
 
-    With `waits` it tries again after so many seconds each time, until there is capacity.
+    A `down` that broke off is finished first. With `waits` it tries again after so many seconds each time, until there
+    is capacity.
 
     A machine that was launched stays, whatever comes after: it may hold work. The next `up` goes on
     with it, `down` saves and ends it.
@@ -52,7 +54,12 @@ def up(aws: Aws, spec: PortalSpec, story: Story, agent: Agent, *, waits: Iterato
     launching = partial(find_or_launch, aws, spec, story, agent)
     machine, new = until_capacity(launching, story, waits) if waits else launching()
     launched = time.monotonic()
-    status, seconds = wait_ready(aws, spec, machine, story, new=new)
+    try:
+        status, seconds = wait_ready(aws, spec, machine, story, new=new)
+    except GoingDown as error:
+        story.say(f"{error.message}: finishing that, then it comes up again")
+        down(aws, spec.name, story, agent)
+        return up(aws, spec, story, agent, waits=waits)
     return UpReport(
         portal=spec.name,
         machine=machine,

@@ -25,7 +25,7 @@ def main(argv: List[str]) -> int:
         "open": lambda: open_machine(paths),
         "home": lambda: make_home(paths),
         "ready": lambda: None,  # the full agent goes on from there
-        "save": lambda: request_save(paths, words[0], Request(grace=read_grace(words))),
+        "save": lambda: request_save(paths, words[0], Request(grace=read_grace(words), attended="--attended" in words)),
         "run-save": lambda: run_save(paths, words[0], more),
         "watch": lambda: watch(paths, more),
         "leave": lambda: leave(paths, more),

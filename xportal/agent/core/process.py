@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from concurrent import futures
@@ -74,6 +75,15 @@ def limited(work: Callable[[], T], seconds: Optional[float]) -> T:
         return future.result(seconds)
     except futures.TimeoutError:
         raise AgentError(f"it did not end within {seconds:.0f} s") from None
+
+
+def told_to_end(seconds: float) -> bool:
+    """Wait; True if SIGTERM comes meanwhile, as when the machine shuts down."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        return signal.sigtimedwait([signal.SIGTERM], seconds) is not None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def wait_until(condition: Callable[[], Optional[T]], seconds: float, every: float = 0.2) -> Optional[T]:

@@ -27,6 +27,7 @@ class Request:
     snapshot: bool = False  # taken by the machine itself
     power_off: bool = False  # afterwards
     rehearsal: bool = False  # afterwards everything comes back
+    attended: bool = False  # somebody waits for it, who takes the snapshot and ends the machine: unless they vanish
 
 
 def request_save(paths: Paths, save: str, request: Request) -> None:

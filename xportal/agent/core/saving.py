@@ -16,11 +16,12 @@ from .events import Log
 from .extensions import Extensions
 from .files import read_json, write_json
 from .mounts import Mount, find_device, find_mount, unmount
-from .process import AgentError, run
+from .process import AgentError, run, told_to_end
 from .requests import Request, read_request
 from .state import log_path, one_at_a_time, read_state, update_state
 from .steps import STEP_SECONDS, Steps
 
+ATTENDED_SECONDS = 120.0  # in which who asked for a save takes the snapshot and ends the machine
 PATIENCE = 5.0  # seconds in which AWS may take the snapshot of a machine that could be off
 WAIT_SECONDS = 300.0  # for a boot that is at work, or a checkpoint
 
@@ -32,10 +33,22 @@ def run_save(paths: Paths, save: str, more: Extensions) -> bool:
 
 
 def make_save(paths: Paths, save: str, request: Request, more: Extensions) -> bool:
-    """A save as asked for, told in its log. Returns whether it went well."""
-    log = Log(log_path(paths, save))
-    steps = Steps(paths, save, request, log)
+    """A save as asked for, told in its log, and what is to come after it. Returns whether it went well."""
+    steps = Steps(paths, save, request, Log(log_path(paths, save)))
     work = FinalSave(steps, more)
+    went_well = work_off(work, steps, more)
+    is_alone = request.attended and not told_to_end(ATTENDED_SECONDS)
+    if is_alone and went_well:
+        steps.log = Log(log_path(paths, f"{save}-alone"))  # the save's has its end
+        work.take_snapshots("final", time.monotonic() + PATIENCE)
+    if request.power_off or is_alone:  # who asked has vanished: the machine would cost for ever, and is of no use
+        run(["systemctl", "poweroff"], check=False)
+    return went_well
+
+
+def work_off(work: FinalSave, steps: Steps, more: Extensions) -> bool:
+    """The save itself, to the end of its log."""
+    paths, save, request, log = steps.paths, steps.save, steps.request, steps.log
     paths.thaw.touch()  # no checkpoint holds a final save up
     try:
         for unit in (units.FINISH, units.READY):
@@ -57,8 +70,6 @@ def make_save(paths: Paths, save: str, request: Request, more: Extensions) -> bo
         return False
     faults = "; ".join(result["faults"])
     log.end(not faults, faults or None, {**result, "seconds": {} if result["already"] else log.seconds})
-    if request.power_off:
-        run(["systemctl", "poweroff"], check=False)
     return not faults
 
 

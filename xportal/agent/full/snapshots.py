@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import platform
-import signal
 from typing import Any, Callable, Dict, Optional, Sequence
 
 from ..core.config import AgentConfig
 from ..core.events import Log
 from ..core.imds import Imds
-from ..core.process import AgentError
+from ..core.process import AgentError, told_to_end
 from .ec2 import Ec2
 
 FIRST_WAIT = 1.0
@@ -59,7 +58,7 @@ def take_snapshots(
                     log.say("snapshot", f"Snapshot {done[name]} of drive {name} has begun")
                 except (AgentError, ValueError, LookupError) as failure:  # answers that make no sense, too
                     log.say("snapshot", f"Drive {name} has no snapshot yet: {failure}")
-        if len(done) == len(drives) or left() < wait or is_told_to_end(wait):
+        if len(done) == len(drives) or left() < wait or told_to_end(wait):
             return done
         wait = min(wait * 2, LONGEST_WAIT)
 
@@ -71,15 +70,6 @@ def is_any_pending(config: AgentConfig, drives: Sequence[Dict[str, Any]], imds: 
     """
     ec2 = Ec2(imds or Imds(), config.endpoint, config.region)
     return any(ec2.has_pending(drive["volume_id"]) for drive in drives)
-
-
-def is_told_to_end(seconds: float) -> bool:
-    """Wait, since AWS can only be asked again; True if SIGTERM comes before: the machine shuts down."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-    try:
-        return signal.sigtimedwait([signal.SIGTERM], seconds) is not None
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def take_snapshot(ec2: Ec2, drive: Dict[str, Any], tags: Dict[str, str]) -> str:
