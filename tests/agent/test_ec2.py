@@ -16,8 +16,10 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from tests import user
 from tests.agent.metadata_service import serve
 from tests.sandbox.bench import metadata
+from tests.user import SECRET, make_session
 from xportal.agent.core.config import AgentConfig, DriveConfig
 from xportal.agent.core.events import Log
 from xportal.agent.core.imds import Imds
@@ -63,7 +65,9 @@ def test_a_request_is_signed_as_botocore_signs_it(url: str, region: str, paramet
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """A cloud whose volumes are files."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    with Cloud(FileHardware(tmp_path_factory.mktemp("disks")), settings=Settings(snapshot_seconds=0.1)) as started:
+    with Cloud(
+        FileHardware(tmp_path_factory.mktemp("disks")), settings=Settings(snapshot_seconds=0.1), secret=SECRET
+    ) as started:
         yield started
 
 
@@ -75,8 +79,7 @@ class Machine:
             "ec2",
             endpoint_url=cloud.endpoint_url,
             region_name="us-east-1",
-            aws_access_key_id="AKIAXPORTALSANDBOX00",
-            aws_secret_access_key="none",
+            **user.KEYS,
         )
         self.cloud = cloud
         self.imds = imds
@@ -104,7 +107,7 @@ class Machine:
 @pytest.fixture
 def machine(cloud: Cloud) -> Iterator[Machine]:
     """A machine in that cloud, with the role that `up` gives it and no more rights than that."""
-    session = boto3.Session("test", "test", region_name="us-east-1")
+    session = make_session()
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("AWS_ENDPOINT_URL", cloud.endpoint_url)
         aws = Aws(session, "us-east-1")

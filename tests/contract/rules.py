@@ -16,6 +16,8 @@ SPOT = "EC2 User Guide, Spot Instances"
 IAM = "Service Authorization Reference, Amazon EC2"
 IDEMPOTENCY = f"{API}, Ensuring idempotency"
 CONSISTENCY = f"{API}, Eventual consistency"
+SIGNING = "IAM User Guide, Signature Version 4"
+OURS = "the sandbox's own promise, docs/security.md"
 SEEN = "seen on AWS: the message stands in public issue threads"
 
 
@@ -179,7 +181,23 @@ RULES = (
         IDEMPOTENCY,
         "test_side_by_side::test_of_racing_launches_with_one_token_one_launches",
     ),
-    Rule("Requests are signed: AuthFailure", ERRORS, "test_requests::test_credentials_are_required"),
+    # Doors
+    Rule("An unsigned request: AuthFailure, MissingAuthenticationToken", ERRORS,
+         "test_doors::test_requests_are_signed"),
+    Rule("An unknown key: AuthFailure, InvalidClientTokenId, UnrecognizedClientException", ERRORS,
+         "test_doors::test_the_key_is_known"),
+    Rule("A wrong secret: SignatureDoesNotMatch, InvalidSignatureException", SEEN,
+         "test_doors::test_the_secret_is_right"),
+    Rule("A changed body, path, query or header: SignatureDoesNotMatch", SIGNING,
+         "test_doors::test_the_signature_is_over_all_that_counts"),
+    Rule("Signed 15 minutes ago or ahead: RequestExpired, SignatureDoesNotMatch", ERRORS,
+         "test_doors::test_a_signature_lasts_fifteen_minutes"),
+    Rule("The day of the scope is the request's", SIGNING, "test_doors::test_a_signature_has_its_time"),
+    Rule("The signature is computed as AWS does", SIGNING, "test_doors::test_our_signature_is_aws_s"),
+    Rule("A foreign Host is refused, signed or not", OURS, "test_doors::test_only_our_own_names_are_a_host"),
+    Rule("An Origin is refused, signed or not", OURS, "test_doors::test_no_web_page_is_answered"),
+    Rule("Admin routes are signed too, by the user", OURS, "test_doors::test_admin_routes_are_for_the_user"),
+    Rule("Within a machine only a role is let in", OURS, "test_doors::test_within_a_machine_only_a_role_is_let_in"),
     Rule("What is not provided gets an error document", ERRORS,
          "test_requests::test_what_is_not_provided_says_so"),
     Rule("Answers carry AWS's clock in the Date header", "RFC 9110",

@@ -1,12 +1,8 @@
-"""The sandbox's own routes, and that machines do not have them."""
+"""The sandbox's own routes. Who may use them: test_doors."""
 
 from __future__ import annotations
 
-import socket
-
-import requests
-
-from tests.contract.conftest import Account, make_client
+from tests.contract.conftest import Account
 
 
 def test_status_tells_everything(account: Account) -> None:
@@ -54,34 +50,17 @@ def test_faults_are_listed_while_they_last(account: Account) -> None:
 def test_settings_are_changed(account: Account) -> None:
     """The duration of snapshots is a setting; what is no setting is refused."""
     assert account.admin("POST", "settings", snapshot_seconds=5)["settings"]["snapshot_seconds"] == 5.0
-    url = f"{account.cloud.endpoint_url}/_xportal/settings"
     assert (
         account.admin("POST", "settings", snapshot_bytes_per_second=9)["settings"]["snapshot_bytes_per_second"] == 9.0
     )
     told = account.admin("POST", "settings", snapshot_bytes_per_second=None)["settings"]
     assert told["snapshot_bytes_per_second"] is None
     for wrong in ({"colour": 1}, {"snapshot_seconds": -1}, {"snapshot_seconds": "x"}, {"snapshot_seconds": None}):
-        assert requests.post(url, json=wrong, timeout=5).status_code == 400
+        assert account.ask_admin("POST", "settings", json=wrong).status_code == 400
 
 
 def test_wrong_admin_requests_are_refused(account: Account) -> None:
-    """Unknown routes are 404, bad bodies 400, a foreign Host header (a web page's trick) 403."""
-    url = f"{account.cloud.endpoint_url}/_xportal"
-    assert requests.get(f"{url}/nothing", timeout=5).status_code == 404
-    assert requests.post(f"{url}/interrupt", data="[", timeout=5).status_code == 400
-    assert requests.post(f"{url}/faults", json={"kind": "capacity", "speed": 1}, timeout=5).status_code == 400
-    assert requests.get(f"{url}/status", headers={"Host": "evil.example:80"}, timeout=5).status_code == 403
-
-
-def test_a_machine_s_listener_has_the_api_and_no_admin_routes(account: Account) -> None:
-    """On a socket given to `serve` EC2 answers, the admin routes do not, and closing ends it."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        serving = account.cloud.serve(listener)
-    inside = make_client("ec2", url)
-    assert inside.create_volume(AvailabilityZone="us-east-1a", Size=1)["VolumeId"]
-    assert requests.get(f"{url}/_xportal/status", timeout=5).status_code == 401
-    serving.close()
-    serving.close()
-    with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) != 0
+    """Unknown routes are 404, bad bodies 400."""
+    assert account.ask_admin("GET", "nothing").status_code == 404
+    assert account.ask_admin("POST", "interrupt", data="[").status_code == 400
+    assert account.ask_admin("POST", "faults", json={"kind": "capacity", "speed": 1}).status_code == 400

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.contract.conftest import Account
+from tests.user import SECRET
 from xportal.cli.app import app
 from xportal.errors import UsageError
 from xportal.sandbox.daemon import Lease, Place
+from xportal.sandbox.private import write_private
 
 AT_TIMES = {"count": 3, "rate": 0.25, "seed": 7}
 AT_TIMES_WORDS = "--count 3 --rate 0.25 --seed 7"
@@ -27,6 +30,7 @@ def home(account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     place = Place(tmp_path / "home")
     place.home.mkdir()
     place.write_lease(Lease(os.getpid(), account.cloud.port))
+    write_private(place.secret, json.dumps(asdict(SECRET)).encode())
     monkeypatch.setenv("XPORTAL_SANDBOX_HOME", str(place.home))
     return place.home
 

@@ -13,6 +13,7 @@ import requests
 from botocore.exceptions import ClientError, ConnectionClosedError
 
 from tests.contract.conftest import Account, Refuse, wait_for
+from tests.user import SECRET
 from xportal.errors import HardwareFailure
 from xportal.sandbox.api.engine import Settings
 from xportal.sandbox.api.server import Cloud
@@ -133,11 +134,11 @@ def test_a_stuck_snapshot_completes_when_the_faults_are_cleared(account: Account
 def test_a_stuck_snapshot_does_not_outlive_its_fault(hardware: FileHardware, tmp_path: Path, port: int) -> None:
     """Faults end with the cloud: after a restart the snapshot is complete."""
     settings, state = Settings(snapshot_seconds=0.0), tmp_path / "state"
-    with Cloud(hardware, port=port, settings=settings, state_file=state) as cloud:
+    with Cloud(hardware, port=port, settings=settings, state_file=state, secret=SECRET) as cloud:
         account = Account(cloud, hardware)
         cloud.add_fault("snapshot-stuck")
         made = account.ec2.create_snapshot(VolumeId=account.make_volume())["SnapshotId"]
-    with Cloud(hardware, port=port, settings=settings, state_file=state) as cloud:
+    with Cloud(hardware, port=port, settings=settings, state_file=state, secret=SECRET) as cloud:
         assert Account(cloud, hardware).snapshot(made)["State"] == "completed"
 
 
@@ -196,7 +197,7 @@ class SickHardware(FileHardware):
 def test_what_cannot_be_done_to_a_machine_is_said(tmp_path: Path, port: int) -> None:
     """A fault that failed is not in force; all other faults end though a machine does not heal."""
     hardware = SickHardware(tmp_path)
-    with Cloud(hardware, port=port, settings=Settings(snapshot_seconds=0.0)) as cloud:
+    with Cloud(hardware, port=port, settings=Settings(snapshot_seconds=0.0), secret=SECRET) as cloud:
         account = Account(cloud, hardware)
         machine = account.launch_with_drive()["InstanceId"]
         answer = post(account, {"kind": "disk-full", "instance_id": machine})
@@ -262,4 +263,4 @@ def test_a_machine_s_fault_needs_a_running_machine(account: Account) -> None:
 
 
 def post(account: Account, fault: dict[str, Any]) -> requests.Response:
-    return requests.post(f"{account.cloud.endpoint_url}/_xportal/faults", json=fault, timeout=10)
+    return account.ask_admin("POST", "faults", json=fault)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.conftest import Account, Refuse, make_public_key
+from tests.user import SECRET
 from xportal.errors import HardwareFailure
 from xportal.sandbox.api.server import Cloud
 from xportal.sandbox.hardware import FileHardware
@@ -97,7 +98,7 @@ def test_a_machine_that_does_not_shut_down_loses_its_power(tmp_path: Path) -> No
             raise HardwareFailure("it does not listen")
 
     hardware = Stubborn(tmp_path)
-    with Cloud(hardware) as cloud:
+    with Cloud(hardware, secret=SECRET) as cloud:
         account = Account(cloud, hardware)
         instance = account.launch_with_drive()
         account.terminate(instance)

@@ -5,25 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
-import boto3
 import pytest
 import requests
-from botocore import UNSIGNED
-from botocore.config import Config
 
 from tests.contract.conftest import Account, Refuse, make_client
-
-
-def test_credentials_are_required(account: Account, refused: Refuse) -> None:
-    """An unsigned request is AuthFailure, with HTTP 401."""
-    unsigned = boto3.client(
-        "ec2",
-        endpoint_url=account.cloud.endpoint_url,
-        region_name="us-east-1",
-        config=Config(signature_version=UNSIGNED, retries={"total_max_attempts": 1}),
-    )
-    no = refused(unsigned.describe_instances)
-    assert (no.code, no.status) == ("AuthFailure", 401)
+from tests.user import Signing
 
 
 def test_a_region_must_exist(account: Account, refused: Refuse) -> None:
@@ -116,20 +102,12 @@ def test_a_token_that_is_none_is_refused(account: Account, refused: Refuse) -> N
 
 def test_an_action_that_aws_does_not_have_is_invalid(account: Account) -> None:
     """Signed for EC2 or not, an unknown action or none is an error document with InvalidAction or the like."""
-    scope = "AWS4-HMAC-SHA256 Credential=AKIA/20260101/us-east-1/{}/aws4_request, SignedHeaders=host, Signature=0"
     for service, action in (("ec2", "Fly"), ("sts", "Fly"), ("ec2", ""), ("iam", "")):
         answer = requests.post(
             account.cloud.endpoint_url,
             data={"Action": action},
-            headers={"Authorization": scope.format(service)},
+            auth=Signing(service),
             timeout=5,
         )
         assert answer.status_code in (400, 404), (service, action, answer.text)
         assert "<Code>InvalidAction</Code>" in answer.text or "<Code>MissingAction</Code>" in answer.text
-
-
-def test_noise_is_answered_with_an_error_document(account: Account) -> None:
-    """A plain GET, as from a browser, is an AuthFailure document."""
-    answer = requests.get(account.cloud.endpoint_url, timeout=5)
-    assert answer.status_code == 401
-    assert "<Code>AuthFailure</Code>" in answer.text

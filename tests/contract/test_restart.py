@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.conftest import Account
+from tests.user import SECRET
 from xportal.errors import HardwareFailure
 from xportal.sandbox.api.engine import Settings
 from xportal.sandbox.api.server import Cloud
@@ -16,13 +17,13 @@ from xportal.sandbox.hardware import FileHardware
 
 @pytest.fixture
 def state_file(tmp_path: Path) -> Path:
-    return tmp_path / "home" / "state.pickle"
+    return tmp_path / "home" / "state"
 
 
 def start(hardware: FileHardware, state_file: Path | None, **settings: float) -> Account:
     """A started cloud; stop it with `account.cloud.stop()`."""
     quick = Settings(**{"snapshot_seconds": 0.3, "invisible_seconds": 0.0, **settings})
-    cloud = Cloud(hardware, state_file=state_file, settings=quick)
+    cloud = Cloud(hardware, state_file=state_file, settings=quick, secret=SECRET)
     cloud.start()
     return Account(cloud, hardware)
 
@@ -144,7 +145,7 @@ def test_one_cloud_at_a_time(account: Account, tmp_path: Path) -> None:
     account.make_volume()
     account.cloud.stop()
     account.cloud.stop()
-    with Cloud(FileHardware(tmp_path)) as cloud:
+    with Cloud(FileHardware(tmp_path), secret=SECRET) as cloud:
         assert Account(cloud, account.hardware).ec2.describe_volumes()["Volumes"] == []
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.conftest import Account
+from tests.user import SECRET
 from xportal.sandbox.api.engine import Settings
 from xportal.sandbox.api.server import Cloud
 from xportal.sandbox.hardware import Addresses, Boot, FileHardware
@@ -40,7 +41,7 @@ class SlowHardware(FileHardware):
 def slow(tmp_path: Path, settings: Settings) -> Iterator[tuple[Account, SlowHardware]]:
     """An account on slow hardware; at the end all work may end."""
     hardware = SlowHardware(tmp_path)
-    with Cloud(hardware, settings=settings) as cloud:
+    with Cloud(hardware, settings=settings, secret=SECRET) as cloud:
         yield Account(cloud, hardware), hardware
         hardware.may_end.set()
 

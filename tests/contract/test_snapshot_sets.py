@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.contract.conftest import Account, Refuse, wait_for
+from tests.user import SECRET
 from xportal.errors import HardwareFailure
 from xportal.sandbox.api.engine import Settings
 from xportal.sandbox.api.server import Cloud
@@ -95,7 +96,7 @@ class HalfHardware(FileHardware):
 def test_a_set_is_all_or_none(tmp_path: Path, port: int, refused: Refuse) -> None:
     """When one volume cannot be copied there is no snapshot of any, and no bytes either."""
     hardware = HalfHardware(tmp_path)
-    with Cloud(hardware, port=port, settings=Settings(snapshot_seconds=0.0)) as cloud:
+    with Cloud(hardware, port=port, settings=Settings(snapshot_seconds=0.0), secret=SECRET) as cloud:
         account = Account(cloud, hardware)
         instance = launch_with_two(account)
         assert refused(take, account, instance).status == 500

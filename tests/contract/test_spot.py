@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 import pytest
-import requests
 
 from tests.contract.conftest import Account, Refuse, make_client
 from xportal.sandbox.hardware import FileHardware
@@ -139,9 +138,9 @@ def test_interrupting_what_does_not_run_is_an_error(account: Account) -> None:
     """Unknown ids are 404, others than running ones 409."""
     instance = account.launch_spot()
     account.terminate(instance)
-    url = f"{account.cloud.endpoint_url}/_xportal/interrupt"
-    assert requests.post(url, json={"instance_id": instance["InstanceId"]}, timeout=5).status_code == 409
-    assert requests.post(url, json={"instance_id": "i-0"}, timeout=5).status_code == 404
+    over = {"instance_id": instance["InstanceId"]}
+    assert account.ask_admin("POST", "interrupt", json=over).status_code == 409
+    assert account.ask_admin("POST", "interrupt", json={"instance_id": "i-0"}).status_code == 404
 
 
 def test_other_regions_have_prices_and_images_too(account: Account) -> None:

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import boto3
 import pytest
 
+from tests.user import SECRET, make_session
 from xportal.aws import storage
 from xportal.aws.devices import DEVICE
 from xportal.aws.records import Instance, Volume
@@ -129,7 +129,9 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """A cloud whose snapshots take a third of a second, and that knows new instances soon."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     with Cloud(
-        FileHardware(tmp_path_factory.mktemp("disks")), settings=Settings(snapshot_seconds=0.3, invisible_seconds=0.2)
+        FileHardware(tmp_path_factory.mktemp("disks")),
+        settings=Settings(snapshot_seconds=0.3, invisible_seconds=0.2),
+        secret=SECRET,
     ) as started:
         yield started
 
@@ -146,10 +148,9 @@ def make_bench(cloud: Cloud, home: Path, monkeypatch: pytest.MonkeyPatch) -> Ben
     monkeypatch.setattr("xportal.machine.launch.POLL_SECONDS", 0.05)
     monkeypatch.setenv("XDG_STATE_HOME", str(home))
     monkeypatch.setenv("AWS_ENDPOINT_URL", cloud.endpoint_url)
-    session = boto3.Session("test", "test", region_name="us-east-1")
     hardware = cloud.hardware
     assert isinstance(hardware, FileHardware)
-    return Bench(Aws(session, "us-east-1"), hardware, cloud)
+    return Bench(Aws(make_session(), "us-east-1"), hardware, cloud)
 
 
 @pytest.fixture

@@ -15,21 +15,20 @@ import signal
 import socketserver
 import sys
 import time
-import urllib.request
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-import boto3
-
 from tests.crash.machines import Disks, log_in
 from tests.crash.steps import Cut, CutAt, Place, Steps, refuse
+from tests.user import SECRET, make_session
 from xportal.aws import session
 from xportal.aws.session import Aws
 from xportal.cli import main
 from xportal.portal import access, ready, saving
+from xportal.sandbox import admin
 
 FAST = 50
 WARMING = (["up"], ["down"], ["save"], ["sweep"], ["drives", "restore", "x", "snap-0"])
@@ -76,8 +75,7 @@ class Watch:
                 self._tell(problem=problem)
 
     def _problem(self, copy: str) -> str | None:
-        with urllib.request.urlopen(f"{os.environ['AWS_ENDPOINT_URL']}/_xportal/status") as answer:
-            cloud = json.load(answer)
+        cloud = admin.call(os.environ["AWS_ENDPOINT_URL"], SECRET, "GET", "status")
         if copy not in {record["id"] for record in [*cloud["volumes"], *cloud["snapshots"]]}:
             return None
         if any(copy in machine["volumes"].values() for machine in cloud["instances"]):
@@ -116,7 +114,7 @@ def _emit(**event: Any) -> Any:
 
 @cache
 def _aws() -> Aws:
-    boto = boto3.Session("test", "test", region_name=REGION)
+    boto = make_session(REGION)
     boto.events.register("before-send", _emit)
     return Aws(boto, REGION)
 

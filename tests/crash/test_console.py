@@ -16,6 +16,7 @@ import pytest
 
 from tests.crash.conftest import Bench, make_bench
 from tests.crash.console import Life
+from tests.user import SECRET
 from xportal.aws import compute, keys, network, tags
 from xportal.aws.devices import DEVICE
 from xportal.drive import lifecycle
@@ -40,7 +41,9 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """A quick cloud, looked at often."""
     with (
         pytest.MonkeyPatch.context() as patch,
-        Cloud(FileHardware(tmp_path_factory.mktemp("disks")), settings=Settings(snapshot_seconds=0.1)) as started,
+        Cloud(
+            FileHardware(tmp_path_factory.mktemp("disks")), settings=Settings(snapshot_seconds=0.1), secret=SECRET
+        ) as started,
     ):
         patch.setattr(lifecycle, "POLL_SECONDS", (0.1, 0.3))
         patch.setattr(launching, "POLL_SECONDS", 0.05)

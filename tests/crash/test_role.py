@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from time import sleep
 from typing import Any
 
-import boto3
 import pytest
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.iam.models import iam_backends
 
 from tests.crash.conftest import Bench
+from tests.user import make_session
 from xportal.aws.errors import AwsError
 from xportal.aws.records import Instance
 from xportal.aws.roles import ROLE, TRUST, ensure_instance_profile, policy
@@ -114,7 +114,7 @@ def test_it_is_made_whole_whatever_is_there(bench: Bench, before: str) -> None:
 
 def test_a_user_who_may_not_gets_a_machine_all_the_same(bench: Bench) -> None:
     """No permission in IAM, or none to pass the role on: no role, and the user is told what that means."""
-    forbidding = Forbidding(boto3.Session("test", "test", region_name=bench.aws.region), bench.aws.region)
+    forbidding = Forbidding(make_session(bench.aws.region), bench.aws.region)
     assert _find_profile(forbidding, bench.story) is None
     assert "takes the snapshot" in bench.story.lines[-1]
 

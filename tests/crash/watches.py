@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import json
 import threading
 import time
-import urllib.request
 from collections.abc import Callable
 from concurrent.futures import Future
 
 from tests.crash.conftest import Bench, FileAgent
+from tests.user import SECRET
 from xportal.aws import tags
 from xportal.aws.records import Instance
 from xportal.drive.observe import observe
 from xportal.portal.up import find_or_launch
 from xportal.portal.watching import Limits, Pace, Watch, WatchReport
+from xportal.sandbox import admin
 from xportal.spec import MachineSpec, PortalSpec
 
 SECONDS = 30.0
@@ -33,10 +33,8 @@ def watch(bench: Bench, drive: str, limits: Limits = Limits(), machine: MachineS
 
 def take(bench: Bench, machine: Instance) -> None:
     """AWS takes the machine back, and says so two minutes before, which pass at once."""
-    body = json.dumps({"instance_id": machine.id, "notice_seconds": 0, "notice": True}).encode()
-    url = f"{bench.cloud.endpoint_url}/_xportal/interrupt"
-    with urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": "application/json"})):
-        pass
+    body = {"instance_id": machine.id, "notice_seconds": 0, "notice": True}
+    admin.call(bench.cloud.endpoint_url, SECRET, "POST", "interrupt", body)
 
 
 def wait_for(bench: Bench, watching: Future[WatchReport], condition: Callable[[], object]) -> None:

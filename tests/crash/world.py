@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +20,8 @@ from botocore.config import Config
 
 from tests.crash.machines import Disks, Machine, Machines, machines_in
 from tests.crash.steps import CutAt
+from tests.user import KEYS, SECRET
+from xportal.sandbox import admin
 from xportal.sandbox.api.engine import Settings
 from xportal.sandbox.api.server import Cloud
 
@@ -256,8 +257,7 @@ class World:
         return wrong
 
     def _admin(self, route: str, **body: object) -> None:
-        url, data = f"{self.cloud.endpoint_url}/_xportal/{route}", json.dumps(body).encode()
-        urllib.request.urlopen(urllib.request.Request(url, data, {"Content-Type": "application/json"})).close()
+        admin.call(self.cloud.endpoint_url, SECRET, "POST", route, body)
 
     def _groups(self) -> list[Any]:
         found = self.ec2.describe_security_groups()["SecurityGroups"]
@@ -274,7 +274,8 @@ def new_world(
     else:
         directory.mkdir(parents=True)
     hardware = Machines(directory / "cloud")
-    with Cloud(hardware, port=program.port, state_file=directory / "state", settings=Settings(**SETTINGS)) as cloud:
+    settings = Settings(**SETTINGS)
+    with Cloud(hardware, port=program.port, state_file=directory / "state", settings=settings, secret=SECRET) as cloud:
         yield World(directory, program, cloud, _client(cloud.endpoint_url), drives)
 
 
@@ -288,8 +289,7 @@ def _client(endpoint_url: str) -> Any:
             "ec2",
             "us-east-1",
             endpoint_url=endpoint_url,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
+            **KEYS,
             config=Config(retries={"mode": "standard", "total_max_attempts": 20}),
         )
     return _clients[endpoint_url]

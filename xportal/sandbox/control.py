@@ -21,6 +21,7 @@ from xportal.errors import HardwareFailure, NotInstalled, Refused, Unreachable, 
 from xportal.sandbox import admin
 from xportal.sandbox.daemon import LAST_WORDS, SHUTDOWN_S, Lease, Place
 from xportal.sandbox.profile import PROFILE, REGION, remove_profile, write_profile
+from xportal.sandbox.secret import Secret
 
 Say = Callable[[str], None]
 
@@ -65,9 +66,10 @@ def start(home: Path | None = None, port: int | None = None, say: Say = quiet) -
     """Start the daemon and return when it answers. Idempotent.
 
     `port` None is the last one, or 5577. Refused when it runs already on another port,
-    UsageError or NotInstalled when this computer cannot run it, HardwareFailure when it fails.
+    or when its home is not this user's alone; UsageError or NotInstalled when this computer cannot run it,
+    HardwareFailure when it fails.
     """
-    place = Place(home or default_home())
+    place = _place(home)
     lease = place.find_lease()
     if place.is_served():
         if lease and port not in (None, lease.port):
@@ -84,7 +86,7 @@ def start(home: Path | None = None, port: int | None = None, say: Say = quiet) -
 
 def stop(home: Path | None = None, say: Say = quiet) -> SandboxStatus:
     """Shut the machines down and end the daemon; state and drives stay. Idempotent."""
-    place = Place(home or default_home())
+    place = _place(home)
     if place.is_served():
         say("shutting the sandbox down")
         _end_daemon(place)
@@ -95,13 +97,13 @@ def stop(home: Path | None = None, say: Say = quiet) -> SandboxStatus:
 
 def status(home: Path | None = None) -> SandboxStatus:
     """What the sandbox is and holds. Strictly read-only."""
-    place = Place(home or default_home())
+    place = _place(home)
     lease = place.find_lease()
     endpoint_url = _endpoint(lease)
     told: dict[str, Any] | None = None
     if place.is_served():
         try:
-            told = admin.call(endpoint_url, "GET", "status")
+            told = admin.call(endpoint_url, _get_secret(place), "GET", "status")
         except Unreachable:
             if place.is_served():  # not in the middle of its end
                 raise
@@ -125,7 +127,7 @@ def _status(place: Place, endpoint_url: str, told: dict[str, Any] | None) -> San
 
 def reset(home: Path | None = None, say: Say = quiet) -> None:
     """Stop, and delete all of it: machines, drives, snapshots, state, the AWS profile. The image stays, as a cache."""
-    place = Place(home or default_home())
+    place = _place(home)
     stop(place.home, say)
     remove_profile(_endpoint(place.find_lease()))
     if not place.home.exists():
@@ -183,7 +185,24 @@ def _drives(told: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _ask(home: Path | None, method: str, route: str, body: dict[str, Any] | None = None) -> Any:
-    return admin.call(_endpoint(Place(home or default_home()).find_lease()), method, route, body)
+    place = _place(home)
+    return admin.call(_endpoint(place.find_lease()), _get_secret(place), method, route, body)
+
+
+def _place(home: Path | None) -> Place:
+    """The sandbox's home, `home` or the default one. Refused when it is not this user's alone."""
+    place = Place(home or default_home())
+    place.check()
+    return place
+
+
+def _get_secret(place: Place) -> Secret:
+    secret = place.find_secret()
+    if secret is None and place.is_served():
+        raise Refused("a sandbox of an older version runs", hint="xportal sandbox stop, then xportal sandbox start")
+    if secret is None:
+        raise Unreachable("the sandbox was never started", hint="xportal sandbox start")
+    return secret
 
 
 def _endpoint(lease: Lease | None) -> str:
@@ -191,7 +210,7 @@ def _endpoint(lease: Lease | None) -> str:
 
 
 def _is_ours(path: Path) -> bool:
-    return path.name.split(".")[0] in ("store", "machines", "state", "daemon")
+    return path.name.split(".")[0] in ("store", "machines", "state", "secret", "daemon")
 
 
 def _prepare(port: int, say: Say) -> str:
@@ -283,7 +302,7 @@ def _last_words(place: Place) -> str:
 
 def _write_profile_and_tell(place: Place) -> SandboxStatus:
     told = status(place.home)
-    write_profile(told.endpoint_url)
+    write_profile(told.endpoint_url, _get_secret(place))
     return told
 
 

@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from xportal.errors import XportalError
+from xportal.sandbox.private import check_private, write_private
+from xportal.sandbox.secret import Secret
 
 log = logging.getLogger("xportal.sandbox")
 
@@ -57,10 +59,31 @@ class Place:
     def _lease(self) -> Path:
         return self.home / "daemon.json"
 
+    @property
+    def secret(self) -> Path:
+        return self.home / "secret.json"
+
+    def check(self) -> None:
+        """Refused when somebody else owns the home or what is in it, or may write there."""
+        check_private(self.home)
+
+    def find_secret(self) -> Secret | None:
+        """The access key of the sandbox's user; None before the first start."""
+        try:
+            return Secret(**json.loads(self.secret.read_text()))
+        except FileNotFoundError:
+            return None
+
+    def make_secret(self) -> Secret:
+        """The access key: that of the first start, so that what was told it stays valid; a new one after a reset."""
+        secret = self.find_secret()
+        if secret is None:
+            secret = Secret.generate()
+            write_private(self.secret, json.dumps(asdict(secret)).encode())
+        return secret
+
     def write_lease(self, lease: Lease) -> None:
-        new = self._lease.with_suffix(".new")
-        new.write_text(json.dumps(asdict(lease)))
-        new.replace(self._lease)
+        write_private(self._lease, json.dumps(asdict(lease)).encode())
 
     def find_lease(self) -> Lease | None:
         """The last daemon's lease, whether it lives or not."""
@@ -70,8 +93,7 @@ class Place:
             return None
 
     def try_lock(self) -> int | None:
-        """A descriptor that holds the home's lock; None while a daemon lives."""
-        self.home.mkdir(parents=True, exist_ok=True)
+        """A descriptor that holds the home's lock; None while a daemon lives. The home exists."""
         descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -102,7 +124,7 @@ def serve(home: Path, port: int, image: str) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())  # also while it starts: then it ends right after
     hardware = RealHardware(home, image, Engine.connect())
-    cloud = Cloud(hardware, port=port, state_file=place.state)
+    cloud = Cloud(hardware, port=port, state_file=place.state, secret=place.make_secret())
     with ExitStack() as undo:
         undo.callback(hardware.close, SHUTDOWN_S)
         undo.callback(cloud.stop)
@@ -134,8 +156,14 @@ def main() -> None:
     parser.add_argument("--image", required=True)
     options = parser.parse_args()
     place = Place(options.home)
+    try:
+        place.check()
+    except XportalError as error:
+        raise SystemExit(f"{LAST_WORDS}{error.message}") from error
     if not options.home.is_dir() or not _take_lock(place):
         raise SystemExit(f"another daemon serves {options.home}")
+    options.home.chmod(0o700)
+    place.make_secret()  # whoever started us reads it as soon as we answer
     pid = os.fork()
     if pid:
         place.write_lease(Lease(pid, options.port))

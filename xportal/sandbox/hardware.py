@@ -139,7 +139,7 @@ class Api(Protocol):
         """Say that a machine stopped by itself, its disks flushed and released. Idempotent."""
 
     def serve(self, listener: socket) -> Serving:
-        """Answer the EC2 API, without the admin routes, on a listening socket (one inside a machine)."""
+        """Answer the API on a listening socket inside a machine: to roles alone, and without the admin routes."""
 
 
 class Hardware(Protocol):

@@ -1,4 +1,7 @@
-"""The AWS profile of the sandbox: one section in each of AWS's two files, nothing else in them is touched."""
+"""The AWS profile of the sandbox: one section in each of AWS's two files, nothing else in them is touched.
+
+The credentials file is readable by its owner alone, whatever its mode was: it holds the sandbox's secret now.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,19 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from xportal.sandbox.secret import Secret
+
 PROFILE = "xportal-sandbox"
 REGION = "us-east-1"
-_KEYS = "aws_access_key_id = xportal-sandbox\naws_secret_access_key = not-a-secret\n"
+_PRIVATE = 0o600
 _HEADER = re.compile(r"^\s*\[\s*(.*?)\s*\]")
 
 
-def write_profile(endpoint_url: str, environ: Mapping[str, str] = os.environ) -> None:
-    """Write the profile, or set it to this endpoint. Idempotent."""
+def write_profile(endpoint_url: str, secret: Secret, environ: Mapping[str, str] = os.environ) -> None:
+    """Write the profile, or set it to this endpoint and access key. Idempotent."""
     _edit(_config_file(environ), f"profile {PROFILE}", f"region = {REGION}\nendpoint_url = {endpoint_url}\n")
-    _edit(_credentials_file(environ), PROFILE, _KEYS)
+    keys = f"aws_access_key_id = {secret.access_key_id}\naws_secret_access_key = {secret.secret_access_key}\n"
+    _edit(_credentials_file(environ), PROFILE, keys, mode=_PRIVATE)
 
 
 def remove_profile(endpoint_url: str, environ: Mapping[str, str] = os.environ) -> None:
@@ -69,22 +75,26 @@ def _is_of(config: Path, endpoint_url: str) -> bool:
     )
 
 
-def _edit(path: Path, section: str, body: str | None) -> None:
+def _edit(path: Path, section: str, body: str | None, mode: int = 0o777) -> None:
+    """Put the section into the file, with the rights that the file had, no more than `mode` allows."""
     old = _read(path)
     text = with_section(old, section, body)
     if text == old:
+        if path.exists():
+            path.chmod(stat.S_IMODE(path.stat().st_mode) & mode)
         return
     if not text:
         path.unlink(missing_ok=True)  # there was nothing in it but ours
         return
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     new = path.with_name(f"{path.name}.xportal-{os.getpid()}")
-    new.touch(mode=0o600)
-    new.write_text(text)
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _PRIVATE), "w") as file:
+        file.write(text)
     if path.exists():
         before = path.stat()
         os.chown(new, before.st_uid, before.st_gid)
-        new.chmod(stat.S_IMODE(before.st_mode))
+        new.chmod(stat.S_IMODE(before.st_mode) & mode)
     new.replace(path)
 
 

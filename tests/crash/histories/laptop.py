@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-import boto3
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
@@ -18,6 +17,7 @@ from botocore.exceptions import ConnectionClosedError
 
 from tests.crash.histories.clock import CALL_SECONDS, Clock, CtrlC
 from tests.crash.histories.wire import Body
+from tests.user import make_session
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 from xportal.drive.lifecycle import Agent
@@ -202,7 +202,7 @@ class _WatchedAws(Aws):
 
     def __init__(self, laptop: Laptop) -> None:
         self.laptop = laptop
-        super().__init__(boto3.Session("test", laptop.name, region_name="us-east-1"), "us-east-1")
+        super().__init__(make_session(), "us-east-1")
 
     def _client(self, service: str, config: Config) -> Any:
         client = super()._client(service, config)

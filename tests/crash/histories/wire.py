@@ -82,6 +82,7 @@ def _environ(request: AWSPreparedRequest) -> dict[str, Any]:
         "wsgi.input": io.BytesIO(body),
         "CONTENT_TYPE": headers["Content-Type"],
         "CONTENT_LENGTH": str(len(body)),
+        "HTTP_HOST": url.netloc,
         "werkzeug.socket": _NoSocket(),
         **{f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()},
     }

@@ -20,6 +20,7 @@ from tests.crash.histories.clock import Clock, ticking
 from tests.crash.histories.laptop import Laptop, Wire
 from tests.crash.histories.ledger import Copy, Ledger, Violation, append_records
 from tests.crash.histories.wire import Direct, quicken
+from tests.user import SECRET
 from xportal.agent.core.config import AgentConfig
 from xportal.agent.full.ec2 import Ec2
 from xportal.agent.full.snapshots import plan_tags, take_snapshot
@@ -373,7 +374,11 @@ def open_world(directory: Path) -> Iterator[World]:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     disks = Disks(directory / "disks")
     settings = Settings(invisible_seconds=0)
-    with pytest.MonkeyPatch.context() as patch, Cloud(disks, settings=settings) as cloud, ticking(cloud) as clock:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        Cloud(disks, settings=settings, secret=SECRET) as cloud,
+        ticking(cloud) as clock,
+    ):
         patch.setenv("AWS_ENDPOINT_URL", cloud.endpoint_url)
         find_offers = _once(preparing._find_offers, lambda spec: spec.machine)
         patch.setattr(preparing, "_find_offers", lambda aws, spec: _as_ranked_by(aws, *find_offers(aws, spec)))
@@ -382,7 +387,7 @@ def open_world(directory: Path) -> Iterator[World]:
         patch.setattr(moto_responses, "method_names_from_class", cache(moto_responses.method_names_from_class))
         quicken(patch)
         patch.setattr(launching, "_find_profile", lambda *_: None)
-        wire = Direct(cloud._application(None), clock.http_date)
+        wire = Direct(cloud._application_for_user(), clock.http_date)
         world = disks.world = World(cloud, disks, clock, wire, directory / "homes")
         patch.setattr(launching, "build", world.user_data)
         world.begin(1)

@@ -1,7 +1,7 @@
 """The sandbox's own routes, JSON under /_xportal: status, faults, interruptions, the log of calls.
 
-They are answered on this computer's loopback only, never inside a machine, and only to
-requests that name it as their host (a web page cannot reach them through a name of its own).
+They are answered on this computer's loopback only, never inside a machine, and only to the
+sandbox's user: each request is signed, as those to AWS's services are.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Request, Response
 
 from xportal.errors import HardwareFailure
+from xportal.sandbox.admin import SERVICE
 from xportal.sandbox.api import instances, troubles
+from xportal.sandbox.api.authentication import Callers, check_sender, read_claim
 from xportal.sandbox.api.backend import Ec2Backend, all_backends
 from xportal.sandbox.api.calls import CallLog
 from xportal.sandbox.api.engine import Engine
+from xportal.sandbox.api.errors import RefusedError
 from xportal.sandbox.api.faults import Faults
 from xportal.sandbox.api.interruption import interrupt
 
@@ -35,8 +39,10 @@ class WrongRequestError(Exception):
 class Admin:
     """GET status, calls, faults; POST faults, interrupt, settings; DELETE faults, calls."""
 
-    def __init__(self, engine: Engine, faults: Faults, calls: CallLog, describe: Callable[[], Json]) -> None:
-        self._engine, self._faults, self._calls, self._describe = engine, faults, calls, describe
+    def __init__(
+        self, engine: Engine, faults: Faults, calls: CallLog, callers: Callers, describe: Callable[[], Json]
+    ) -> None:
+        self._engine, self._faults, self._callers, self._describe = engine, faults, callers, describe
         self._routes: dict[tuple[str, str], Callable[[Json], Json]] = {
             ("GET", "status"): lambda _: self._status(),
             ("GET", "calls"): lambda _: {"calls": calls.as_json()},
@@ -50,16 +56,24 @@ class Admin:
 
     def answer(self, request: Request) -> Response:
         try:
+            self._check_user(request)
             body, status = self._route(request), 200
-        except WrongRequestError as refusal:
+        except (WrongRequestError, RefusedError) as refusal:
             body, status = {"error": str(refusal)}, refusal.status
+        except RequestEntityTooLarge as refusal:
+            body, status = {"error": str(refusal)}, 413
         except HardwareFailure as failure:
             body, status = {"error": failure.message}, 409
         return Response(json.dumps(body, default=str), status=status, content_type="application/json")
 
+    def _check_user(self, request: Request) -> None:
+        """RefusedError unless the sandbox's user signed this for these routes; a role is not enough."""
+        check_sender(request)
+        claim = read_claim(request)
+        if claim.service != SERVICE or self._callers.authenticate(request, claim) is not None:
+            raise RefusedError("AccessDenied", "only the sandbox's user may do this", 403)
+
     def _route(self, request: Request) -> Json:
-        if request.host.rpartition(":")[0] not in ("127.0.0.1", "localhost"):
-            raise WrongRequestError(f"not for {request.host}", 403)
         route = self._routes.get((request.method, request.path.removeprefix(ADMIN_PATH).rstrip("/")))
         if route is None:
             raise WrongRequestError(f"no such route: {request.method} {request.path}", 404)

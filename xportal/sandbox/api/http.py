@@ -55,6 +55,10 @@ class _Server(ThreadedWSGIServer):
         self._connections: set[Any] = set()
         super().__init__(*args, **kwargs)
 
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Only what is on the same loopback. (Docker may have the kernel route other networks to 127.0.0.1.)"""
+        return str(client_address[0]).startswith("127.")
+
     def process_request(self, request: Any, client_address: Any) -> None:
         self._connections.add(request)
         super().process_request(request, client_address)

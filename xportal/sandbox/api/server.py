@@ -1,7 +1,9 @@
 """The sandbox's cloud: EC2, SSM, IAM and STS answered on loopback, over a `Hardware`.
 
 with Cloud(FileHardware(tmp_path)) as cloud:
-    ec2 = boto3.client("ec2", endpoint_url=cloud.endpoint_url, region_name="us-east-1", ...)
+    ec2 = boto3.client("ec2", "us-east-1", endpoint_url=cloud.endpoint_url,
+                       aws_access_key_id=cloud.secret.access_key_id,
+                       aws_secret_access_key=cloud.secret.secret_access_key)
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from moto.ssm.models import ssm_backends
 from xportal.errors import HardwareFailure
 from xportal.sandbox.api import instances, recovery, troubles
 from xportal.sandbox.api.admin import Admin
+from xportal.sandbox.api.authentication import Callers
 from xportal.sandbox.api.backend import Ec2Backend, all_backends
 from xportal.sandbox.api.calls import CallLog
 from xportal.sandbox.api.engine import Engine, Settings
@@ -30,6 +33,7 @@ from xportal.sandbox.api.parameters import SsmBackend
 from xportal.sandbox.api.store import StateFile, reset_backends
 from xportal.sandbox.api.wsgi import Application
 from xportal.sandbox.hardware import Hardware, Metadata, Serving
+from xportal.sandbox.secret import Secret
 
 HOST = "127.0.0.1"
 
@@ -41,7 +45,7 @@ class Cloud:
 
     `port` 0 takes a free one. With `state_file` the records survive `stop` and `start`:
     written atomically before a changing call is answered, and soon after other changes.
-    `settings` may be changed while the cloud runs.
+    `settings` may be changed while the cloud runs. `secret` is its user's access key, a new one if none is given.
     """
 
     def __init__(
@@ -51,8 +55,10 @@ class Cloud:
         port: int = 0,
         state_file: Path | None = None,
         settings: Settings | None = None,
+        secret: Secret | None = None,
     ) -> None:
         self.hardware = hardware
+        self.secret = secret or Secret.generate()
         self.settings = settings or Settings()
         self.faults = Faults()
         self.calls = CallLog()
@@ -86,8 +92,7 @@ class Cloud:
                 self._engine = Engine(self.hardware, self.settings, self._changed)
                 undo.callback(self._engine.stop)
                 self._prepare()
-                admin = Admin(self._engine, self.faults, self.calls, self._describe)
-                self._listeners.append(Listener(listener, self._application(admin)))
+                self._listeners.append(Listener(listener, self._application_for_user()))
             undo.pop_all()
         self._running = True
 
@@ -101,8 +106,15 @@ class Cloud:
         self.hardware.connect(self)
         recovery.reconcile(self._engine, all_backends())
 
-    def _application(self, admin: Admin | None) -> Application:
-        return Application(self._engine, self.faults, self.calls, self._state.flush, admin)
+    def _application_for_user(self) -> Application:
+        callers = Callers(self._engine, self.faults, self.secret)
+        admin = Admin(self._engine, self.faults, self.calls, callers, self._describe)
+        return Application(self._engine, self.faults, self.calls, self._state.flush, callers, admin)
+
+    def _application_for_machine(self) -> Application:
+        """Here the user's key is as good as none: it has no business in a machine. Roles' keys are checked alone."""
+        callers = Callers(self._engine, self.faults, secret=None)
+        return Application(self._engine, self.faults, self.calls, self._state.flush, callers, admin=None)
 
     def _changed(self) -> None:
         self._state.changed()
@@ -157,8 +169,8 @@ class Cloud:
             instances.powered_off(backend, instance)
 
     def serve(self, listener: socket) -> Serving:
-        """Answer the EC2 API, without the admin routes, on a listening socket (one inside a machine)."""
-        serving = Listener(listener, self._application(None))
+        """Answer the API on a listening socket inside a machine: to roles alone, and without the admin routes."""
+        serving = Listener(listener, self._application_for_machine())
         self._listeners = [other for other in self._listeners if not other.closed] + [serving]
         return serving
 

@@ -1,10 +1,8 @@
-"""The state file: all records in one pickle, replaced atomically."""
+"""The state file: all records in one file of JSON (records.py), of its owner alone, replaced atomically."""
 
 from __future__ import annotations
 
 import logging
-import os
-import pickle
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,10 +15,12 @@ from moto.ssm.models import ssm_backends
 from moto.sts.models import sts_backends
 
 from xportal.errors import HardwareFailure
+from xportal.sandbox.api import pickled, records
+from xportal.sandbox.private import check_private, write_private
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 AT_MOST_EVERY = 0.2  # seconds
 SAVED: dict[str, BackendDict[Any]] = {"ec2": ec2_backends, "iam": iam_backends, "sts": sts_backends}
 
@@ -43,21 +43,29 @@ class StateFile:
         self._thread = threading.Thread(target=self._run, name="sandbox-state", daemon=True)
 
     def restore(self) -> None:
-        """Put the saved records into moto's backends and begin to save."""
-        if self._path and self._path.exists():
-            self._load(self._path)
+        """Put the saved records into moto's backends and begin to save. Refused when others may write to the file."""
+        if self._path:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            check_private(self._path.parent)
+            if self._path.exists():
+                self._load(self._path)
         self._thread.start()
 
     def _load(self, path: Path) -> None:
+        stored = path.read_bytes()
         try:
-            state = pickle.loads(path.read_bytes())
-        except Exception as error:  # a pickle can fail in any way
-            raise HardwareFailure(f"cannot read the sandbox's state in {path}: {error!r}", hint=_HINT) from error
-        if state["version"] != VERSION:
-            raise HardwareFailure(f"{path} is of another version of the sandbox", hint=_HINT)
-        for service, regions in state["backends"].items():
-            for region, backend in regions.items():
-                SAVED[service][DEFAULT_ACCOUNT_ID][region] = backend
+            is_old = stored.startswith(pickled.FIRST_BYTE)
+            data = _converted(stored) if is_old else stored
+            state = records.loads(data)
+            if state["version"] != VERSION:
+                raise HardwareFailure(f"{path} is of another version of the sandbox", hint=_HINT)
+            for service, regions in state["backends"].items():
+                for region, backend in regions.items():
+                    SAVED[service][DEFAULT_ACCOUNT_ID][region] = backend
+        except (records.UnknownKindError, LookupError, TypeError, AttributeError) as error:
+            raise HardwareFailure(f"cannot read the sandbox's state in {path}: {error}", hint=_HINT) from error
+        if is_old:  # what was written anew was read as a whole: it may take the old one's place
+            write_private(path, data)
 
     def changed(self) -> None:
         """Have the state saved soon, well within a second."""
@@ -70,8 +78,8 @@ class StateFile:
             return
         with self._writing:
             with self._lock:
-                data = pickle.dumps({"version": VERSION, "backends": _backends()})
-            _replace(self._path, data)
+                text = records.dumps({"version": VERSION, "backends": _backends()})
+            write_private(self._path, text.encode())
 
     def stop(self) -> None:
         """Save for the last time."""
@@ -96,11 +104,7 @@ def _backends() -> dict[str, dict[str, Any]]:
     return {service: dict(backends[DEFAULT_ACCOUNT_ID].items()) for service, backends in SAVED.items()}
 
 
-def _replace(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(path.name + ".new")
-    with fresh.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+def _converted(data: bytes) -> bytes:
+    """The state of an earlier version as this one writes it."""
+    state = pickled.loads(data)
+    return records.dumps({**state, "version": VERSION}).encode()

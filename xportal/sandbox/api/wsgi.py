@@ -8,7 +8,6 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from socket import SHUT_RDWR
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
@@ -18,21 +17,22 @@ from moto.core.request import Request
 from moto.core.responses import BaseResponse
 from moto.core.utils import get_service_model, utcnow
 from moto.ec2.models import ec2_backends
-from moto.iam.models import get_account_id_from
 from moto.iam.responses import IamResponse
 from moto.sts.responses import TokenResponse
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response
 
 from xportal.sandbox.api.admin import ADMIN_PATH, Admin
+from xportal.sandbox.api.authentication import Callers, Claim, check_sender, read_claim
 from xportal.sandbox.api.backend import Ec2Backend
 from xportal.sandbox.api.calls import Call, CallLog, plain
 from xportal.sandbox.api.connect import ConnectResponse
 from xportal.sandbox.api.engine import Engine
-from xportal.sandbox.api.errors import RefusedError
+from xportal.sandbox.api.errors import JSON_SERVICES, RefusedError
 from xportal.sandbox.api.faults import CallTrouble, Faults
 from xportal.sandbox.api.parameters import SsmResponse
 from xportal.sandbox.api.responses import Ec2Response
-from xportal.sandbox.api.roles import check_call, find_session
+from xportal.sandbox.api.roles import Session, check_call
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -46,23 +46,15 @@ SERVICES: dict[str, type[BaseResponse]] = {
     "ssm": SsmResponse,
     "sts": TokenResponse,
 }
-JSON_SERVICES = ("ec2-instance-connect", "ssm")
 READING = ("Describe", "Get", "List")
+MAX_BODY = 1024**2  # bytes: more than the longest request that EC2 takes
 
 
 class ApiRequest(Request):
     """moto's request, with werkzeug's server adding the Date header."""
 
     from_wsgi_server = True
-
-
-@dataclass(frozen=True)
-class Scope:
-    """Whom the request is for, from the credential scope of its signature."""
-
-    service: str
-    region: str
-    access_key: str
+    max_content_length = MAX_BODY
 
 
 class AnswerLostError(ConnectionAbortedError):
@@ -70,15 +62,22 @@ class AnswerLostError(ConnectionAbortedError):
 
 
 class Application:
-    """The WSGI application. With `admin` it answers the admin routes too; a machine's listener has none."""
+    """The WSGI application, for the callers of one listener. With `admin` it answers the admin routes too."""
 
     def __init__(
-        self, engine: Engine, faults: Faults, calls: CallLog, on_change: Callable[[], None], admin: Admin | None
+        self,
+        engine: Engine,
+        faults: Faults,
+        calls: CallLog,
+        on_change: Callable[[], None],
+        callers: Callers,
+        admin: Admin | None,
     ) -> None:
         self._engine = engine
         self._faults = faults
         self._calls = calls
         self._on_change = on_change
+        self._callers = callers
         self._admin = admin
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -94,19 +93,22 @@ class Application:
     def _answer(self, request: ApiRequest) -> Response:
         service = "ec2"
         try:
-            scope = _scope(request)
-            service = scope.service
-            return self._serve(request, scope)
+            check_sender(request)
+            claim = read_claim(request)
+            service = claim.service
+            _check_scope(claim)
+            return self._serve(request, claim, self._callers.authenticate(request, claim))
         except RefusedError as refusal:
-            return _error(service, refusal.code, refusal.message, refusal.status)
+            return _error(refusal.service or service, refusal.code, refusal.message, refusal.status)
+        except RequestEntityTooLarge:
+            return _error(service, "RequestEntityTooLarge", f"The request is longer than {MAX_BODY} bytes", 413)
         except AnswerLostError:
             raise
         except Exception as error:
             log.exception("the API failed")
             return _error(service, "InternalError", f"The sandbox failed: {error!r}", 500)
 
-    def _serve(self, request: ApiRequest, scope: Scope) -> Response:
-        request.get_data()  # kept, for the signature is over it: else whoever parses it first has it for himself
+    def _serve(self, request: ApiRequest, scope: Claim, session: Session | None) -> Response:
         _check_action(request, scope.service)
         handler = SERVICES[scope.service]()
         try:
@@ -119,7 +121,7 @@ class Application:
         try:
             if trouble.refusal:
                 raise RefusedError(trouble.refusal.code, trouble.refusal.message, trouble.refusal.http_status)
-            response = self._act(request, handler, scope, operation)
+            response = self._act(handler, scope, session, operation)
         except RefusedError as refusal:
             response = _error(scope.service, refusal.code, refusal.message, refusal.status)
         self._calls.add(_call(handler, scope, operation, response, trouble))
@@ -128,11 +130,10 @@ class Application:
             raise AnswerLostError(operation)
         return response
 
-    def _act(self, request: ApiRequest, handler: BaseResponse, scope: Scope, operation: str) -> Response:
+    def _act(self, handler: BaseResponse, scope: Claim, session: Session | None, operation: str) -> Response:
         """Do what is asked, if the caller may; a change is saved before it is answered."""
         try:
             with self._engine.lock:
-                session = find_session(request, scope.service, scope.access_key, self._faults)
                 if session:
                     check_call(session, scope.service, operation, _parameters(handler), _backend(scope))
                 status, headers, body = handler.call_action()
@@ -145,23 +146,15 @@ class Application:
         return Response(data, status=int(status), headers=kept)
 
 
-def _scope(request: ApiRequest) -> Scope:
-    """Read the Authorization header. The user's signature is not checked: any secret key will do."""
-    header = request.headers.get("Authorization", "")
-    match = re.search(r"Credential=([^/\s]+)/\d{8}/([^/\s]+)/([^/\s]+)/aws4_request", header)
-    if not match:
-        if request.headers.get("X-Amz-Target"):
-            raise RefusedError("MissingAuthenticationToken", "Missing Authentication Token", 403)
-        raise RefusedError("AuthFailure", "AWS was not able to validate the provided access credentials", 401)
-    access_key, region, service = match.groups()
-    if service not in SERVICES:
-        raise RefusedError("InvalidAction", f"The sandbox does not provide the service {service}")
-    if region not in ec2_backends[get_account_id_from(access_key)]:
-        raise RefusedError("AuthFailure", f"Credential should be scoped to a valid region, not '{region}'.", 401)
-    return Scope(service, region, access_key)
+def _check_scope(claim: Claim) -> None:
+    """The service and the region are ours."""
+    if claim.service not in SERVICES:
+        raise RefusedError("InvalidAction", f"The sandbox does not provide the service {claim.service}")
+    if claim.region not in ec2_backends[DEFAULT_ACCOUNT_ID]:
+        raise RefusedError("AuthFailure", f"Credential should be scoped to a valid region, not '{claim.region}'.", 401)
 
 
-def _backend(scope: Scope) -> Ec2Backend:
+def _backend(scope: Claim) -> Ec2Backend:
     backend = ec2_backends[DEFAULT_ACCOUNT_ID][scope.region]
     assert isinstance(backend, Ec2Backend)
     return backend
@@ -178,7 +171,7 @@ def _check_action(request: ApiRequest, service: str) -> None:
         raise RefusedError("InvalidAction", f"The action {action} is not valid for this web service.")
 
 
-def _call(handler: BaseResponse, scope: Scope, operation: str, response: Response, trouble: CallTrouble) -> Call:
+def _call(handler: BaseResponse, scope: Claim, operation: str, response: Response, trouble: CallTrouble) -> Call:
     status, code = response.status_code, None
     if status >= 400:
         code = re.search(rb"<Code>([^<]+)</Code>|\"__type\": *\"([^\"]+)\"", response.get_data())

@@ -1,0 +1,36 @@
+"""The user of every cloud that tests start in their own process, and requests signed by AWS's own code."""
+
+from __future__ import annotations
+
+import boto3
+import requests
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from xportal.sandbox.secret import Secret
+
+SECRET = Secret("AKIATESTTESTTESTTEST", "the-tests-secret")
+KEYS = {"aws_access_key_id": SECRET.access_key_id, "aws_secret_access_key": SECRET.secret_access_key}
+
+
+def make_session(region: str = "us-east-1") -> boto3.Session:
+    """A session of AWS's SDK with the user's access key."""
+    return boto3.Session(**KEYS, region_name=region)
+
+
+class Signing(requests.auth.AuthBase):
+    """Signs for a service, as AWS's SDK does; `token` is a role's session token."""
+
+    def __init__(self, service: str, secret: Secret = SECRET, token: str | None = None) -> None:
+        self._signer = SigV4Auth(
+            Credentials(secret.access_key_id, secret.secret_access_key, token), service, "us-east-1"
+        )
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the headers that AWS's SDK adds."""
+        kept = {name: value for name, value in request.headers.items() if name in ("Content-Type", "Host")}
+        signed = AWSRequest(request.method, request.url, headers=kept, data=request.body or b"")
+        self._signer.add_auth(signed)
+        request.headers.update(dict(signed.headers.items()))
+        return request
