@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import shutil
@@ -16,8 +17,10 @@ from typing import Any
 import boto3
 import pytest
 
+from xportal.cli.options import SANDBOX_PROFILE
 from xportal.sandbox import image
 from xportal.sandbox.engine import Engine
+from xportal.sandbox.secret import Secret
 
 
 @dataclass(frozen=True)
@@ -67,16 +70,27 @@ class User:
             text=True,
         )
 
+    @property
+    def keys(self) -> dict[str, str]:
+        """The sandbox's access key, as the profile has it."""
+        credentials = configparser.ConfigParser()
+        credentials.read(self.home / ".aws" / "credentials")
+        return dict(credentials[SANDBOX_PROFILE])
+
+    @property
+    def secret(self) -> Secret:
+        """The same, for the admin routes."""
+        return Secret(self.keys["aws_access_key_id"], self.keys["aws_secret_access_key"])
+
     def client(self, service: str = "ec2") -> Any:
         """A boto3 client of the sandbox, through the profile that it wrote."""
         told = self.asks("sandbox", "status")
-        return boto3.client(
-            service,
-            endpoint_url=told["endpoint_url"],
-            region_name=told["region"],
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
+        return boto3.client(service, endpoint_url=told["endpoint_url"], region_name=told["region"], **self.keys)
+
+    def write_keys(self, path: Path, profile: str) -> None:
+        """Add the sandbox's access key to a credentials file, as another profile's."""
+        with path.open("a") as file:
+            file.write("\n".join(["", f"[{profile}]", *(f"{name} = {key}" for name, key in self.keys.items()), ""]))
 
 
 def free_port() -> int:

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from xportal.sandbox import admin, harm
+from xportal.sandbox.daemon import Place
 from xportal.sandbox.engine import Engine
+from xportal.sandbox.secret import Secret
 
 PAUSE = 0.002  # between two looks: files in /proc tell nobody that they have changed
 SAVED = "/var/lib/xportal/saved.json"
@@ -177,6 +179,13 @@ class SandboxEnds:
         """Where its API listens, in its machines too."""
         return int(self.endpoint_url.rpartition(":")[2])
 
+    @property
+    def secret(self) -> Secret:
+        """The access key of its user."""
+        secret = Place(self.home).find_secret()
+        assert secret
+        return secret
+
     def records(self) -> set[str]:
         """The machines that have power, or are about to get it."""
         return {path.stem for path in (self.home / "machines").glob("*.json")}
@@ -203,9 +212,9 @@ class SandboxEnds:
 
     def _interrupt(self, instance_id: str, notice: bool, seconds: float) -> None:
         body = {"instance_id": instance_id, "notice": notice, "notice_seconds": seconds}
-        admin.call(self.endpoint_url, "POST", "interrupt", body)
+        admin.call(self.endpoint_url, self.secret, "POST", "interrupt", body)
 
     def state(self, instance_id: str) -> str:
         """As the API tells it."""
-        told = admin.call(self.endpoint_url, "GET", "status")["instances"]
+        told = admin.call(self.endpoint_url, self.secret, "GET", "status")["instances"]
         return next((str(one["state"]) for one in told if one["id"] == instance_id), "terminated")

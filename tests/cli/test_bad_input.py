@@ -52,7 +52,7 @@ def endpoint(user: User) -> str:
 @pytest.mark.parametrize(("words", "status"), MISTAKES, ids=[" ".join(words) for words, _ in MISTAKES])
 def test_mistake(user: User, endpoint: str, words: tuple[str, ...], status: int) -> None:
     """The promised form and exit status, no traceback; AWS was asked to change nothing."""
-    admin.call(endpoint, "DELETE", "calls")
+    admin.call(endpoint, user.secret, "DELETE", "calls")
     done = user.types(*words, check=False)
     assert done.returncode == status, done.stderr
     lines = [line for line in done.stderr.strip().splitlines() if not line.startswith("… ")]
@@ -60,7 +60,7 @@ def test_mistake(user: User, endpoint: str, words: tuple[str, ...], status: int)
     assert len(lines) <= 3, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
-    asked = [call["operation"] for call in admin.call(endpoint, "GET", "calls")["calls"]]
+    asked = [call["operation"] for call in admin.call(endpoint, user.secret, "GET", "calls")["calls"]]
     assert [name for name in asked if not name.startswith(("Describe", "Get"))] == []
 
 

@@ -28,14 +28,14 @@ OWN = [
 
 def calls(user: User, endpoint: str) -> list[str]:
     """One job; the calls it made, in order, each once (polls differ in number), ids aside."""
-    admin.call(endpoint, "DELETE", "calls")
+    admin.call(endpoint, user.secret, "DELETE", "calls")
     user.types("up", "same", "--cpu", "--size", "2")
     user.types("ps", "same")
     user.types("status")
     user.types("down", "same")
     user.types("sweep")
     log = []
-    for call in admin.call(endpoint, "GET", "calls")["calls"]:
+    for call in admin.call(endpoint, user.secret, "GET", "calls")["calls"]:
         text = f"{call['service']} {call['operation']} {json.dumps(call['parameters'], sort_keys=True)}"
         for pattern, name in OWN:
             text = re.sub(pattern, name, text)
@@ -53,9 +53,8 @@ def test_same_calls_at_another_endpoint(user: User) -> None:
     with recording(endpoint) as recorder:
         config = user.home / ".aws" / "config"
         credentials = user.home / ".aws" / "credentials"
-        before = config.read_text(), credentials.read_text()
-        config.write_text(f"{before[0]}\n[profile work]\nregion = us-east-1\nendpoint_url = {recorder.url}\n")
-        credentials.write_text(f"{before[1]}\n[work]\naws_access_key_id = a\naws_secret_access_key = b\n")
+        config.write_text(f"{config.read_text()}\n[profile work]\nregion = us-east-1\nendpoint_url = {recorder.url}\n")
+        user.write_keys(credentials, "work")
         recorded = calls(replace(user, profile="work"), endpoint)
         assert len(recorder.lines) >= len(recorded) > 20
     assert recorded == direct

@@ -64,9 +64,9 @@ def test_killed_and_refused(user: User, desk: User) -> None:
         for line in down.stderr:
             told.append(line)
             if "The drive is held by" in line:
-                admin.call(endpoint, "POST", "faults", {"kind": "ssh-drop", "instance_id": machine})
+                admin.call(endpoint, user.secret, "POST", "faults", {"kind": "ssh-drop", "instance_id": machine})
             if "asking again" in line:
-                admin.call(endpoint, "DELETE", "faults")
+                admin.call(endpoint, user.secret, "DELETE", "faults")
     assert down.returncode == 0, "".join(told)
     assert "asking again" in "".join(told)
     desk.types("up", "demo", "--cpu")

@@ -53,13 +53,13 @@ def recorder(user: User) -> Iterator[Recorder]:
 
 
 @pytest.fixture(scope="module")
-def laptop(desk: User, recorder: Recorder, tmp_path_factory: pytest.TempPathFactory) -> User:
+def laptop(user: User, desk: User, recorder: Recorder, tmp_path_factory: pytest.TempPathFactory) -> User:
     """The computer on which `up` is killed; it reaches AWS through the recorder."""
     home = tmp_path_factory.mktemp("laptop")
     (home / ".aws").mkdir()
     config = f"[profile work]\nregion = us-east-1\nendpoint_url = {recorder.url}\n"
     (home / ".aws" / "config").write_text(config)
-    (home / ".aws" / "credentials").write_text("[work]\naws_access_key_id = a\naws_secret_access_key = b\n")
+    user.write_keys(home / ".aws" / "credentials", "work")
     return User(home, "work")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 import threading
@@ -12,10 +13,14 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socket import socket
 from socketserver import TCPServer, ThreadingMixIn
+from typing import Any
 from urllib.parse import unquote
 
 from xportal.sandbox.hardware import Metadata
 from xportal.sandbox.imds_tree import find_entry
+from xportal.sandbox.netns import came_by
+
+log = logging.getLogger(__name__)
 
 ADDRESS = "169.254.169.254"
 MAX_TTL_S = 21600
@@ -95,17 +100,32 @@ def _look_up(path: str, metadata: Metadata) -> Answer:
 
 
 class ImdsServer(ThreadingMixIn, TCPServer):
-    """Answers on a listening socket, from threads of its own, until `close`."""
+    """Answers on a listening socket of `open_listener`, from threads of its own, until `close`.
+
+    Connections that come into the machine by the interface `outside` (None: there is none) are cut: 169.254.169.254 is
+    an address of each machine's own, and a neighbour who routes it here would read this machine's credentials.
+    """
 
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, imds: Imds, listener: socket) -> None:
+    def __init__(self, imds: Imds, listener: socket, outside: int | None = None) -> None:
         super().__init__(listener.getsockname(), _Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listener
         self.imds = imds
+        self._outside = outside
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 1.0}, name="imds", daemon=True).start()
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Whether it comes from within the machine. An OSError means that it is gone already."""
+        if self._outside is None:
+            return True
+        try:
+            return came_by(request) != self._outside
+        except OSError as error:
+            log.warning("IMDS cannot tell where a connection comes from: %s", error)
+            return False
 
     def close(self) -> None:
         """Stop answering. Idempotent."""

@@ -14,7 +14,9 @@ from xportal.errors import HardwareFailure
 from xportal.sandbox import bays
 from xportal.sandbox.hardware import Api, Disk, Serving
 from xportal.sandbox.imds import ADDRESS, Imds, ImdsServer
-from xportal.sandbox.netns import open_listener
+from xportal.sandbox.netns import get_interface, open_listener
+
+OUTSIDE = "eth0"  # what Docker calls the interface of a container's network
 
 
 @dataclass
@@ -43,7 +45,8 @@ class PoweredMachine:
     def open_services(self, api: Api) -> None:
         """Answer IMDS and the API inside the machine."""
         imds = Imds(lambda: api.metadata(self.instance_id))
-        self._servings.append(ImdsServer(imds, open_listener(self.pid, ADDRESS, 80)))
+        outside = get_interface(self.pid, OUTSIDE)
+        self._servings.append(ImdsServer(imds, open_listener(self.pid, ADDRESS, 80), outside))
         with open_listener(self.pid, "127.0.0.1", api.port) as listener:  # the API keeps a copy
             self._servings.append(api.serve(listener))
 

@@ -1,0 +1,237 @@
+"""The state file: JSON that calls nothing when it is read, of its owner alone; one of an earlier version goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+import threading
+from collections import OrderedDict, defaultdict
+from datetime import datetime, timedelta, timezone
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract.conftest import Account
+from tests.contract.test_restart import everything, start
+from xportal.errors import HardwareFailure, Refused
+from xportal.sandbox.api import pickled, records, store
+from xportal.sandbox.api.catalogue import TypeInfo
+from xportal.sandbox.api.spot import SpotRequest
+from xportal.sandbox.hardware import Addresses, FileHardware, Notice
+from xportal.sandbox.private import check_private
+
+
+@pytest.fixture
+def state_file(tmp_path: Path) -> Path:
+    return tmp_path / "home" / "state"
+
+
+def fill(account: Account) -> None:
+    """One of each kind of record that xportal makes."""
+    account.cloud.settings.profile_seconds = 0.0
+    iam = account.client("iam")
+    iam.create_role(RoleName="saver", AssumeRolePolicyDocument="{}")
+    statement = {"Effect": "Allow", "Action": "ec2:DescribeVolumes", "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_role_policy(RoleName="saver", PolicyName="saver", PolicyDocument=document)
+    iam.create_instance_profile(InstanceProfileName="saver")
+    iam.add_role_to_instance_profile(InstanceProfileName="saver", RoleName="saver")
+    account.import_key("xportal-d", TagSpecifications=[{"ResourceType": "key-pair", "Tags": [TAG]}])
+    group = account.ec2.create_security_group(GroupName="xportal", Description="d")["GroupId"]
+    ssh = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "192.0.2.1/32"}]}
+    account.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[ssh])
+    machine = account.launch_spot(
+        BlockDeviceMappings=[account.drive()],
+        KeyName="xportal-d",
+        IamInstanceProfile={"Name": "saver"},
+        SecurityGroupIds=[group],
+        UserData="a host key",
+        ClientToken="t",
+    )
+    snapshot = account.make_snapshot(account.drive_of(machine))
+    account.ec2.create_tags(Resources=[snapshot], Tags=[TAG])
+    account.make_volume(SnapshotId=snapshot)
+    account.cloud.metadata(machine["InstanceId"])  # which makes the role's credentials
+    account.admin("POST", "interrupt", instance_id=machine["InstanceId"], notice_seconds=600)
+
+
+TAG = {"Key": "xportal:drive", "Value": 'a "b" ünï\n漢'}
+
+
+def test_the_state_is_json_of_its_owner_alone(hardware: FileHardware, state_file: Path) -> None:
+    """A text; readable for its owner alone, in a directory of its owner alone."""
+    account = start(hardware, state_file)
+    fill(account)
+    account.cloud.stop()
+    assert json.loads(state_file.read_text())["table"]
+    assert (state_file.stat().st_mode & 0o777, state_file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert [path.name for path in state_file.parent.iterdir()] == ["state"]
+
+
+def as_before(state_file: Path) -> None:
+    """Write the state as the version before wrote it."""
+    state_file.parent.mkdir(exist_ok=True, mode=0o700)
+    state_file.write_bytes(pickle.dumps({"version": 1, "backends": store._backends()}))
+
+
+def test_a_state_of_the_version_before_goes_on(hardware: FileHardware, state_file: Path) -> None:
+    """A pickle is read once, with everything in it: drives, keys, a role's machine; then it is JSON."""
+    account = start(hardware, None)
+    fill(account)
+    before = everything(account)
+    role = account.cloud.metadata(account.all_instances()[0]["InstanceId"]).role
+    as_before(state_file)
+    account.cloud.stop()
+    for _ in range(2):
+        account = start(hardware, state_file)
+        try:
+            assert json.loads(state_file.read_text())["table"]
+            assert everything(account) == before
+            assert role
+            inside = account.client_with("ec2", role.access_key_id, role.secret_access_key, role.token)
+            assert inside.describe_volumes()["Volumes"]
+            assert account.launch(ClientToken="t2", KeyName="xportal-d")
+            before = everything(account)
+        finally:
+            account.cloud.stop()
+
+
+class Evil:
+    """Unpickled, it leaves a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_state_that_would_do_something_is_not_read(hardware: FileHardware, state_file: Path, tmp_path: Path) -> None:
+    """Neither a pickle nor JSON that names what is no record is read; nothing is called, and the file stays."""
+    state_file.parent.mkdir(mode=0o700)
+    done = tmp_path / "done"
+    popen = '{"record":"subprocess:Popen","attributes":{}}'
+    for text in (
+        pickle.dumps({"version": 1, "backends": Evil(done)}),
+        pickle.dumps({"version": 1, "backends": re.compile}),
+        pickle.dumps({"version": 7, "backends": {}}),
+        f'{{"table":[{popen}]}}'.encode(),
+        b'{"table":[{"record":"xportal.sandbox.api.store:Path","attributes":{}}]}',
+        b'{"table":[{"record":"xportal.sandbox.api.engine:threading","attributes":{}}]}',
+        b'{"table":[{"list":[{"method":[{"ref":0},"append"]}]}]}',
+        b'{"table":[]}',
+        b"{}",
+        b"\x80",
+    ):
+        state_file.write_bytes(text)
+        with pytest.raises(HardwareFailure, match="cannot read the sandbox's state") as caught:
+            start(hardware, state_file)
+        assert "reset" in caught.value.hint
+        assert state_file.read_bytes() == text
+    assert not done.exists()
+
+
+def test_what_a_state_could_not_hold_is_said(tmp_path: Path) -> None:
+    """No value is left out in silence: what has no JSON is named."""
+    for value in (threading.Lock(), lambda: None, object(), tmp_path, [1, {2: threading}], 1j, Evil(tmp_path)):
+        with pytest.raises(records.UnknownKindError, match=r"no JSON for|is no class of records"):
+            records.dumps([value])
+    with pytest.raises(ValueError, match="JSON"):
+        records.dumps([float("nan")])
+
+
+def test_values_come_back_as_they_were() -> None:
+    """Every kind of value, the order of dictionaries, and what is referred to twice is still one."""
+    shared = [1]
+    addresses = Addresses("192.0.2.1", "10.0.0.1")
+    made: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    made["a"]["b"] = 1
+    whole: dict[Any, Any] = {
+        "plain": [None, True, False, 0, -1, 1.5, "", 'a\n"ü漢\x00'],
+        "shared": shared,
+        "again": (shared, frozenset((1, 2)), b"\x00\xff"),
+        "times": [datetime(2026, 1, 2, 3, 4, 5, 6), datetime(2026, 1, 2, tzinfo=timezone.utc), timedelta(-1, 2, 3)],
+        ("a", 1): OrderedDict(b=1, a=2),
+        "made": made,
+        "set": {IPv4Network("10.0.0.0/8")},
+        "pattern": re.compile("a+", re.IGNORECASE),
+        "record": Notice("terminate", datetime(2026, 1, 1, tzinfo=timezone.utc)),
+        "twice": [addresses, addresses],
+    }
+    whole["self"] = whole
+    back = records.loads(records.dumps(whole))
+    assert back.pop("self") is back
+    del whole["self"]
+    assert back == whole
+    assert list(back) == list(whole)
+    assert back["shared"] is back["again"][0]
+    assert back["twice"][0] is back["twice"][1]
+    assert list(back[("a", 1)]) == ["b", "a"]
+    assert back["made"]["new"] == {}
+
+
+def test_only_classes_of_records_are_found() -> None:
+    """By the module that defines them; what such a module imports is none, and neither is a function."""
+    assert records.find_class("xportal.sandbox.api.spot", "SpotRequest") is SpotRequest
+    assert records.find_class("xportal.sandbox.api.catalogue", "TypeInfo") is TypeInfo
+    for module, name in (
+        ("os", "system"),
+        ("subprocess", "Popen"),
+        ("xportal.sandbox.api.spot", "TypeInfo"),
+        ("xportal.sandbox.api.spot", "SpotRequest.__init__"),
+        ("xportal.sandbox.api.spot", "nothing"),
+        ("xportal.sandbox.apiary", "X"),
+        ("moto.server", "ThreadedMotoServer"),
+    ):
+        with pytest.raises(records.UnknownKindError):
+            records.find_class(module, name)
+    with pytest.raises(records.UnknownKindError):
+        pickled.loads(pickle.dumps(Path))
+
+
+def test_a_directory_is_private(tmp_path: Path) -> None:
+    """Its own user's, and what is in it too; written by nobody else, wherever it is."""
+    home = tmp_path / "home"
+    check_private(home)
+    home.mkdir(mode=0o755)
+    (home / "file").touch(mode=0o644)
+    check_private(home)
+    for path in (home, home / "file"):
+        for bit in (0o020, 0o002):
+            mode = path.stat().st_mode
+            path.chmod(mode | bit)
+            with pytest.raises(Refused, match=re.escape(f"others may write to {path}")):
+                check_private(home)
+            path.chmod(mode)
+    tmp_path.chmod(0o777)
+    with pytest.raises(Refused, match="everybody may write in"):
+        check_private(home)
+    tmp_path.chmod(0o1777)
+    check_private(home)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone gives files away")
+def test_a_directory_is_nobody_else_s(tmp_path: Path) -> None:
+    """One of another user, or with a file or link of another user in it, is refused."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    (home / "file").touch()
+    (home / "link").symlink_to("file")
+    for path in (home, home / "file", home / "link"):
+        os.chown(path, 65534, 65534, follow_symlinks=False)
+        with pytest.raises(Refused, match=re.escape(f"{path} belongs to user 65534")):
+            check_private(home)
+        os.chown(path, 0, 0, follow_symlinks=False)
+    check_private(home)
+
+
+def test_a_state_that_others_may_write_to_is_not_read(hardware: FileHardware, state_file: Path) -> None:
+    """The cloud does not start with it."""
+    start(hardware, state_file).cloud.stop()
+    state_file.chmod(0o620)
+    with pytest.raises(Refused, match="others may write"):
+        start(hardware, state_file)
