@@ -7,6 +7,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from tests.user import SECRET
 from xportal.errors import NotInstalled
 from xportal.sandbox import image
 from xportal.sandbox.chassis import Chassis, Host, missing_capabilities
@@ -48,21 +49,30 @@ def test_a_section_in_the_middle_keeps_its_neighbours() -> None:
 
 
 def test_the_profile_is_private_and_keeps_the_mode_of_what_was_there(aws_files: dict[str, str]) -> None:
-    """New files are 0600; a file that was there keeps its mode."""
+    """New files are 0600; a file that was there keeps its mode, but for the secret's, which only its owner may read."""
     config, credentials = Path(aws_files["AWS_CONFIG_FILE"]), Path(aws_files["AWS_SHARED_CREDENTIALS_FILE"])
     config.write_text("[default]\nregion = eu-west-1\n")
     config.chmod(0o640)
-    write_profile(ENDPOINT, aws_files)
-    assert (config.stat().st_mode & 0o777, credentials.stat().st_mode & 0o777) == (0o640, 0o600)
-    assert f"endpoint_url = {ENDPOINT}" in config.read_text()
+    for _ in range(2):
+        write_profile(ENDPOINT, SECRET, aws_files)
+        assert (config.stat().st_mode & 0o777, credentials.stat().st_mode & 0o777) == (0o640, 0o600)
+        assert f"endpoint_url = {ENDPOINT}" in config.read_text()
+        assert f"aws_secret_access_key = {SECRET.secret_access_key}" in credentials.read_text()
+        credentials.chmod(0o644)
     remove_profile(ENDPOINT, aws_files)
     assert config.read_text() == "[default]\nregion = eu-west-1\n"
     assert not credentials.exists()
+    credentials.write_text("[mine]\naws_access_key_id = a\n")
+    credentials.chmod(0o644)
+    write_profile(ENDPOINT, SECRET, aws_files)
+    assert credentials.stat().st_mode & 0o777 == 0o600
+    remove_profile(ENDPOINT, aws_files)
+    assert credentials.read_text() == "[mine]\naws_access_key_id = a\n"
 
 
 def test_the_profile_of_another_sandbox_stays(aws_files: dict[str, str]) -> None:
     """Removing a sandbox's profile leaves one that another sandbox has taken over."""
-    write_profile(ENDPOINT, aws_files)
+    write_profile(ENDPOINT, SECRET, aws_files)
     remove_profile("http://127.0.0.1:6000", aws_files)
     assert ENDPOINT in Path(aws_files["AWS_CONFIG_FILE"]).read_text()
 
