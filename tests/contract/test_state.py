@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import re
+import tempfile
 import threading
 from collections import OrderedDict, defaultdict
 from datetime import datetime, timedelta, timezone
@@ -227,6 +228,23 @@ def test_a_directory_is_nobody_else_s(tmp_path: Path) -> None:
             check_private(home)
         os.chown(path, 0, 0, follow_symlinks=False)
     check_private(home)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone becomes another user")
+def test_another_user_is_told_whose_it_is(tmp_path: Path) -> None:
+    """Refused, with a hint, whether they may look at the home or not."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as open_to_all:
+        Path(open_to_all).chmod(0o755)
+        for parent, says in ((tmp_path, "is closed to this user"), (Path(open_to_all), "belongs to user 0")):
+            home = parent / "home"
+            home.mkdir(mode=0o700)
+            os.seteuid(65534)
+            try:
+                with pytest.raises(Refused, match=says) as caught:
+                    check_private(home)
+            finally:
+                os.seteuid(0)
+            assert "sudo -E" in caught.value.hint
 
 
 def test_a_state_that_others_may_write_to_is_not_read(hardware: FileHardware, state_file: Path) -> None:

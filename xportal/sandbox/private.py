@@ -21,8 +21,14 @@ def check_private(directory: Path) -> None:
 
     A directory that does not exist is private: it will be made so.
     """
-    if not directory.exists():
-        return
+    try:
+        if directory.exists():
+            _check(directory)
+    except PermissionError as error:
+        raise Refused(f"{error.filename} is closed to this user", hint=_AS_ITS_USER) from error
+
+
+def _check(directory: Path) -> None:
     for parent in directory.resolve().parents:
         mode = parent.stat().st_mode
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:  # anybody could put another directory in its place
@@ -31,7 +37,7 @@ def check_private(directory: Path) -> None:
         if found.st_uid != os.geteuid():
             raise Refused(
                 f"{path} belongs to user {found.st_uid}, and this is user {os.geteuid()}",
-                hint="use the sandbox as the user that started it (sudo -E xportal sandbox ...)",
+                hint=_AS_ITS_USER,
             )
         if found.st_mode & _OTHERS_WRITE and not stat.S_ISLNK(found.st_mode):
             raise Refused(f"others may write to {path}: what is in it is not to be trusted", hint=f"chmod go-w {path}")
@@ -56,4 +62,5 @@ def write_private(path: Path, data: bytes) -> None:
     fresh.replace(path)
 
 
+_AS_ITS_USER = "use the sandbox as the user that started it (sudo -E xportal sandbox ...)"
 _ELSEWHERE = "XPORTAL_SANDBOX_HOME names another directory"
