@@ -186,6 +186,7 @@ def test_only_classes_of_records_are_found() -> None:
         ("xportal.sandbox.api.spot", "SpotRequest.__init__"),
         ("xportal.sandbox.api.spot", "nothing"),
         ("xportal.sandbox.apiary", "X"),
+        ("xportal.sandbox.api.gone", "X"),
         ("moto.server", "ThreadedMotoServer"),
     ):
         with pytest.raises(records.UnknownKindError):

@@ -24,7 +24,7 @@ from types import FunctionType, MethodType
 from typing import Any
 
 _RECORDS = ("moto.core.", "moto.ec2.", "moto.iam.", "moto.sts.", "moto.utilities.", "xportal.sandbox.api.",
-            "xportal.sandbox.hardware")  # fmt: skip
+            "xportal.sandbox.hardware.")  # fmt: skip
 _FACTORIES: dict[str, type] = {"dict": dict, "list": list, "set": set, "int": int, "str": str}  # of defaultdicts
 
 
@@ -51,9 +51,12 @@ def loads(text: str | bytes) -> Any:
 def find_class(module: str, name: str) -> type:
     """A class of records by its name. UnknownKindError for any other, and for what a module only imports."""
     if f"{module}.".startswith(_RECORDS):
-        found: Any = importlib.import_module(module)
-        for part in name.split("."):
-            found = vars(found).get(part)
+        try:
+            found: Any = importlib.import_module(module)
+            for part in name.split("."):
+                found = vars(found)[part]
+        except (ImportError, LookupError, TypeError) as error:  # of a version that had it, or nobody's
+            raise UnknownKindError(f"there is no {module}:{name}") from error
         if isinstance(found, type) and found.__module__ == module:
             return found
     raise UnknownKindError(f"{module}:{name} is no class of records")
