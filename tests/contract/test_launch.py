@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.contract.conftest import Account, Refuse
 from xportal.sandbox.hardware import FileHardware
@@ -253,14 +254,34 @@ def test_a_launch_in_a_network_without_public_addresses_has_none(account: Accoun
 
 
 def test_a_new_instance_profile_is_unknown_for_a_while(account: Account) -> None:
-    """A launch with a profile made moments ago is InvalidParameterValue; later its instances have it."""
+    """A launch with a profile made moments ago is refused: unknown first, then without its role; later it is had."""
     iam = account.client("iam")
+    iam.create_role(RoleName="worker", AssumeRolePolicyDocument="{}")
     iam.create_instance_profile(InstanceProfileName="worker")
+    iam.add_role_to_instance_profile(InstanceProfileName="worker", RoleName="worker")
     profile = {"IamInstanceProfile": {"Name": "worker"}}
-    with pytest.raises(account.ec2.exceptions.ClientError, match="Invalid IAM Instance Profile name"):
-        account.launch(**profile)
-    account.wait_until(lambda: account.accepts(profile))
+    said: list[str] = []
+
+    def is_known() -> bool:
+        try:
+            account.launch(**profile)
+        except ClientError as error:
+            said.append(error.response["Error"]["Message"])
+            return False
+        return True
+
+    account.wait_until(is_known)
+    assert "Invalid IAM Instance Profile name" in said[0]
+    assert "has no associated IAM Roles" in said[-1]
     assert account.all_instances()[0]["IamInstanceProfile"]["Arn"].endswith("instance-profile/worker")
+
+
+def test_an_instance_profile_without_a_role_is_refused(account: Account, refused: Refuse) -> None:
+    """EC2 takes no profile that has no role, however old it is."""
+    account.cloud.settings.profile_seconds = 0.0
+    account.client("iam").create_instance_profile(InstanceProfileName="empty")
+    no = refused(account.launch, IamInstanceProfile={"Name": "empty"})
+    assert (no.code, "has no associated IAM Roles" in no.message) == ("InvalidParameterValue", True)
 
 
 def test_failing_hardware_ends_the_launch_and_leaves_no_volume(account: Account, hardware: FileHardware) -> None:

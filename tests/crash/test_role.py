@@ -125,8 +125,10 @@ def test_a_user_who_may_not_gets_a_machine_all_the_same(bench: Bench) -> None:
     assert profile_of(bench.aws, machine) is None
 
 
-def test_a_new_profile_is_waited_for(bench: Bench) -> None:
-    """EC2 does not know it at first, and says so; the launch comes through, with the role."""
+def test_a_new_profile_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EC2 does not know it at first, then not its role, and says so each time; the launch comes through, with both."""
+    monkeypatch.setattr("xportal.machine.launch.PROFILE_POLL_SECONDS", 0.05)
+    monkeypatch.setattr(bench.cloud.settings, "profile_seconds", 1.0)
     ensure_instance_profile(bench.aws)
     with closing_claim() as claim:
         machine = _run_with_role(bench.aws, request(bench.aws), claim, bench.story.say)

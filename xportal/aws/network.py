@@ -31,7 +31,7 @@ def create_security_group(aws: Aws, vpc_id: str) -> str:
         answer = aws.call(
             aws.ec2.create_security_group,
             GroupName=GROUP_NAME,
-            Description="xportal: ssh from the callers' addresses",
+            Description="xportal: ssh from the addresses of its callers",
             VpcId=vpc_id,
             TagSpecifications=[{"ResourceType": "security-group", "Tags": to_aws({OURS: "1"})}],
         )

@@ -38,8 +38,9 @@ MAY_HAVE_LAUNCHED = {"ServiceUnavailable", "Unavailable", "InternalError", "Inte
 NOT_YET = {"InvalidGroup.NotFound", "InvalidKeyPair.NotFound"}
 AGAIN = {"RequestLimitExceeded", "Throttling"} | MAY_HAVE_LAUNCHED | NOT_YET
 ATTEMPTS = 5
-# EC2 takes a while to know a new instance profile, and says so in these words (packer waits for them, too).
-PROFILE_UNKNOWN = "Invalid IAM Instance Profile name"
+# EC2 takes a while to know a new instance profile, and that it has a role; it says so in these words (Terraform and
+# packer wait for them, too).
+PROFILE_UNKNOWN = ("Invalid IAM Instance Profile name", "has no associated IAM Roles")
 PROFILE_SECONDS = 120.0
 PROFILE_POLL_SECONDS = 3.0
 # State reasons of an accepted launch that never ran: those that the next offer may not have, and the others.
@@ -224,7 +225,7 @@ def _run_with_role(aws: Aws, request: dict[str, Any], claim: Claim, say: Callabl
             if error.code == "UnauthorizedOperation":
                 say(without_role(error.message))
                 request = {key: value for key, value in request.items() if key != "IamInstanceProfile"}
-            elif PROFILE_UNKNOWN not in error.message or time.monotonic() > deadline:
+            elif not any(words in error.message for words in PROFILE_UNKNOWN) or time.monotonic() > deadline:
                 raise
             else:
                 time.sleep(PROFILE_POLL_SECONDS)

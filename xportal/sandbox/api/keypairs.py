@@ -32,7 +32,7 @@ def import_key_pair(backend: Ec2Backend, name: str, material: bytes, tags: dict[
 
 
 def check_new(backend: Ec2Backend, name: str) -> None:
-    if not name or len(name) > 255:
+    if not name or len(name) > 255 or not name.isascii():
         raise ApiError("InvalidParameterValue", f"Invalid key name: '{name}'")
     if name in backend.key_pairs:
         raise ApiError("InvalidKeyPair.Duplicate", f"The keypair already exists: {name}")

@@ -249,17 +249,19 @@ def _user_data(text: str | bytes | None) -> Base64EncodedString | None:
 
 
 def _profile(backend: Ec2Backend, asked: Mapping[str, str]) -> InstanceProfile | None:
-    """The instance profile; one made moments ago is unknown to EC2 as yet."""
+    """The instance profile; one made moments ago is unknown to EC2 as yet, then its role is."""
     name = asked.get("Name") or asked.get("Arn", "").rpartition("/")[2]
     if not name:
         return None
     profiles = iam_backends[backend.account_id][backend.partition].instance_profiles.values()
-    known_since = utcnow() - timedelta(seconds=backend.engine.settings.profile_seconds)
+    young = timedelta(seconds=backend.engine.settings.profile_seconds)
     profile: InstanceProfile | None = next((p for p in profiles if p.name == name), None)
-    if profile is None or profile.create_date > known_since:
+    if profile is None or utcnow() - profile.create_date < young / 2:
         raise invalid_value(
             f"Value ({name}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
         )
+    if not profile.roles or utcnow() - profile.create_date < young:
+        raise invalid_value(f'IAM Instance Profile "{profile.arn}" has no associated IAM Roles')
     return profile
 
 

@@ -13,6 +13,7 @@ from xportal.sandbox.api.calls_instances import InstanceCalls
 from xportal.sandbox.api.calls_network import NetworkCalls
 from xportal.sandbox.api.calls_volumes import VolumeCalls
 from xportal.sandbox.api.errors import ApiError, invalid_value
+from xportal.sandbox.api.texts import check_texts
 
 # moto answers these from its records alone: no disk and no machine would follow.
 NOT_PROVIDED = frozenset((
@@ -45,6 +46,7 @@ class Ec2Response(CatalogueCalls, InstanceCalls, NetworkCalls, VolumeCalls, EC2R
         try:
             if action in NOT_PROVIDED:
                 raise ApiError("UnsupportedOperation", f"The sandbox does not provide {action}")
+            check_texts(action, self.given)
             return super().call_action()
         except NotImplementedError as error:
             if "ilter" in str(error):
