@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from xportal.errors import UsageError
 
@@ -95,6 +96,8 @@ class PortalSpec:
     """A portal: its name, the machine and the drives it wants. Raises UsageError when it makes no sense.
 
     `drives` empty: those of its machine if it is up, else one of the portal's own name; `size_gib` is that one's.
+    `asked` is what the command line said, where the rest is as last time: of a machine that is up no more is asked.
+    `remembered` are the tags from which the next `up` knows all this.
     """
 
     name: str = DEFAULT_PORTAL
@@ -102,6 +105,8 @@ class PortalSpec:
     size_gib: int | None = None
     drives: tuple[DriveSpec, ...] = ()
     alone: AloneSpec = AloneSpec()
+    asked: PortalSpec | None = None
+    remembered: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_name("portal", self.name)

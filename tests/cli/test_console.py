@@ -51,7 +51,7 @@ def test_switched_off_from_within(user: User) -> None:
     write(user, "before")
     machine = user.asks("status", "demo")[0]["machine"]
     user.types("ssh", "demo", "--", "sudo systemctl poweroff", check=False)
-    wait(lambda: user.asks("status", "demo") == [])
+    wait(lambda: [row["state"] for row in user.asks("status", "demo")] == ["down"])
     [volume] = [v for v in ec2.describe_volumes()["Volumes"] if v["Size"] == 1]
     ec2.delete_tags(Resources=[volume["VolumeId"]], Tags=[{"Key": "xportal:drive"}])
     assert user.asks("up", "demo", "--cpu")["machine"]["id"] != machine

@@ -20,7 +20,7 @@ def test_what_was_not_flushed_is_lost(user: User) -> None:
     user.types("ssh", "demo", "--", f"{line} conv=fsync of=/v1/safe && sync && {line} of=/v1/unsafe")
     user.types("sandbox", "interrupt", "demo", "--no-notice")
     deadline = time.monotonic() + 30
-    while user.asks("status", "demo"):
+    while user.asks("status", "demo")[0]["state"] != "down":
         assert time.monotonic() < deadline, "the machine still has power"
     done = user.types("--json", "up", "demo", "--cpu")
     assert "attaching" in done.stderr  # the volume that was left

@@ -22,10 +22,13 @@ METER = "xportal:meter"  # on watched machines: US dollars and hours of the mach
 ENDED = "xportal:ended"  # on the newest copy, when a `down` was: no machine before it was interrupted
 ENDING = "xportal:ending"  # on a machine that a watch ends: why
 REPLACED = "xportal:replaced"  # "1" on a machine that `up` ends: nobody wants the portal ended
+REMEMBERED = "xportal:last-time"  # on machines and copies: what a person asked of `up`; goes on in ...last-time.2
 HOST_KEY = "xportal:host-key"
 HOLDER = "xportal:holder"
 HEARTBEAT = "xportal:heartbeat"
 NAME = "Name"
+
+REMEMBERED_TAGS_MAX = 8
 
 FINAL = "final"
 CHECKPOINT = "checkpoint"
@@ -51,6 +54,11 @@ def tag_filter(**tags: str) -> list[Any]:
 def drive_names(told: Mapping[str, str]) -> tuple[str, ...]:
     """The drives that the tags of a machine or volume tell of."""
     return tuple(filter(None, told.get(DRIVE, "").split(",")))
+
+
+def remembered(told: Mapping[str, str]) -> dict[str, str]:
+    """Those of the tags that remember what a person asked of `up`."""
+    return {key: value for key, value in told.items() if key.partition(".")[0] == REMEMBERED}
 
 
 def drive_filter(name: str) -> list[Any]:

@@ -104,11 +104,13 @@ def up(
     """Launch a machine with the drive's newest data at /v1, its containers running again. Idempotent."""
     from xportal.portal import up as bring_up
     from xportal.portal.patience import pauses
+    from xportal.portal.remembering import recall
     from xportal.portal.saving import RemoteAgent
 
     machine = machine_spec(gpu, cpu, type_, min_gpu_memory, max_price, on_demand, image_id, architecture)
     alone = AloneSpec(on_notice, idle_minutes, checkpoint_on_rebalance, checkpoint_every)
-    spec = PortalSpec(portal, machine, size, tuple(map(_drive_spec, drive or ())), alone)
+    asked = PortalSpec(portal, machine, size, tuple(map(_drive_spec, drive or ())), alone)
+    spec = recall(ctx.aws, asked, ctx.console)
     if dry_run:
         from xportal.portal.preparing import prepare
 
@@ -175,7 +177,12 @@ def status(ctx: Context, portal: OptionalPortal = None) -> None:
     """Show the portals that are up; of one, also how full its drive is and what runs."""
     from xportal.portal import status as state
 
-    rows = state.list_portals(ctx.aws, portal)
+    rows = state.list_portal(ctx.aws, portal, ctx.console.warn) if portal else state.list_portals(ctx.aws)
+    lines = [
+        (r.portal, r.machine, r.state, r.type or "", r.zone or "", r.address or "", _price(r.price))
+        for r in rows
+        if r.machine
+    ]
     told = None
     if portal and rows and rows[0].state == "running":
         try:
@@ -185,15 +192,15 @@ def status(ctx: Context, portal: OptionalPortal = None) -> None:
     if ctx.json:
         detail = {"agent": asdict(told)} if told else {}
         ctx.console.answer_json([asdict(row) | detail for row in rows])
-    elif rows:
-        ctx.console.table(
-            ("PORTAL", "MACHINE", "STATE", "TYPE", "ZONE", "ADDRESS", "PRICE"),
-            [(r.portal, r.machine, r.state, r.type, r.zone, r.address or "", _price(r.price)) for r in rows],
-        )
+    elif lines:
+        ctx.console.table(("PORTAL", "MACHINE", "STATE", "TYPE", "ZONE", "ADDRESS", "PRICE"), lines)
     else:
-        ctx.console.say(f"portal {portal} is not up" if portal else "no portal is up")
+        ctx.console.say(f"portal {portal} is {'down' if rows else 'not up'}" if portal else "no portal is up")
     if told and portal:
         _show_machine(ctx, portal, told)
+    if rows and rows[0].last_time and not ctx.json:
+        last = rows[0].last_time
+        ctx.console.answer(f"  up {last.portal} is as last time: {last.words() or 'without options'}")
     _say_billed(ctx)
 
 

@@ -72,6 +72,7 @@ def watch(
     It must begin within an hour of the last machine's end: AWS tells of it no longer.
     """
     from xportal.portal import service
+    from xportal.portal.remembering import carry_on
     from xportal.portal.saving import RemoteAgent
     from xportal.portal.up import up
     from xportal.portal.watching import Limits, Watch
@@ -81,7 +82,7 @@ def watch(
     agent = RemoteAgent(ctx.aws, ctx.console)
 
     def bring_up(wanted: PortalSpec) -> None:
-        up(ctx.aws, wanted, ctx.console, agent)
+        up(ctx.aws, carry_on(ctx.aws, wanted, ctx.console), ctx.console, agent)
 
     watching = Watch(ctx.aws, spec, limits, ctx.console, agent, bring_up)
     if install:

@@ -401,7 +401,9 @@ def _kept(action: p.Action, trouble: str) -> str:
 
 def _tags_of(drive: Drive, volume: Volume) -> dict[str, str]:
     """What a snapshot of a volume tells of itself."""
+    machine = drive.machine_of(volume)
     return {
+        **(tags.remembered(volume.tags) or tags.remembered(machine.tags if machine else {})),
         tags.NAME: drive.name,
         tags.OURS: "1",
         tags.DRIVE: drive.name,

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from xportal.aws import compute, storage, tags
@@ -78,6 +78,7 @@ class LaunchOrder:
     user_data: bytes
     host_key: str
     profile: str | None = None  # the instance profile with the role of our machines
+    remembered: Mapping[str, str] = field(default_factory=dict)  # tags: what `up` was asked for
 
     @property
     def attaches(self) -> bool:
@@ -133,10 +134,11 @@ def run_request(order: LaunchOrder, offer: Offer, group_id: str) -> dict[str, An
     """The parameters of RunInstances."""
     names = ",".join(drive.name for drive in order.drives)
     ours = {tags.OURS: "1", tags.PORTAL: order.portal, tags.DRIVE: names, tags.LAUNCH: order.launch}
-    drive = {**ours, tags.ARCHITECTURE: order.architecture}
+    drive = {**ours, tags.ARCHITECTURE: order.architecture, **order.remembered}
     root: dict[str, Any] = {"DeleteOnTermination": True}  # whatever the image says
     machine = {
         **ours,
+        **order.remembered,
         tags.NAME: order.portal,
         tags.HOST_KEY: order.host_key,
         tags.PRICE: "" if offer.price is None else str(offer.price),

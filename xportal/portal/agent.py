@@ -72,6 +72,16 @@ def change_settings(host: Host, alone: AloneSpec) -> None:
         raise MachineLost(f"the agent does not take its settings: {error}") from error
 
 
+def remember(host: Host, remembered: Mapping[str, str]) -> None:
+    """Have the agent put these tags on the snapshots that it takes by itself. Raises MachineLost."""
+    if not remembered:
+        return
+    try:
+        host.run(["sudo", AGENT, "remember", json.dumps(dict(remembered))], timeout=30.0)
+    except RemoteFailed as error:
+        raise MachineLost(f"the agent does not take what the portal remembers: {error}") from error
+
+
 def finish_boot(host: Host, say: Callable[[str], None]) -> dict[str, Any]:
     """Have the agent, full now, do the last part of the boot, and follow it to its end line. Raises MachineLost."""
     try:

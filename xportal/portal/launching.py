@@ -83,6 +83,7 @@ def _order(
         user_data=build(config, host_key),
         host_key=host_key.public,
         profile=profile,
+        remembered=plan.spec.remembered,
     )
 
 

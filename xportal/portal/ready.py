@@ -23,6 +23,7 @@ from xportal.portal.agent import (
     change_settings,
     deliver,
     finish_boot,
+    remember,
     try_again,
 )
 from xportal.portal.money import machine_cost, price_of
@@ -58,15 +59,17 @@ def wait_ready(
         with closing(connect(login, deadline=began + CONNECT_SECONDS, look=look)) as host:
             connected = time.monotonic()
             deliver(host)
+            remember(host, spec.remembered)
             status = agent_status(host)
             if status.phase == "failed":
                 status = try_again(host)
-            if new or status.phase in BEFORE_READY:
+            boots = new or status.phase in BEFORE_READY
+            if boots:
                 status = _finish(host, story)
             if status.phase == "failed" and (status := try_again(host)).phase != "failed":
                 status = _finish(host, story)
             check_ready(machine, status)
-            change_settings(host, spec.alone)
+            change_settings(host, spec.alone if boots else (spec.asked or spec).alone)
     except MachineGone:  # nothing of it is billed
         raise
     except MachineLost as error:
@@ -117,7 +120,7 @@ def adopt(aws: Aws, spec: PortalSpec, machine: Instance, story: Story) -> Instan
             hint=f"xportal down {spec.name} first: everything comes back on the other machine",
             billed=(machine_cost(machine),),
         )
-    for volume in _drive_volumes(aws, machine):
+    for volume in drive_volumes(aws, machine):
         if volume.delete_on_termination:
             story.warn(f"{volume.id} was to be deleted with {machine.id}: somebody had switched that on, now it is off")
             compute.keep_volume(aws, machine.id, volume.device or "")
@@ -130,7 +133,7 @@ def _take_back_end(aws: Aws, machine: Instance) -> None:
     """A `down`, or a watch's, that broke off before it saved has told of an end that does not come."""
     if tags.ENDING in machine.tags:
         delete_tag(aws, machine.id, tags.ENDING)
-    for volume in _drive_volumes(aws, machine):
+    for volume in drive_volumes(aws, machine):
         if tags.ENDED in volume.tags:
             delete_tag(aws, volume.id, tags.ENDED)
 
@@ -147,7 +150,7 @@ def _finish_tags(aws: Aws, machine: Instance) -> None:
         tag_drives(aws, machine, generations)
 
 
-def _drive_volumes(aws: Aws, machine: Instance) -> list[Volume]:
+def drive_volumes(aws: Aws, machine: Instance) -> list[Volume]:
     """The volumes at the devices of the machine's drives."""
     devices = [device_of(machine, name) or "" for name in tags.drive_names(machine.tags)]
     ids = [machine.disks[device] for device in devices if device in machine.disks]
@@ -157,12 +160,12 @@ def _drive_volumes(aws: Aws, machine: Instance) -> list[Volume]:
 def awake_drives(aws: Aws, machine: Instance) -> list[AwakeDrive]:
     """The drives that a machine has."""
     names = {machine.disks.get(device_of(machine, name) or ""): name for name in tags.drive_names(machine.tags)}
-    return [AwakeDrive(names[v.id], v.id, v.size_gib) for v in _drive_volumes(aws, machine)]
+    return [AwakeDrive(names[v.id], v.id, v.size_gib) for v in drive_volumes(aws, machine)]
 
 
 def _misfits(aws: Aws, spec: PortalSpec, machine: Instance) -> list[str]:
     """How a running machine differs from what is asked for."""
-    wanted = spec.machine
+    wanted = (spec.asked or spec).machine
     known = catalogue.list_instance_types(aws, [machine.type])[0]
     memory = known.gpu_memory_mib / 1024
     price = price_of(machine)

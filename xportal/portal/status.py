@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from xportal.aws import compute, storage, tags
 from xportal.aws.records import Instance, Snapshot, Volume
@@ -12,23 +14,28 @@ from xportal.drive.model import LIVE, Drive, restored_from
 from xportal.drive.observe import list_drive_names, observe
 from xportal.portal.access import open_portal
 from xportal.portal.agent import AgentStatus
+from xportal.portal.last_time import LastTime
 from xportal.portal.money import machine_cost, price_of, volume_text
+from xportal.portal.remembering import find_last_time
 from xportal.spec import check_name
 
 
 @dataclass(frozen=True)
 class PortalRow:
-    """A portal whose machine is not terminated. `price` in US dollars an hour, None on demand."""
+    """A portal whose machine is not terminated; or of one that is asked for by its name, what it was at its last `up`:
+    then its state is "down" where it has no machine. `price` in US dollars an hour, None on demand.
+    """
 
     portal: str
-    machine: str
+    machine: str | None
     state: str
-    type: str
-    zone: str
+    type: str | None
+    zone: str | None
     address: str | None
-    spot: bool
+    spot: bool | None
     price: float | None
-    since: datetime
+    since: datetime | None
+    last_time: LastTime | None = None
 
 
 @dataclass(frozen=True)
@@ -57,11 +64,23 @@ class CopyRow:
     note: str  # "newest", "restored, was generation 3"
 
 
-def list_portals(aws: Aws, name: str | None = None) -> list[PortalRow]:
-    """Every portal of the account in this region, or the one named."""
-    wanted = tags.tag_filter(portal=check_name("portal", name)) if name else tags.tag_filter(ours="1")
+def list_portals(aws: Aws) -> list[PortalRow]:
+    """Every portal of the account in this region that is up."""
+    return _rows(aws, tags.tag_filter(ours="1"), None)
+
+
+def list_portal(aws: Aws, name: str, warn: Callable[[str], None]) -> list[PortalRow]:
+    """One portal, as a rule one row: also one that is down, if its drives tell of it; none of an unknown one."""
+    last = find_last_time(aws, name, warn)
+    rows = _rows(aws, tags.tag_filter(portal=name), last)
+    if rows or last is None:
+        return rows
+    return [PortalRow(name, None, "down", None, None, None, None, None, None, last)]
+
+
+def _rows(aws: Aws, wanted: list[Any], last: LastTime | None) -> list[PortalRow]:
     machines = [m for m in compute.list_instances(aws, wanted) if m.state != "terminated"]
-    return [_portal_row(m) for m in sorted(machines, key=lambda m: m.tags.get(tags.PORTAL, ""))]
+    return [_portal_row(m, last) for m in sorted(machines, key=lambda m: m.tags.get(tags.PORTAL, ""))]
 
 
 def machine_status(aws: Aws, name: str) -> AgentStatus:
@@ -104,7 +123,7 @@ def billed(aws: Aws) -> list[str]:
     return [machine_cost(m) for m in machines] + [volume_text(v.id, v.size_gib) for v in volumes]
 
 
-def _portal_row(machine: Instance) -> PortalRow:
+def _portal_row(machine: Instance, last: LastTime | None) -> PortalRow:
     return PortalRow(
         portal=machine.tags.get(tags.PORTAL, ""),
         machine=machine.id,
@@ -115,6 +134,7 @@ def _portal_row(machine: Instance) -> PortalRow:
         spot=machine.spot,
         price=price_of(machine),
         since=machine.launched,
+        last_time=last,
     )
 
 

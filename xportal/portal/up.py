@@ -24,6 +24,7 @@ from xportal.portal.money import price_of
 from xportal.portal.patience import until_capacity
 from xportal.portal.preparing import DrivePlan, Preparation, prepare
 from xportal.portal.ready import AwakeDrive, adopt, awake_drives, wait_ready
+from xportal.portal.remembering import remember
 from xportal.portal.undo import Undo
 from xportal.spec import PortalSpec
 
@@ -54,6 +55,7 @@ def up(aws: Aws, spec: PortalSpec, story: Story, agent: Agent, *, waits: Iterato
     launching = partial(find_or_launch, aws, spec, story, agent)
     machine, new = until_capacity(launching, story, waits) if waits else launching()
     launched = time.monotonic()
+    remember(aws, machine, spec, story)
     try:
         status, seconds = wait_ready(aws, spec, machine, story, new=new)
     except GoingDown as error:

@@ -22,6 +22,7 @@ from .hints import Hints
 from .holders import release
 from .quiescing import quiesce
 from .rehearsal import rehearse, request_rehearsal
+from .remembering import remember
 from .reopening import go_on
 from .settings import change_settings
 from .snapshots import take_snapshots
@@ -42,6 +43,7 @@ class Full(Extensions):
             "run-freeze": lambda: run_freeze(paths, words[0]),
             "thaw": lambda: thaw(paths),
             "thaw-own": lambda: thaw_own(paths, words[0]),
+            "remember": lambda: remember(paths, json.loads(words[0])),
             "settings": lambda: change_settings(paths, json.loads(words[0])),
             "rehearse": lambda: request_rehearsal(paths, words[0]),
             "follow": lambda: print_log(paths, words[0], int(words[2]) if words[1:] else 0),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import platform
 from typing import Any, Callable, Dict, Optional, Sequence
 
-from ..core.config import AgentConfig
+from ..core.config import AgentConfig, Paths
 from ..core.events import Log
 from ..core.imds import Imds
 from ..core.process import AgentError, told_to_end
 from .ec2 import Ec2
+from .remembering import remembered
 
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 15.0
@@ -17,10 +18,13 @@ ROLLING = "rolling"  # a checkpoint that goes once a later final save is complet
 ARCHITECTURES = {"aarch64": "arm64"}
 
 
-def plan_tags(config: AgentConfig, drive: Dict[str, Any], save: str, kind: str) -> Dict[str, str]:
+def plan_tags(
+    config: AgentConfig, drive: Dict[str, Any], save: str, kind: str, paths: Paths = Paths()
+) -> Dict[str, str]:
     """As on the snapshots that the command line takes: see docs/drive-protocol.md."""
     machine = platform.machine()
     return {
+        **remembered(paths),
         "Name": drive["name"],
         "xportal": "1",
         "xportal:drive": drive["name"],
@@ -41,6 +45,7 @@ def take_snapshots(
     log: Log,
     left: Callable[[], float],
     imds: Optional[Imds] = None,
+    paths: Paths = Paths(),
 ) -> Dict[str, str]:
     """A snapshot of each unmounted drive, tried again while there are seconds `left`. Returns {drive: id}.
 
@@ -54,7 +59,7 @@ def take_snapshots(
             name = drive["name"]
             if name not in done:
                 try:
-                    done[name] = take_snapshot(ec2, drive, plan_tags(config, drive, save, kind))
+                    done[name] = take_snapshot(ec2, drive, plan_tags(config, drive, save, kind, paths))
                     log.say("snapshot", f"Snapshot {done[name]} of drive {name} has begun")
                 except (AgentError, ValueError, LookupError) as failure:  # answers that make no sense, too
                     log.say("snapshot", f"Drive {name} has no snapshot yet: {failure}")
