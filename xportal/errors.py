@@ -69,6 +69,10 @@ class LoginRefused(Refused):
     """The machine answers, but not to our key or not with its own host key. Never a reason to end it."""
 
 
+class KeyRefused(LoginRefused):
+    """The machine answers with its own host key, and lets nobody in with our login key."""
+
+
 class NoSuchCopy(Refused):
     """The drive has no such snapshot or volume to go on from."""
 

@@ -20,11 +20,12 @@ from tests import user
 from tests.agent.metadata_service import serve
 from tests.sandbox.bench import metadata
 from tests.user import SECRET, make_session
-from xportal.agent.core.config import AgentConfig, DriveConfig
+from xportal.agent.core.config import AgentConfig, DriveConfig, Paths
 from xportal.agent.core.events import Log
 from xportal.agent.core.imds import Imds
 from xportal.agent.core.process import AgentError
 from xportal.agent.full.ec2 import Ec2, sign
+from xportal.agent.full.remembering import kept, remember
 from xportal.agent.full.snapshots import ROLLING, is_any_pending, plan_tags, take_snapshots
 from xportal.aws import tags
 from xportal.aws.roles import ROLE, ensure_instance_profile
@@ -132,6 +133,19 @@ def test_each_drive_gets_one_final_snapshot_with_the_protocol_s_tags(machine: Ma
         assert snapshot["Description"] == str(told)
         assert found == plan_tags(machine.config, drive, "notice-1", "final")
         assert (found["xportal:generation"], found["xportal:drive"]) == (str(drive["generation"]), drive["name"])
+
+
+def test_what_the_portal_remembers_rides_on_the_machine_s_snapshots(machine: Machine, tmp_path: Path) -> None:
+    """What was told last, also after a reboot; and no snapshot fails for what is wrong with it."""
+    drive, paths, log = machine.drives[0], Paths(tmp_path), Log(tmp_path / "log")
+    for wanted in ("first", "second"):
+        remember(paths, {tags.REMEMBERED: wanted})
+    take_snapshots(machine.config, [drive], "rolling-1", ROLLING, log, lambda: 0.0, machine.imds, paths)
+    kept(paths).write_text("{")
+    take_snapshots(machine.config, [drive], "rolling-2", ROLLING, log, lambda: 0.0, machine.imds, paths)
+    told = [{tag["Key"]: tag["Value"] for tag in snapshot["Tags"]} for snapshot in machine.snapshots(drive)]
+    found = {one[tags.SAVE]: one.get(tags.REMEMBERED) for one in told}
+    assert found == {"rolling-1": "second", "rolling-2": None}
 
 
 def test_rolling_checkpoints_say_so_where_nobody_can_edit_it(machine: Machine, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from tests.user import SECRET, make_session
 from xportal.aws import session
 from xportal.aws.session import Aws
 from xportal.cli import main
-from xportal.portal import access, ready, saving
+from xportal.portal import access
 from xportal.sandbox import admin
 
 FAST = 50
@@ -48,8 +48,7 @@ class Command(socketserver.StreamRequestHandler):
         watch = Watch(Disks(Path(order["disks"])), self._tell, discards="--discard" in order["argv"])
         steps = Steps(lambda place: self._tell(step=str(place)), cut_at)
         _before_send[:] = [watch.before_send, steps.before_send]
-        for module in (access, ready, saving):
-            module.connect = lambda login, **_: log_in(Path(order["disks"]), login, steps)  # type: ignore
+        access.connect = lambda login, **_: log_in(Path(order["disks"]), login, steps)  # type: ignore
         status, said = _run(order["argv"])
         self._tell(status=status, said=said)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -212,14 +211,13 @@ def ssh(
     ] = None,
 ) -> None:
     """Log in to a portal's machine, or run one command there; its exit status is ours."""
-    from xportal.portal.access import get_machine, login_for
-    from xportal.remote import ssh_argv
+    from xportal.portal.access import get_machine
+    from xportal.portal.shell import run_ssh
 
     # As with ssh itself, one word is a line for the machine's shell; several are a command and its arguments.
     words = ["bash", "-c", *command] if command and len(command) == 1 else command or []
-    argv = ssh_argv(login_for(ctx.aws, get_machine(ctx.aws, portal)), words)
     sys.stdout.flush()
-    os.execvp(argv[0], argv)
+    raise typer.Exit(run_ssh(ctx.aws, get_machine(ctx.aws, portal), words))
 
 
 def sweep(ctx: Context) -> None:

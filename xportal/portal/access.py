@@ -8,22 +8,30 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 
 from xportal.aws import compute, keys, network, tags
+from xportal.aws.errors import AwsError
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 from xportal.drive.model import LIVE
-from xportal.errors import MachineGone, MachineLost, PortalNotUp
+from xportal.errors import KeyRefused, MachineGone, MachineLost, PortalNotUp, XportalError
 from xportal.machine.access import caller_cidr, key_file, public_key_of, write_login_key
 from xportal.machine.images import LOGIN_USER
 from xportal.portal.agent import AgentStatus, agent_status
+from xportal.portal.money import machine_cost
 from xportal.remote import Host, Login, connect
 from xportal.spec import check_name
 
 CONNECT_SECONDS = 60.0
 LOOK_SECONDS = 5.0
+REFUSED_SECONDS = 5.0  # a machine that is long up knows its login key, or does not
+BOOT_SECONDS = 120.0  # from its launch on, in which cloud-init may not have written it yet
 # To the machine's own keys, which only root writes. A machine that an older xportal launched keeps them in the home.
-ADD_KEY = """keys=/etc/xportal/keys/$1
-test -e "$keys" || keys=/home/$1/.ssh/authorized_keys
-exec tee -a "$keys"
+ADD_KEY = """set -e
+keys=/etc/xportal/keys/$1
+grep -q "^AuthorizedKeysFile .*/etc/xportal/keys" /etc/ssh/sshd_config || keys=/home/$1/.ssh/authorized_keys
+mkdir -p "${keys%/*}"
+[ -z "$(tail -c 1 "$keys" 2> /dev/null)" ] || echo >> "$keys"
+cat >> "$keys"
+chmod go-w "$keys"
 """
 
 
@@ -47,9 +55,8 @@ class OpenPortal:
 def open_portal(aws: Aws, name: str) -> Iterator[OpenPortal]:
     """A connection to the machine of portal `name`, in whatever phase. Raises PortalNotUp, MachineLost."""
     machine = get_machine(aws, name)
-    login = login_for(aws, machine)
-    with closing(connect(login, deadline=time.monotonic() + CONNECT_SECONDS)) as host:
-        yield OpenPortal(name, machine, login, host, agent_status(host))
+    with closing(log_in(aws, machine, seconds=CONNECT_SECONDS)) as host:
+        yield OpenPortal(name, machine, login_of(machine), host, agent_status(host))
 
 
 def find_machine(aws: Aws, name: str) -> Instance | None:
@@ -87,6 +94,21 @@ def look_after(aws: Aws, machine: Instance) -> Callable[[], None]:
     return look
 
 
+def log_in(aws: Aws, machine: Instance, *, seconds: float, look: Callable[[], None] = lambda: None) -> Host:
+    """A connection to a portal's machine, within so many seconds. `look`: see `connect`.
+
+    A login key that the machine refuses, as when somebody has taken it out of its keys, is replaced.
+    Raises MachineLost; LoginRefused if another machine answers, KeyRefused if the key cannot be replaced either.
+    """
+    login = login_for(aws, machine)
+    late = max(REFUSED_SECONDS, BOOT_SECONDS - (aws.now() - machine.launched).total_seconds())
+    try:
+        return connect(login, deadline=time.monotonic() + seconds, look=look, key_may_be_late=late)
+    except KeyRefused:
+        replace_login_key(aws, machine)
+        return connect(login, deadline=time.monotonic() + seconds, look=look)
+
+
 def login_for(aws: Aws, machine: Instance) -> Login:
     """How to log in, once ssh is open to the address that this computer has now.
 
@@ -95,31 +117,54 @@ def login_for(aws: Aws, machine: Instance) -> Login:
     group = network.find_security_group(aws, machine.vpc_id or "")
     if group:
         network.allow_ssh(aws, group, caller_cidr(aws.endpoint))
+    login = login_of(machine)
+    if not login.key_file.exists():
+        replace_login_key(aws, machine)
+    login.key_file.touch()  # it is in use: not to be forgotten
+    return login
+
+
+def login_of(machine: Instance) -> Login:
+    """Where a machine is, and what it must answer with. Raises MachineLost if its address or host key is not told."""
     if machine.public_address is None:
         raise MachineLost(f"{machine.id} has no public address", hint="its subnet must give public addresses")
     host_key = machine.tags.get(tags.HOST_KEY)
     if not host_key:
         raise MachineLost(f"{machine.id} carries no host key (tag {tags.HOST_KEY})", hint="xportal down, then up again")
-    launch = machine.tags.get(tags.LAUNCH) or machine.id
-    login = Login(machine.public_address, LOGIN_USER, key_file(launch), host_key)
-    if not login.key_file.exists():
-        _replace_login_key(aws, machine, launch, login)
-    login.key_file.touch()  # it is in use: not to be forgotten
-    return login
+    return Login(machine.public_address, LOGIN_USER, key_file(_launch_of(machine)), host_key)
 
 
-def _replace_login_key(aws: Aws, machine: Instance, launch: str, login: Login) -> None:
-    """A new key, let in for a minute by Instance Connect, which then writes itself where it stays.
+def replace_login_key(aws: Aws, machine: Instance) -> None:
+    """A new login key, let in for a minute by EC2 Instance Connect, which then writes itself where it stays.
 
-    Only then does it get its name: half a login is none, and the next command tries again.
+    Only then does it get its name: half a login is none, and the next command tries again. Where it cannot be written,
+    as on a full drive, the minute is enough for this command, and the next one does the same. Raises KeyRefused if
+    Instance Connect is refused, by AWS or by the machine; MachineLost.
     """
-    path = write_login_key(f"{launch}.new")
+    login, path = login_of(machine), write_login_key(f"{_launch_of(machine)}.new")
     try:
         public = public_key_of(path).decode()
         keys.send_login_key(aws, machine.id, LOGIN_USER, public)
         once = replace(login, key_file=path)
         with closing(connect(once, deadline=time.monotonic() + CONNECT_SECONDS)) as host:
-            host.run(["sudo", "sh", "-c", ADD_KEY, "add-key", LOGIN_USER], input=f"{public}\n".encode())
+            host.run(["sudo", "sh", "-c", ADD_KEY, "add-key", LOGIN_USER], input=f"{public}\n".encode(), check=False)
         path.rename(login.key_file)
+    except (AwsError, KeyRefused) as error:
+        raise _locked_out(machine, error) from error
     finally:
         path.unlink(missing_ok=True)
+
+
+def _locked_out(machine: Instance, error: XportalError) -> KeyRefused:
+    portal = machine.tags.get(tags.PORTAL, "")
+    return KeyRefused(
+        f"{machine.id} lets no login key of this computer in, and EC2 Instance Connect gives it no new one: "
+        f"{error.message}",
+        hint=f"xportal down {portal} saves it all the same: its shutdown saves. To get in, allow "
+        "ec2-instance-connect:SendSSHPublicKey, or put the launch's key back into /etc/xportal/keys on the machine",
+        billed=(machine_cost(machine),),
+    )
+
+
+def _launch_of(machine: Instance) -> str:
+    return machine.tags.get(tags.LAUNCH) or machine.id

@@ -15,7 +15,7 @@ from xportal.drive.lifecycle import Story
 from xportal.drive.observe import observe
 from xportal.errors import GoingDown, MachineGone, MachineLost, Refused
 from xportal.machine.launch import tag_drives
-from xportal.portal.access import login_for, look_after
+from xportal.portal.access import log_in, look_after
 from xportal.portal.agent import (
     AGAIN_SECONDS,
     AgentStatus,
@@ -27,7 +27,7 @@ from xportal.portal.agent import (
     try_again,
 )
 from xportal.portal.money import machine_cost, price_of
-from xportal.remote import Host, connect
+from xportal.remote import Host
 from xportal.spec import PortalSpec
 
 CONNECT_SECONDS = 300.0  # a GPU image's root disk loads lazily
@@ -55,8 +55,7 @@ def wait_ready(
     began = time.monotonic()
     story.update(f"waiting for ssh on {machine.public_address}")
     try:
-        login, look = login_for(aws, machine), look_after(aws, machine)
-        with closing(connect(login, deadline=began + CONNECT_SECONDS, look=look)) as host:
+        with closing(log_in(aws, machine, seconds=CONNECT_SECONDS, look=look_after(aws, machine))) as host:
             connected = time.monotonic()
             deliver(host)
             remember(host, spec.remembered)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,9 +9,10 @@ from dataclasses import dataclass
 from xportal.aws.records import Instance, Volume
 from xportal.aws.session import Aws
 from xportal.drive.lifecycle import Story
+from xportal.errors import KeyRefused, MachineLost
 from xportal.portal import agent
-from xportal.portal.access import login_for, look_after
-from xportal.remote import Host, connect
+from xportal.portal.access import log_in, look_after
+from xportal.remote import Host
 
 CONNECT_SECONDS = 60.0
 
@@ -26,9 +26,15 @@ class RemoteAgent:
     grace: float | None = None
 
     def save(self, machine: Instance, volume: Volume) -> None:
-        """A final save: stop, commit, unmount. Raises MachineLost, SaveIncomplete."""
+        """A final save: stop, commit, unmount. Raises MachineLost, SaveIncomplete.
+
+        A machine that lets nobody in is one that does not answer: it may be well, and then its shutdown saves.
+        """
         self.story.update(f"saving {volume.id} on {machine.id}")
-        agent.final_save(lambda: self._log_in(machine), self.story.say, grace=self.grace)
+        try:
+            agent.final_save(lambda: self._log_in(machine), self.story.say, grace=self.grace)
+        except KeyRefused as error:
+            raise MachineLost(error.message) from error
 
     @contextmanager
     def frozen(self, machine: Instance, volume: Volume) -> Iterator[None]:
@@ -38,5 +44,4 @@ class RemoteAgent:
             yield
 
     def _log_in(self, machine: Instance) -> Host:
-        deadline = time.monotonic() + CONNECT_SECONDS
-        return connect(login_for(self.aws, machine), deadline=deadline, look=look_after(self.aws, machine))
+        return log_in(self.aws, machine, seconds=CONNECT_SECONDS, look=look_after(self.aws, machine))

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from xportal.errors import LoginRefused, MachineLost, XportalError
+from xportal.errors import KeyRefused, LoginRefused, MachineLost, XportalError
 from xportal.remote.fabric_host import FabricHost, open_connection
 from xportal.remote.host import Login
 
@@ -20,11 +20,17 @@ KEY_MAY_BE_LATE_S = 60.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 2.0
 
 
-def connect(login: Login, *, deadline: float, look: Callable[[], None] = lambda: None) -> FabricHost:
+def connect(
+    login: Login,
+    *,
+    deadline: float,
+    look: Callable[[], None] = lambda: None,
+    key_may_be_late: float = KEY_MAY_BE_LATE_S,
+) -> FabricHost:
     """Log in, trying again while the machine boots, until `deadline` (time.monotonic()).
 
-    Raises LoginRefused at once if it answers with another host key, after a minute if it
-    refuses our key; MachineLost at the deadline if it does not answer. Tries at least once.
+    Raises LoginRefused at once if it answers with another host key, KeyRefused after `key_may_be_late`
+    seconds if it refuses our key; MachineLost at the deadline if it does not answer. Tries at least once.
     After each try that failed it calls `look`, which raises what makes the next one useless.
     """
     logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # it logs a traceback for every refused try
@@ -35,7 +41,7 @@ def connect(login: Login, *, deadline: float, look: Callable[[], None] = lambda:
         if not isinstance(outcome, Exception):
             return FabricHost(login, outcome)
         refused_since = (refused_since or time.monotonic()) if _is_refusal(outcome) else None
-        give_up = deadline if refused_since is None else min(deadline, refused_since + KEY_MAY_BE_LATE_S)
+        give_up = deadline if refused_since is None else min(deadline, refused_since + key_may_be_late)
         if time.monotonic() + pause >= give_up:
             raise _lost(login, outcome) from outcome
         look()
@@ -74,7 +80,7 @@ def _other_key(login: Login) -> LoginRefused:
 
 def _lost(login: Login, last: Exception) -> XportalError:
     if _is_refusal(last):
-        return LoginRefused(
+        return KeyRefused(
             f"the machine at {login.address} refuses the key {login.key_file} for {login.user}",
             hint="the key of another launch? xportal status says which machine is the portal's; "
             "one that nobody can log in to saves its drive when it is terminated in AWS's console",
