@@ -101,12 +101,12 @@ def log_in(aws: Aws, machine: Instance, *, seconds: float, look: Callable[[], No
     Raises MachineLost; LoginRefused if another machine answers, KeyRefused if the key cannot be replaced either.
     """
     login = login_for(aws, machine)
-    late = max(REFUSED_SECONDS, BOOT_SECONDS - (aws.now() - machine.launched).total_seconds())
     try:
+        late = _key_may_be_late(aws, machine)
         return connect(login, deadline=time.monotonic() + seconds, look=look, key_may_be_late=late)
     except KeyRefused:
         replace_login_key(aws, machine)
-        return connect(login, deadline=time.monotonic() + seconds, look=look)
+        return connect(login, deadline=time.monotonic() + seconds, look=look, key_may_be_late=REFUSED_SECONDS)
 
 
 def login_for(aws: Aws, machine: Instance) -> Login:
@@ -145,14 +145,19 @@ def replace_login_key(aws: Aws, machine: Instance) -> None:
     try:
         public = public_key_of(path).decode()
         keys.send_login_key(aws, machine.id, LOGIN_USER, public)
-        once = replace(login, key_file=path)
-        with closing(connect(once, deadline=time.monotonic() + CONNECT_SECONDS)) as host:
+        once, deadline = replace(login, key_file=path), time.monotonic() + CONNECT_SECONDS
+        with closing(connect(once, deadline=deadline, key_may_be_late=_key_may_be_late(aws, machine))) as host:
             host.run(["sudo", "sh", "-c", ADD_KEY, "add-key", LOGIN_USER], input=f"{public}\n".encode(), check=False)
         path.rename(login.key_file)
     except (AwsError, KeyRefused) as error:
         raise _locked_out(machine, error) from error
     finally:
         path.unlink(missing_ok=True)
+
+
+def _key_may_be_late(aws: Aws, machine: Instance) -> float:
+    """For how many seconds a machine may refuse a key that is right."""
+    return max(REFUSED_SECONDS, BOOT_SECONDS - (aws.now() - machine.launched).total_seconds())
 
 
 def _locked_out(machine: Instance, error: XportalError) -> KeyRefused:
