@@ -16,12 +16,13 @@ KEYS = "/etc/xportal/keys/ec2-user"
 OWN_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2FC8yWQ1yq3i3x4wGqRjbP8y1eGJmQmGJ4kBqjQm3a me@work"
 # What people do there: their own key alone, without a newline at the end; no keys at all.
 REWRITTEN = (f"printf %s '{OWN_KEY}' | sudo tee {KEYS}", f"sudo rm {KEYS}")
+MINUTE_IS_OVER = "sudo rm -rf /run/instance-connect"  # where the sandbox's machines keep its keys
 WORK = "sh -c 'trap \"sync; exit\" TERM; while :; do echo line >> /v1/ledger; sync /v1/ledger; sleep 0.1; done'"
 
 
 def lock_out(user: User, how: str) -> None:
-    """What the user does on the machine, to whom xportal's key was in the way."""
-    user.types("ssh", "demo", "--", how)
+    """What the user does on the machine, to whom xportal's key was in the way; Instance Connect's minute is over."""
+    user.types("ssh", "demo", "--", f"{how}; {MINUTE_IS_OVER}")
 
 
 def lines(text: str) -> int:
@@ -44,6 +45,7 @@ def test_every_command_gets_in_again(up: User, how: str, words: Sequence[str]) -
     """With a key of its own, beside what the user put there; the next command needs no other."""
     lock_out(up, how)
     up.types(*words)
+    up.types("ssh", "demo", "--", MINUTE_IS_OVER)
     up.types("sandbox", "fault", "error", "--operation", "SendSSHPublicKey")
     try:
         keys = up.types("ssh", "demo", "--", f"cat {KEYS}").stdout.splitlines()
