@@ -173,7 +173,8 @@ def test_missing_and_senseless_tags_are_passed_over(bench: Bench, drive: str) ->
     assert last(bench, drive).gpu is True
     later = to_tags(LastTime(drive, bench.aws.now() + timedelta(days=1), (drive,), gpu=False))
     wrong = {tags.REMEMBERED: f'{{"portal":"{drive}","at":"soon"}}'}
-    for words in (later, wrong):
+    foreign = to_tags(LastTime(drive, bench.aws.now(), ("elsewhere",), gpu=False))
+    for words in (later, wrong, foreign):
         set_tags(bench.aws, newest.id, words)
         bench.story.lines.clear()
         assert last(bench, drive).gpu is True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import sleep
@@ -94,6 +95,38 @@ def test_it_may_take_tagged_snapshots_of_our_volumes_and_nothing_else() -> None:
         ["ec2:DescribeSnapshots"],
     ]
     assert look["Resource"] == "*"
+
+
+def misspelt(shape: Any, value: Any) -> Iterator[str]:
+    """The texts in a call's parameters that are longer, or of other characters, than IAM's own model says."""
+    if shape.type_name == "structure":
+        for name, item in value.items():
+            yield from misspelt(shape.members[name], item)
+    elif shape.type_name == "list":
+        for item in value:
+            yield from misspelt(shape.member, item)
+    elif shape.type_name == "string":
+        pattern = shape.metadata.get("pattern", ".*").replace(r"\p{L}\p{Z}\p{N}", r"\w\s")
+        if not re.fullmatch(pattern, value, re.DOTALL) or len(value) > shape.metadata.get("max", 1 << 20):
+            yield value
+
+
+def test_its_texts_are_of_the_patterns_that_iam_documents(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names, descriptions, policies and tags: moto takes any, IAM does not."""
+    wrong: list[str] = []
+    seen: list[str] = []
+
+    def look(params: Any, model: Any, **_: Any) -> None:
+        seen.append(model.name)
+        wrong.extend(misspelt(model.input_shape, params))
+
+    iam = bench.aws.iam()
+    iam.meta.events.register("provide-client-params.iam", look)
+    monkeypatch.setattr(bench.aws, "iam", lambda: iam)
+    ensure_instance_profile(bench.aws)
+    assert {"CreateRole", "PutRolePolicy", "CreateInstanceProfile"} <= set(seen)
+    assert wrong == []
+    assert list(misspelt(iam.meta.service_model.operation_model("CreateRole").input_shape, {"RoleName": "x'y"}))
 
 
 @pytest.mark.parametrize("before", ["nothing", "role", "profile", "everything"])

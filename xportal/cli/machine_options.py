@@ -11,7 +11,7 @@ from xportal.errors import UsageError
 from xportal.spec import MachineSpec
 
 Gpu = Annotated[bool, typer.Option("--gpu", help="A machine with a GPU.")]
-Cpu = Annotated[bool, typer.Option("--cpu", help="A machine without one. [default]")]
+Cpu = Annotated[bool, typer.Option("--cpu", help="A machine without one. [default at first]")]
 Types = Annotated[list[str] | None, typer.Option("--type", metavar="TYPE", help="An instance type; may be repeated.")]
 MinGpuMemory = Annotated[
     float | None, typer.Option("--min-gpu-memory", metavar="GIB", help="Memory of one GPU, at least.")

@@ -100,7 +100,10 @@ def up(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and what it costs.")] = False,
 ) -> None:
-    """Launch a machine with the drive's newest data at /v1, its containers running again. Idempotent."""
+    """Launch a machine with the drive's newest data at /v1, its containers running again. Idempotent.
+
+    Drives, machine and settings that no option says are as last time; market, price and image never are.
+    """
     from xportal.portal import up as bring_up
     from xportal.portal.patience import pauses
     from xportal.portal.remembering import recall

@@ -38,6 +38,8 @@ def find_last_time(aws: Aws, portal: str, warn: Callable[[str], None]) -> LastTi
             last = from_tags(carried, portal)
             if last and last.at > aws.now() + AHEAD:
                 raise ValueError("it is of a time to come")
+            if last and not set(last.drives) & set(tags.drive_names(carried)):
+                raise ValueError("it tells of other drives than its own")
         except ValueError as error:
             warn(f"the tag {tags.REMEMBERED} of {id_} is left out: {error}")
             continue
