@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.container import sshd
-from xportal.errors import LoginRefused, MachineGone, MachineLost, RemoteFailed
+from xportal.errors import KeyRefused, LoginRefused, MachineGone, MachineLost, RemoteFailed
 from xportal.remote import FabricHost, Login, connect, ssh_argv
 
 NASTY = ["a b", "$(touch /tmp/never)", "'", '"', "`id`", "\n", "-x", "*", "ü", ""]
@@ -192,8 +192,12 @@ def test_connect_gives_up_when_there_is_nothing_to_wait_for(tmp_path: Path) -> N
 def test_refused_key_names_the_key(login: Login, tmp_path: Path) -> None:
     """A key that stays unauthorized until the deadline is an error about the key."""
     stranger = sshd.make_home(tmp_path).key_file
-    with pytest.raises(LoginRefused, match="refuses the key"):
+    with pytest.raises(KeyRefused, match="refuses the key"):
         connect(replace(login, key_file=stranger), deadline=soon(1))
+    began = time.monotonic()
+    with pytest.raises(KeyRefused):
+        connect(replace(login, key_file=stranger), deadline=soon(60), key_may_be_late=1.0)
+    assert time.monotonic() - began < 30
 
 
 def test_system_ssh_uses_the_pinned_key(login: Login) -> None:
