@@ -38,7 +38,7 @@ def test_layers_hold(tree: Path) -> None:
         ("drive/plan.py", "import xportal.aws.session"),
         ("aws/keys.py", "import xportal.portal.up"),
         ("portal/up.py", "import xportal.sandbox.control"),
-        ("agent/disk.py", "import xportal.errors"),
+        ("agent/core/disk.py", "import xportal.errors"),
         ("machine/offers.py", "import boto3"),
         ("cli/portals.py", "import rich"),
     ],
