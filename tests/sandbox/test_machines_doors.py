@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -115,12 +116,16 @@ def test_another_user_of_this_computer_is_not_let_in(url: str, secret: Secret, h
         assert re.fullmatch(r'401 \{"error": "Request is missing Authentication Token"\}', told)
     files = [home.parent / "credentials", *home.iterdir()]
     assert {path.name for path in files} >= {"credentials", "secret.json", "state", "daemon.json", "store"}
-    for parent in (home.parent, *home.parent.parents):  # pytest's directories hide everything: open those on the way
-        if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
-            parent.chmod(parent.stat().st_mode | 0o011)
-    for path in files:
-        done = subprocess.run([*NOBODY, "cat", path], capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stdout) == (1, ""), path
+    with ExitStack() as undo:
+        for parent in home.parents:  # pytest's own directories would hide everything: open those on the way
+            mode = parent.stat().st_mode
+            undo.callback(parent.chmod, mode)
+            parent.chmod(mode | 0o001)
+        for path in files:
+            done = subprocess.run([*NOBODY, "cat", path], capture_output=True, text=True, check=False)
+            assert (done.returncode, done.stdout) == (1, ""), path
+            assert "Permission denied" in done.stderr
+        done = subprocess.run([*NOBODY, "cat", home.parent / "config"], capture_output=True, text=True, check=False)
         assert "Permission denied" in done.stderr
     assert curl(*signed(secret, url), f"{url}/").startswith("200 ")
 
