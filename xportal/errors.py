@@ -143,5 +143,9 @@ class DockerFailed(XportalError):
     """Docker on the machine or on this computer answered with an error."""
 
 
+class LocalFileError(XportalError):
+    """A file or directory of this computer that the command needs cannot be made, written or read."""
+
+
 class HardwareFailure(XportalError):
     """The sandbox could not do on this computer what its cloud promised."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from xportal import foreign
 from xportal.errors import UsageError
 
 DEFAULT_PORTAL = "xdrive"
@@ -15,11 +15,9 @@ MIN_SIZE_GIB = 1
 MAX_SIZE_GIB = 65536  # gp3
 MAX_NAMES_LENGTH = 140  # of all drives of a machine, with commas: AWS's tags have 256 characters, descriptions 255
 MAX_DRIVES = 11  # as many device names as the EC2 User Guide recommends for data volumes
-DEFAULT_ARCHITECTURE = "x86_64"
+ARCHITECTURES = ("x86_64", "arm64")
+DEFAULT_ARCHITECTURE = ARCHITECTURES[0]
 MIN_MEMORY_MIB = 4 * 1024  # of types that nobody named
-
-# A name becomes a key pair's name, tag values, a host name and file names.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
 
 GPU_TYPES = {
     "x86_64": (
@@ -130,13 +128,13 @@ class PortalSpec:
         for option, value in (("--max-price", machine.max_price), ("--min-gpu-memory", machine.min_gpu_memory_gib)):
             if value is not None and not 0 < value < math.inf:
                 raise UsageError(f"{option} {value:g} is not possible", hint=f"{option} takes a number above 0")
-        if machine.architecture not in (None, *CPU_TYPES):
+        if machine.architecture not in (None, *ARCHITECTURES):
             raise UsageError(f"unknown architecture {machine.architecture!r}", hint="x86_64 or arm64")
 
 
 def check_name(kind: str, name: str) -> str:
     """`name`, or UsageError: letters, digits, `-`, `_` and `.`, at most 60, a letter or digit first."""
-    if not _NAME.fullmatch(name):
+    if foreign.name(name) is None:
         raise UsageError(
             f"{name!r} cannot be a {kind}'s name",
             hint="letters, digits, - _ and . (60 at most), a letter or digit first",

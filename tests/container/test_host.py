@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.container import sshd
 from xportal.errors import KeyRefused, LoginRefused, MachineGone, MachineLost, RemoteFailed
-from xportal.remote import FabricHost, Login, connect, ssh_argv
+from xportal.remote import FabricHost, Login, connect, connecting, ssh_argv
 
 NASTY = ["a b", "$(touch /tmp/never)", "'", '"', "`id`", "\n", "-x", "*", "ü", ""]
 
@@ -187,6 +191,69 @@ def test_connect_gives_up_when_there_is_nothing_to_wait_for(tmp_path: Path) -> N
 
     with pytest.raises(MachineGone):
         connect(login, deadline=soon(60), look=look)
+
+
+@contextmanager
+def deaf(login: Login) -> Iterator[Login]:
+    """A machine that takes a connection and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield replace(login, port=server.getsockname()[1])
+
+
+def test_a_silent_machine_is_told_of(tmp_path: Path) -> None:
+    """Who waits for longer than a login takes hears why, though the try itself goes on."""
+    told: list[tuple[float, str]] = []
+    began = time.monotonic()
+    with deaf(sshd.make_home(tmp_path)) as login, pytest.raises(MachineLost):
+        connect(login, deadline=soon(6), tell=lambda text: told.append((time.monotonic() - began, text)))
+    assert told
+    assert 3 <= told[0][0] < 5
+    assert "does not answer yet" in told[0][1]
+
+
+def test_a_machine_that_is_gone_ends_a_try(tmp_path: Path) -> None:
+    """AWS is looked at while a try hangs, and its word ends the wait at once; the try leaves no thread."""
+    before = set(threading.enumerate())
+
+    def look() -> None:
+        raise MachineGone("it is terminated")
+
+    began = time.monotonic()
+    with deaf(sshd.make_home(tmp_path)) as login:
+        with pytest.raises(MachineGone):
+            connect(login, deadline=soon(60), look=look)
+        assert time.monotonic() - began < 6
+    wait_until(lambda: set(threading.enumerate()) <= before, 30)
+
+
+def test_a_try_that_is_given_up_closes_its_connection(login: Login, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A login that comes through after nobody waits for it any more is no connection that stays open."""
+    before = set(threading.enumerate())
+    real = connecting.open_connection
+    given_up = threading.Event()
+
+    def late(*args: Any, **options: Any) -> Any:
+        connection = real(*args, **options)
+        assert given_up.wait(10)
+        return connection
+
+    def look() -> None:
+        raise MachineGone("it is terminated")
+
+    monkeypatch.setattr(connecting, "open_connection", late)
+    monkeypatch.setattr(connecting, "SILENT_S", 0.5)
+    with pytest.raises(MachineGone):
+        connect(login, deadline=soon(30), look=look)
+    given_up.set()
+    wait_until(lambda: set(threading.enumerate()) <= before, 10)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    """Until it is true."""
+    deadline = soon(seconds)
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_refused_key_names_the_key(login: Login, tmp_path: Path) -> None:

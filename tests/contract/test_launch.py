@@ -292,5 +292,7 @@ def test_failing_hardware_ends_the_launch_and_leaves_no_volume(account: Account,
     ebs = {"SnapshotId": snapshot, "DeleteOnTermination": False}
     instance = account.launch(BlockDeviceMappings=[{"DeviceName": "/dev/sdf", "Ebs": ebs}])
     ended = account.wait_instance(instance["InstanceId"], "terminated")
-    assert ended["StateReason"]["Code"] == "Server.InternalError"
+    reason = ended["StateReason"]
+    assert reason["Code"] == "Server.InternalError"
+    assert f"{snapshot} is gone" in reason["Message"] or snapshot in reason["Message"], reason
     account.wait_until(lambda: [v["VolumeId"] for v in account.ec2.describe_volumes()["Volumes"]] == [volume])

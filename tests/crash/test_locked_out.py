@@ -54,7 +54,7 @@ def test_a_refused_key_is_replaced_once(bench: Bench, drive: str, monkeypatch: p
     before = login_for(bench.aws, machine).key_file.read_bytes()
     calls: list[Instance] = []
     with monkeypatch.context() as patched:
-        patched.setattr(access, "replace_login_key", lambda _, which: calls.append(which))
+        patched.setattr(access, "replace_login_key", lambda _, which, *__: calls.append(which))
         patched.setattr(access, "connect", raises(KeyRefused("no key")))
         with pytest.raises(KeyRefused, match="no key"):
             log_in(bench.aws, machine, seconds=1.0)

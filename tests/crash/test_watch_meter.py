@@ -181,3 +181,30 @@ def forget(bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as passing:
         passing.setattr(bench.cloud.settings, "terminated_seconds", 0.0)
         assert compute.list_instances(bench.aws, by_drive) == []
+
+
+EDITED = {
+    "empty": "",
+    "naive": "1.0 2.0 2026-01-01T00:00:00",
+    "nan": "nan nan {now}",
+    "negative dollars": "-1e9 0 {now}",
+    "negative hours": "0 -5 {now}",
+    "infinite": "inf 0 {now}",
+    "huge": "1e999 0 {now}",
+    "in the future": "0 0 9999-12-31T00:00:00+00:00",
+    "words": "a b c",
+    "four": "0 0 {now} 0",
+}
+
+
+@pytest.mark.parametrize("told", EDITED.values(), ids=EDITED.keys())
+def test_a_meter_edited_by_hand(bench: Bench, drive: str, pool: ThreadPoolExecutor, told: str) -> None:
+    """It is counted anew: the watch goes on, and its limit still ends it with a save."""
+    machine = bench.up(drive, size_gib=1)
+    set_tags(bench.aws, machine.id, {tags.METER: told.format(now=bench.aws.now().isoformat())})
+    watching = pool.submit(watch(bench, drive, Limits(hours=1)).run)
+    wait_for(bench, watching, lambda: (now := live(bench, drive)) and (meter := read_meter(now)) and meter.hours < 0.1)
+    has_cost(bench, machine, 2)
+    report = watching.result(SECONDS)
+    assert report.saved
+    assert report.hours >= 2

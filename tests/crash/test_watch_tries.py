@@ -100,3 +100,31 @@ def test_credentials_that_pass_by(bench: Bench, drive: str, monkeypatch: pytest.
     answers = itertools.count(1)
     with pytest.raises(NoCredentials):
         ended(watch(bench, drive))
+
+
+def test_credentials_that_break_for_a_while(
+    bench: Bench, drive: str, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A credential_process that prints text, or expired keys, is told of; the watch goes on once it is well again."""
+    bench.up(drive, size_gib=1)
+    real = bench.aws._session.get_credentials
+    errors: list[Exception] = [
+        ValueError("Expecting value"),
+        RuntimeError("the refreshed credentials are still expired"),
+    ]
+    errors += [FileNotFoundError(2, "No such file or directory", "get-keys"), KeyError("AccessKeyId")]
+
+    def broken() -> object:
+        if errors:
+            raise errors.pop(0)
+        return real()
+
+    watching = pool.submit(watch(bench, drive).run)
+    wait_for(bench, watching, lambda: live(bench, drive))
+    monkeypatch.setattr(bench.aws._session, "get_credentials", broken)
+    wait_for(bench, watching, lambda: not errors)
+    monkeypatch.undo()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", bench.cloud.endpoint_url)
+    assert any("no AWS credentials" in line and "get-keys" in line for line in bench.story.lines)
+    bench.down(drive)
+    assert watching.result(SECONDS).why.startswith("somebody ended")

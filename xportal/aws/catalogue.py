@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from xportal import foreign
+from xportal.aws.answers import record, understood
 from xportal.aws.errors import AwsError
 from xportal.aws.records import Image, InstanceType
 from xportal.aws.session import Aws
@@ -13,7 +15,9 @@ from xportal.errors import UsageError
 
 def get_parameter(aws: Aws, name: str) -> str:
     """A public SSM parameter's value. Raises AwsError (ParameterNotFound)."""
-    return aws.call(aws.ssm().get_parameter, Name=name)["Parameter"]["Value"]
+    answer = aws.call(aws.ssm().get_parameter, Name=name)
+    with understood("the parameter"):
+        return answer["Parameter"]["Value"]
 
 
 def get_image(aws: Aws, image_id: str) -> Image:
@@ -26,8 +30,7 @@ def get_image(aws: Aws, image_id: str) -> Image:
         images = []
     if not images:
         raise UsageError(f"no machine image {image_id} in {aws.region}", hint="AMI ids differ from region to region")
-    item = images[0]
-    return Image(item["ImageId"], item.get("Name", ""), item["Architecture"], item["RootDeviceName"])
+    return _image(images[0])
 
 
 def list_instance_types(aws: Aws, names: Iterable[str]) -> list[InstanceType]:
@@ -72,9 +75,16 @@ def spot_prices(aws: Aws, names: Iterable[str]) -> dict[tuple[str, str], float]:
         key = (item["InstanceType"], item["AvailabilityZone"])
         if key not in newest or item["Timestamp"] > newest[key]["Timestamp"]:
             newest[key] = item
-    return {key: float(item["SpotPrice"]) for key, item in newest.items()}
+    prices = {key: foreign.amount(item.get("SpotPrice", "")) for key, item in newest.items()}
+    return {key: price for key, price in prices.items() if price is not None}
 
 
+@record
+def _image(item: Any) -> Image:
+    return Image(item["ImageId"], item.get("Name", ""), item["Architecture"], item["RootDeviceName"])
+
+
+@record
 def _instance_type(item: Any) -> InstanceType:
     gpus = item.get("GpuInfo", {}).get("Gpus", [])
     return InstanceType(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from xportal import foreign
+from xportal.aws.answers import record, understood
 from xportal.aws.errors import AwsError
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
@@ -24,7 +26,8 @@ def find_instance(aws: Aws, instance_id: str) -> Instance | None:
 def run_instance(aws: Aws, request: dict[str, Any]) -> Instance:
     """One RunInstances call for one instance, never retried by the SDK. Raises AwsError with AWS's code."""
     answer = aws.call(aws.once.run_instances, **request)
-    return _instance(answer["Instances"][0])
+    with understood("the new instance"):
+        return _instance(answer["Instances"][0])
 
 
 def terminate_instance(aws: Aws, instance_id: str, *, at_once: bool = False) -> None:
@@ -36,6 +39,7 @@ def terminate_instance(aws: Aws, instance_id: str, *, at_once: bool = False) -> 
             raise
 
 
+@record
 def _instance(item: Any) -> Instance:
     return Instance(
         id=item["InstanceId"],
@@ -46,9 +50,10 @@ def _instance(item: Any) -> Instance:
         image_id=item["ImageId"],
         spot=item.get("InstanceLifecycle") == "spot",
         architecture=item.get("Architecture", "x86_64"),
-        public_address=item.get("PublicIpAddress") or None,
+        public_address=foreign.address(item.get("PublicIpAddress")),
         vpc_id=item.get("VpcId"),
         state_reason=item.get("StateReason", {}).get("Code", ""),
+        state_message=item.get("StateReason", {}).get("Message", ""),
         root_device=item.get("RootDeviceName", ""),
         disks={d["DeviceName"]: d["Ebs"]["VolumeId"] for d in item.get("BlockDeviceMappings", []) if "Ebs" in d},
         tags=from_aws(item.get("Tags")),

@@ -12,5 +12,5 @@ DEVICE = DEVICES[0]
 
 def device_of(machine: Instance, drive: str) -> str | None:
     """Where a machine has one of its drives; None if it is not its own."""
-    names = tags.drive_names(machine.tags)
-    return DEVICES[names.index(drive)] if drive in names else None
+    place = tags.drive_places(machine.tags).get(drive)
+    return None if place is None else DEVICES[place]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from xportal.aws.answers import record
 from xportal.aws.errors import AwsError
 from xportal.aws.records import KeyPair
 from xportal.aws.session import Aws
@@ -53,6 +54,7 @@ def send_login_key(aws: Aws, instance_id: str, user: str, public_key: str) -> No
     aws.call(client.send_ssh_public_key, InstanceId=instance_id, InstanceOSUser=user, SSHPublicKey=public_key)
 
 
+@record
 def _key_pair(item: object) -> KeyPair:
     data: dict[str, object] = dict(item)  # type: ignore[call-overload]
     return KeyPair(

@@ -59,6 +59,7 @@ class Instance:
     public_address: str | None = None
     vpc_id: str | None = None
     state_reason: str = ""  # "Server.InsufficientInstanceCapacity"
+    state_message: str = ""  # the same in words
     root_device: str = ""
     disks: Tags = field(default_factory=dict)  # device: volume id
     tags: Tags = field(default_factory=dict)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta, timezone
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError
 
-from xportal.aws.errors import SANDBOX_HINT, AwsError, mapped
+from xportal import foreign, local
+from xportal.aws.answers import check_answer
+from xportal.aws.errors import SANDBOX_HINT, SDK_ERRORS, AwsError, mapped, no_credentials
 from xportal.errors import Unreachable, UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +71,7 @@ class Aws:
         """`operation(**params)`; raises errors of xportal.errors alone."""
         try:
             return operation(*args, **params)
-        except (ClientError, BotoCoreError) as error:
+        except SDK_ERRORS as error:
             raise mapped(error, self.endpoint) from error
 
     def call_once_known(self, code: str, operation: Callable[P, T], *args: P.args, **params: P.kwargs) -> T:
@@ -85,7 +90,7 @@ class Aws:
         try:
             for page in self.ec2.get_paginator(operation).paginate(**params):  # type: ignore[call-overload]
                 yield from page.get(key, [])
-        except (ClientError, BotoCoreError) as error:
+        except SDK_ERRORS as error:
             raise mapped(error, self.endpoint) from error
 
     def now(self) -> datetime:
@@ -99,27 +104,78 @@ class Aws:
 
     def _client(self, service: str, config: Config) -> Any:
         client = self._session.client(service, config=config)  # type: ignore[call-overload]
+        if getproxies() and _is_loopback(client.meta.endpoint_url):
+            client.close()  # no proxy leads to this computer itself
+            client = self._session.client(service, config=config.merge(Config(proxies={})))  # type: ignore[call-overload]
+        client.meta.events.register_first("before-call.*.*", self._check_credentials)
+        client.meta.events.register("before-parse.*.*", check_answer)
         client.meta.events.register("after-call.*.*", self._note_date)
         return client
 
+    def _check_credentials(self, **_: Any) -> None:
+        """Have them refreshed, if they are to be, where whatever goes wrong with that is known to be theirs."""
+        _check_credentials(self._session, self.endpoint)
+
     def _note_date(self, parsed: dict[str, Any], **_: Any) -> None:
         date = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-        if date:
-            self._clock = (parsedate_to_datetime(date).astimezone(timezone.utc), time.monotonic())
+        told = foreign.http_date(date) if date else None
+        if told:
+            self._clock = (told, time.monotonic())
 
 
 def connect(*, profile: str | None = None, region: str | None = None) -> Aws:
-    """The account of `profile` (else AWS's own conventions), in `region` (else the profile's).
+    """The account of `profile` (else AWS's own conventions), in `region` (else AWS_REGION's, or the profile's).
 
-    Makes no call yet. Raises UsageError for an unknown profile or region, NoCredentials if there are none.
+    Makes no call yet. Raises UsageError for an unknown profile, region or setting, NoCredentials if what should give
+    them does not.
     """
     try:
-        session = boto3.Session(profile_name=profile, region_name=region)
+        # The SDK hears AWS_DEFAULT_REGION alone; AWS's command line and other SDKs hear AWS_REGION first.
+        session = boto3.Session(profile_name=profile, region_name=region or os.environ.get("AWS_REGION") or None)
         known = {r for p in session.get_available_partitions() for r in session.get_available_regions("ec2", p)}
-        if not session.region_name:
-            raise UsageError("no AWS region is set", hint=f"--region NAME, or aws configure; {SANDBOX_HINT}")
-        if session.region_name not in known:
-            raise UsageError(f"unknown AWS region {session.region_name!r}", hint="for example us-east-1 or eu-west-1")
-        return Aws(session, session.region_name)
-    except (ClientError, BotoCoreError) as error:
+    except BotoCoreError as error:
         raise mapped(error, "AWS") from error
+    if not session.region_name:
+        raise UsageError("no AWS region is set", hint=f"--region NAME, or aws configure; {SANDBOX_HINT}")
+    if session.region_name not in known:
+        raise UsageError(f"unknown AWS region {session.region_name!r}", hint="for example us-east-1 or eu-west-1")
+    _check_credentials(session, "AWS")
+    try:
+        return Aws(session, session.region_name)
+    except BotoCoreError as error:
+        raise mapped(error, "AWS") from error
+    except (ValueError, OSError) as error:  # an endpoint that is no URL, a bundle of certificates that is not there
+        raise UsageError(
+            f"AWS's settings on this computer make no sense: {error}", hint="AWS_* variables, ~/.aws/config"
+        ) from error
+
+
+def _check_credentials(session: boto3.Session, endpoint: str) -> None:
+    """Have the credentials at hand, if there are any. Raises NoCredentials if what should give them does not."""
+    try:
+        credentials = session.get_credentials()
+        frozen = credentials.get_frozen_credentials() if credentials else None
+    except BotoCoreError as error:
+        raise mapped(error, endpoint) from error
+    except Exception as error:  # a credential_process may print anything, and files may hold anything
+        raise no_credentials(_why(error)) from error
+    parts = (frozen.access_key, frozen.secret_key, frozen.token) if frozen else ()
+    if not all(part.isascii() and part.isprintable() for part in parts if part):  # they go into HTTP headers
+        raise no_credentials("they hold characters that no credentials have")
+
+
+def _why(error: Exception) -> str:
+    """What went wrong with them, without what was read: it may be a secret."""
+    if isinstance(error, OSError):
+        return local.reason(error)
+    if isinstance(error, RuntimeError):
+        return str(error)  # the SDK's, of refreshed ones that are expired
+    return f"what should give them (credential_process, a file) gives none ({type(error).__name__})"
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

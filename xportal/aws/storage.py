@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from xportal.aws.answers import record
 from xportal.aws.errors import AwsError
 from xportal.aws.records import Snapshot, Volume
 from xportal.aws.session import Aws
@@ -86,6 +87,7 @@ def delete_snapshot(aws: Aws, snapshot_id: str) -> None:
             raise
 
 
+@record
 def _volume(item: Any) -> Volume:
     attachment: dict[str, Any] = next(iter(item.get("Attachments", [])), {})
     return Volume(
@@ -102,6 +104,7 @@ def _volume(item: Any) -> Volume:
     )
 
 
+@record
 def _snapshot(item: Any) -> Snapshot:
     volume_id = item["VolumeId"]
     return Snapshot(

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from xportal import foreign
+from xportal.spec import MAX_DRIVES
+
 OURS = "xportal"  # "1" on everything ours; IAM policies test it
 PORTAL = "xportal:portal"
 DRIVE = "xportal:drive"  # of machines, and of volumes until each has its own: all its drives, in the order of devices
@@ -51,9 +54,28 @@ def tag_filter(**tags: str) -> list[Any]:
     return [{"Name": f"tag:{keys[name]}", "Values": [value]} for name, value in tags.items()]
 
 
+def drive_places(told: Mapping[str, str]) -> dict[str, int]:
+    """The drives that the tags of a machine or volume tell of, with each one's place in the list.
+
+    What is no name, or has a place that no machine has, is left out, and the others keep their places: a machine has
+    its drives at the devices of their places.
+    """
+    listed = enumerate(told.get(DRIVE, "").split(",")[:MAX_DRIVES])
+    places: dict[str, int] = {}
+    for place, word in listed:
+        if name := foreign.name(word):
+            places.setdefault(name, place)
+    return places
+
+
 def drive_names(told: Mapping[str, str]) -> tuple[str, ...]:
     """The drives that the tags of a machine or volume tell of."""
-    return tuple(filter(None, told.get(DRIVE, "").split(",")))
+    return tuple(drive_places(told))
+
+
+def portal_name(told: Mapping[str, str]) -> str:
+    """The portal that a machine's tags tell of, to be named in a command; `PORTAL` if they tell no name."""
+    return foreign.name(told.get(PORTAL, "")) or "PORTAL"
 
 
 def remembered(told: Mapping[str, str]) -> dict[str, str]:

@@ -10,10 +10,11 @@ from types import FrameType
 
 import typer
 
+from xportal import local
 from xportal.cli import containers, drives, portals, sandbox, watching
 from xportal.cli.options import common_callback
 from xportal.console import Console
-from xportal.errors import UsageError, XportalError
+from xportal.errors import LocalFileError, UsageError, XportalError
 
 EXIT_STATUSES = (
     "Exit status: 0 done; 2 usage or spec; 3 refused by state (in use, forked, not up); 4 AWS said no; "
@@ -44,21 +45,27 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup's: the terminal's end is not ours
         signal.signal(signal.SIGHUP, _interrupt)
+    local.open_standard_streams()
     console = Console()
     try:
         status = app(standalone_mode=False)
+        sys.stdout.flush()
     except XportalError as error:
         console.error(error)
         status = error.exit_status
     except KeyboardInterrupt:
         status = 130
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  whoever read us has gone: nothing is left to flush
+    except BrokenPipeError:  # whoever read us has gone
         status = 1
+    except OSError as error:  # nothing that this computer can do is a bug of ours
+        failed = LocalFileError(f"this computer refuses: {local.reason(error)}")
+        console.error(failed)
+        status = failed.exit_status
     except Exception as error:
         status = _ended(error, console)
     if status == 130 and _command_words().strip() in GO_ON:
         console.say("interrupted; xportal status shows what there is, the same command again goes on")
+    local.give_up_unwritten()
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from xportal import local
 from xportal.cli.docker_like import DockerLike
 from xportal.cli.options import Context, with_common_options
 from xportal.errors import UsageError
@@ -168,7 +168,8 @@ def logs(
                 sys.stdout.flush()
         else:
             for output in outputs:
-                _write(output)
+                ctx.console.pass_on(output.stream, output.data)
+            ctx.console.end_passing()
 
 
 def ps(
@@ -331,7 +332,7 @@ def _opened(ctx: Context, portal: str) -> Iterator[tuple[OpenPortal, Engine]]:
     from xportal.portal.access import open_portal
     from xportal.portal.ready import check_ready
 
-    with open_portal(ctx.aws, portal) as opened:
+    with open_portal(ctx.aws, portal, ctx.console.update) as opened:
         check_ready(opened.machine, opened.status)
         with _docker_of(opened, portal) as engine:
             yield opened, engine
@@ -351,13 +352,11 @@ def _check_terminal() -> None:
         raise UsageError("--tty needs a terminal, and stdin is none", hint="leave -t out; -i alone takes a pipe")
 
 
-def _become(opened: OpenPortal, argv: list[str]) -> None:
+def _become(opened: OpenPortal, argv: list[str]) -> NoReturn:
     """Replace this process by the system's ssh: nothing stands between the terminal and the container."""
     from xportal.remote import ssh_argv
 
-    ssh = ssh_argv(opened.login, argv, tty=True)
-    sys.stdout.flush()
-    os.execvp(ssh[0], ssh)
+    local.become(ssh_argv(opened.login, argv, tty=True))
 
 
 class _Sink:
@@ -372,20 +371,14 @@ class _Sink:
         if self._ctx.json:
             self._kept[output.stream] += output.data
         else:
-            _write(output)
+            self._ctx.console.pass_on(output.stream, output.data)
 
     def answer(self, **facts: object) -> None:
         """The command has ended."""
+        self._ctx.console.end_passing()
         if self._ctx.json:
             texts = {"stdout": self._kept[1].decode(errors="replace"), "stderr": self._kept[2].decode(errors="replace")}
             self._ctx.console.answer_json({**facts, **texts})
-
-
-def _write(output: Output) -> None:
-    """Bytes as they are, to the stream they were written to."""
-    stream = (sys.stdout if output.stream == 1 else sys.stderr).buffer
-    stream.write(output.data)
-    stream.flush()
 
 
 def _progress(ctx: Context, image: str) -> Callable[[Progress], None]:

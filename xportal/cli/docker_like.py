@@ -18,14 +18,18 @@ class DockerLike(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Set options and arguments apart before they are parsed."""
-        takes_value = {
-            name: not getattr(param, "is_flag", False)
-            for param in self.get_params(ctx)
-            for name in (*param.opts, *param.secondary_opts)
-            if param.param_type_name == "option"
-        }
-        parsed: list[str] = super().parse_args(ctx, options_first(args, takes_value))
+        parsed: list[str] = super().parse_args(ctx, options_first(args, takes_value(self, ctx)))
         return parsed
+
+
+def takes_value(command: TyperCommand, ctx: Any) -> dict[str, bool]:
+    """The options of a command by name, and whether each has a value."""
+    return {
+        name: not getattr(param, "is_flag", False)
+        for param in command.get_params(ctx)
+        for name in (*param.opts, *param.secondary_opts)
+        if param.param_type_name == "option"
+    }
 
 
 def options_first(args: Sequence[str], takes_value: Mapping[str, bool]) -> list[str]:

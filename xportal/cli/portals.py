@@ -21,6 +21,7 @@ from xportal.cli.machine_options import (
     machine_spec,
 )
 from xportal.cli.options import Context, with_common_options
+from xportal.cli.ssh_like import SshLike, split_words
 from xportal.errors import LoginRefused, MachineLost, SaveIncomplete, UsageError
 from xportal.spec import DEFAULT_PORTAL, DEFAULT_SIZE_GIB, AloneSpec, DriveSpec, PortalSpec, check_name
 
@@ -46,8 +47,8 @@ def add_to(app: typer.Typer) -> None:
     """Register the commands of this module."""
     for command in (up, save, down, status, ssh, sweep):
         panel = "Drives" if command is sweep else "Portals"
-        context = {"ignore_unknown_options": True} if command is ssh else None
-        app.command(rich_help_panel=panel, context_settings=context)(with_common_options(command))
+        cls = SshLike if command is ssh else None
+        app.command(cls=cls, rich_help_panel=panel)(with_common_options(command))
 
 
 def up(
@@ -188,7 +189,7 @@ def status(ctx: Context, portal: OptionalPortal = None) -> None:
     told = None
     if portal and rows and rows[0].state == "running":
         try:
-            told = state.machine_status(ctx.aws, portal)
+            told = state.machine_status(ctx.aws, portal, ctx.console)
         except (MachineLost, LoginRefused) as error:
             ctx.console.warn(error.message)
     if ctx.json:
@@ -208,19 +209,25 @@ def status(ctx: Context, portal: OptionalPortal = None) -> None:
 
 def ssh(
     ctx: Context,
-    portal: Portal,
-    command: Annotated[
-        list[str] | None, typer.Argument(metavar="[-- CMD...]", help="A command; a shell if left out.")
-    ] = None,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PORTAL",
+            help="Before it: options of ssh's own (-L, -A, -t, -N ...). After it: the command with its options, or "
+            "nothing for a shell.",
+        ),
+    ],
 ) -> None:
     """Log in to a portal's machine, or run one command there; its exit status is ours."""
     from xportal.portal.access import get_machine
     from xportal.portal.shell import run_ssh
 
+    told = split_words(words)
     # As with ssh itself, one word is a line for the machine's shell; several are a command and its arguments.
-    words = ["bash", "-c", *command] if command and len(command) == 1 else command or []
+    command = ["bash", "-c", *told.command] if len(told.command) == 1 else told.command
+    machine = get_machine(ctx.aws, told.portal)
     sys.stdout.flush()
-    raise typer.Exit(run_ssh(ctx.aws, get_machine(ctx.aws, portal), words))
+    raise typer.Exit(run_ssh(ctx.aws, machine, command, told.options, ctx.console.update))
 
 
 def sweep(ctx: Context) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,5 +91,6 @@ def _failure(engine: Engine, directory: Path, step: str, said: str) -> DockerFai
     if "BuildKit" in said:
         hint = f"the machine builds without BuildKit: build here, then xportal push {engine.portal} IMAGE"
     elif base := _BASE.search(step):
-        hint = f"the machine has no {base[1]} and cannot pull it: xportal push {engine.portal} {base[1]}"
+        image = shlex.quote(base[1])
+        hint = f"the machine has no {image} and cannot pull it: xportal push {engine.portal} {image}"
     return DockerFailed(f"the build of {directory} failed: {said}", hint=hint)

@@ -56,10 +56,18 @@ def local_docker(environ: Mapping[str, str] = os.environ) -> Iterator[DockerClie
     """The Docker of this computer, as DOCKER_HOST or the docker command's context has it. Raises NotInstalled."""
     import docker
     from docker.errors import DockerException
+    from paramiko import SSHException
+    from requests.exceptions import RequestException
 
     try:
         client = docker.from_env(timeout=LOCAL_TIMEOUT_S, environment=environ)
-    except DockerException as error:
+    except (
+        DockerException,
+        RequestException,
+        SSHException,
+        OSError,
+        ValueError,
+    ) as error:  # DOCKER_HOST may be anything
         raise NotInstalled(
             f"Docker does not answer on this computer: {one_line(error)}",
             hint="start it, or build on the machine instead: xportal build PORTAL DIR",
@@ -95,6 +103,15 @@ def docker_errors(what: str, *, conflict_hint: str = "") -> Iterator[None]:
         raise DockerFailed(f"{what}: {one_line(error)}") from error
 
 
+@contextmanager
+def understood(what: str) -> Iterator[None]:
+    """A block that reads Docker's answer about `what`. Raises DockerFailed where it lacks what is read."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise DockerFailed(f"{what}: Docker's answer makes no sense ({type(error).__name__}: {error})") from error
+
+
 def events(stream: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """What Docker tells of a long operation, to its end; raises DockerException then, if it was told of an error.
 
@@ -104,7 +121,9 @@ def events(stream: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
     error = ""
     for event in stream:
-        if "error" in event:
+        if not isinstance(event, dict):
+            error = "the answer makes no sense"
+        elif "error" in event:
             error = str(event["error"])
         else:
             yield event

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from xportal.container.engine import Engine, docker_errors, get_container
+from xportal.container.engine import Engine, docker_errors, get_container, understood
 from xportal.container.streams import Output, outputs
 
 
@@ -34,7 +34,8 @@ def list_containers(engine: Engine, *, stopped: bool) -> list[Container]:
                 inspected = engine.client.api.inspect_container(listed["Id"])
             except NotFound:
                 continue  # removed in between
-            found.append(_container(listed, inspected))
+            with understood("the list of containers"):
+                found.append(_container(listed, inspected))
     return found
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from xportal import local
 from xportal.container.archive import Archive, Part, count_shared, plan_part, read_archive, read_part
 from xportal.container.engine import Engine, docker_errors, events
 from xportal.errors import DockerFailed, UsageError
@@ -101,7 +102,9 @@ def _spool() -> Iterator[BinaryIO]:
     """A nameless file where gigabytes may go: TMPDIR if set, else /var/tmp (/tmp may be memory)."""
     large = Path("/var/tmp")
     directory = None if "TMPDIR" in os.environ or not large.is_dir() else large
-    with tempfile.TemporaryFile(prefix="xportal-push-", dir=directory) as file:
+    with local.files("a file for the image", hint="TMPDIR=DIR names a directory with room for it"):
+        spool = tempfile.TemporaryFile(prefix="xportal-push-", dir=directory)  # noqa: SIM115  closed below
+    with spool as file:
         yield file
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
+from xportal import foreign
 from xportal.aws import tags
 from xportal.aws.devices import device_of
 from xportal.aws.records import Instance, KeyPair, Snapshot, Volume
@@ -15,7 +16,7 @@ from xportal.aws.records import Instance, KeyPair, Snapshot, Volume
 LOCK_PREFIX = "xportal-"
 HEARTBEAT_LIMIT = timedelta(minutes=10)
 DESCRIBED = "xportal drive"
-_DESCRIPTION = re.compile(rf"{DESCRIBED} (?P<drives>\S+), generation (?P<generations>[\d,]+), (?P<kind>\w+)")
+_DESCRIPTION = re.compile(rf"{DESCRIBED} (?P<drives>\S+), generation (?P<generations>\S+), (?P<kind>[a-z]+)")
 
 LIVE = ("pending", "running")
 ENDING = ("shutting-down", "stopping")
@@ -97,9 +98,9 @@ class Drive:
 
     def awaited_generation(self, machine: Instance) -> int:
         """The generation that the drive will be on a machine that awaits it; 0 if nothing tells."""
-        drives = tags.drive_names(machine.tags)
-        told = dict(zip(drives, machine.tags.get(tags.AWAITS, "").split(","), strict=False)).get(self.name, "")
-        return int(told) if told.isdecimal() else 0
+        place = tags.drive_places(machine.tags).get(self.name)
+        told = machine.tags.get(tags.AWAITS, "").split(",")
+        return (foreign.whole(told[place]) or 0) if place is not None and place < len(told) else 0
 
     def generation_of(self, item: Volume | Snapshot) -> int:
         """The tag; else, for a volume, when it was chosen, or one more than its snapshot's; else, for a snapshot, its
@@ -210,7 +211,7 @@ class Drive:
         """Seconds since the lock's holder was last seen, by AWS's clock."""
         if self.lock is None:
             return 0.0
-        seen = time_told(self.lock.tags.get(tags.HEARTBEAT, ""))
+        seen = foreign.moment(self.lock.tags.get(tags.HEARTBEAT, ""))
         if seen is None or seen - self.now > HEARTBEAT_LIMIT:  # nobody beats in the future: edited by hand
             seen = self.lock.created
         return (self.now - seen).total_seconds()
@@ -232,8 +233,7 @@ class Drive:
 
 def _told(item: Volume | Snapshot) -> int:
     """The generation that the tag tells; 0 if it tells none."""
-    told = item.tags.get(tags.GENERATION, "")
-    return int(told) if told.isdecimal() else 0
+    return foreign.whole(item.tags.get(tags.GENERATION, "")) or 0
 
 
 def restored_text(before: int, moment: datetime) -> str:
@@ -243,12 +243,11 @@ def restored_text(before: int, moment: datetime) -> str:
 
 def restored_from(item: Volume | Snapshot) -> int:
     """The generation that a restored copy was before; 0 if it is none."""
-    told = item.tags.get(tags.RESTORED, "").partition(" ")[0]
-    return int(told) if told.isdecimal() else 0
+    return foreign.whole(item.tags.get(tags.RESTORED, "").partition(" ")[0]) or 0
 
 
 def _restored_at(item: Volume | Snapshot) -> datetime | None:
-    return time_told(item.tags.get(tags.RESTORED, "").partition(" ")[2])
+    return foreign.moment(item.tags.get(tags.RESTORED, "").partition(" ")[2])
 
 
 def _placed_at(snapshot: Snapshot) -> datetime:
@@ -287,7 +286,11 @@ def described(snapshot: Snapshot) -> Made | None:
     found = _DESCRIPTION.fullmatch(snapshot.description)
     if found is None:
         return None
-    drives = dict(zip(found["drives"].split(","), map(int, found["generations"].split(",")), strict=False))
+    names = [foreign.name(word) for word in found["drives"].split(",")]
+    generations = [foreign.whole(word) for word in found["generations"].split(",")]
+    drives = {name: number for name, number in zip(names, generations, strict=False) if name and number is not None}
+    if len(names) != len(generations) or len(drives) < len(names):  # edited copies of it are not ours
+        return None
     told = snapshot.tags.get(tags.DRIVE) or snapshot.tags.get(tags.NAME)
     drive = next(iter(drives)) if len(drives) == 1 else told
     return Made(drive, drives[drive], found["kind"]) if drive and drive in drives else None
@@ -308,15 +311,6 @@ def _is_rolling(snapshot: Snapshot) -> bool:
     made = described(snapshot)
     chosen = tags.RESTORED in snapshot.tags
     return made is not None and made.kind == tags.ROLLED and snapshot.tags.get(tags.ROLLING) == "1" and not chosen
-
-
-def time_told(told: str) -> datetime | None:
-    """A time with its zone; None if it is not one."""
-    try:
-        time = datetime.fromisoformat(told)
-    except ValueError:
-        return None
-    return time if time.tzinfo else None
 
 
 def lock_name(drive: str) -> str:

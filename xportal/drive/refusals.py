@@ -11,7 +11,7 @@ from xportal.errors import DriveForked, DriveInUse, NoSuchCopy, PortalNotUp, Ref
 def in_use(drive: Drive, machine: Instance | None) -> DriveInUse:
     """Somebody works on it, on `machine`, or brings it up."""
     if machine:
-        portal = machine.tags.get(tags.PORTAL, "?")
+        portal = tags.portal_name(machine.tags)
         return DriveInUse(
             f'drive "{drive.name}" is in use by {machine.id} (portal "{portal}", {machine.type} in {machine.zone})',
             hint=f"xportal down {portal}        saves it and frees the drive",
@@ -72,7 +72,7 @@ def not_up(drive: Drive, portal: str | None) -> PortalNotUp:
 
 def on_its_way_down(drive: Drive, machine: Instance) -> Refused:
     """A checkpoint after the final save, or without the drive."""
-    portal = machine.tags.get(tags.PORTAL, "?")
+    portal = tags.portal_name(machine.tags)
     return Refused(
         f'drive "{drive.name}" is leaving {machine.id}, or has left it', hint=f"xportal down {portal}    finishes that"
     )

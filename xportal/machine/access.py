@@ -6,7 +6,6 @@ Nothing here has to survive: a lost key is replaced through EC2 Instance Connect
 from __future__ import annotations
 
 import fcntl
-import getpass
 import ipaddress
 import os
 import secrets
@@ -14,10 +13,12 @@ import socket
 import time
 import urllib.error
 import urllib.request
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -27,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
+from xportal import foreign, local
 from xportal.errors import Unreachable
 from xportal.machine.userdata import HostKey, new_host_key
 
@@ -36,12 +38,22 @@ CHECK_ADDRESS_URL = "https://checkip.amazonaws.com"
 
 def state_dir() -> Path:
     """This user's directory for login keys, by the XDG base directory specification."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "xportal"
+    return Path(os.environ.get("XDG_STATE_HOME") or local.home() / ".local" / "state") / "xportal"
 
 
 def key_file(launch: str) -> Path:
-    """Where the private login key of a launch lies on the computer that made it."""
-    return state_dir() / f"{launch}.key"
+    """Where the private login key of a launch lies on the computer that made it.
+
+    `launch` may come from a tag: raises Malformed if it could be anything but the beginning of a file's name there.
+    """
+    stem = foreign.file_stem(launch)
+    if stem is None:
+        raise foreign.Malformed(f"{launch!r} is no launch's id")
+    return state_dir() / f"{stem}.key"
+
+
+def _our_files() -> AbstractContextManager[None]:
+    return local.files("the login keys of this computer", hint="XDG_STATE_HOME=DIR puts them elsewhere")
 
 
 @dataclass
@@ -72,43 +84,64 @@ def new_claim() -> Claim:
 
 
 def find_claim(launch: str) -> Claim | None:
-    """The claim that an earlier, interrupted `up` of this computer left; None if there is none or it still runs."""
+    """The claim that an earlier, interrupted `up` of this computer left; None if there is none or it still runs.
+
+    `launch` may come from a tag: there is no claim of what is no launch's id.
+    """
+    if foreign.file_stem(launch) is None:
+        return None
     path = key_file(launch)
-    if not path.exists():
+    public_key = find_public_key(path)
+    if public_key is None:
         return None
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return Claim(launch, public_key_of(path), f"{getpass.getuser()}@{socket.gethostname()}", descriptor)
+    with _our_files():
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+    return Claim(launch, public_key, f"{local.user_name()}@{socket.gethostname()}", descriptor)
 
 
 def write_login_key(launch: str) -> Path:
-    """A new private key for a launch, readable by this user alone."""
-    text = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
-    return _write_secret(key_file(launch), text)
+    """A new private key for a launch, readable by this user alone. Raises LocalFileError."""
+    return _write_secret(key_file(launch), _new_private_key())
+
+
+def write_next_login_key(launch: str) -> Path:
+    """A new private key beside that of a launch, to take its name once the machine knows it. Raises LocalFileError."""
+    return _write_secret(key_file(launch).with_suffix(".new.key"), _new_private_key())
+
+
+def _new_private_key() -> bytes:
+    return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
 
 
 def get_host_key(launch: str) -> HostKey:
     """The host key of a launch's machine; kept, so that the same launch tried again is the same request."""
     path = key_file(launch).with_suffix(".host")
-    if not path.exists():
+    if find_public_key(path) is None:
         _write_secret(path, new_host_key().private.encode())
-    return HostKey(path.read_text(), public_key_of(path).decode())
+    with _our_files():
+        return HostKey(path.read_text(), public_key_of(path).decode())
 
 
 def _write_secret(path: Path, text: bytes) -> Path:
     """Whole or not at all, and on the disk when this returns."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
+    with _our_files():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.rename(path)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
     return path
 
 
@@ -118,10 +151,31 @@ def public_key_of(path: Path) -> bytes:
     return private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
 
 
+def find_public_key(path: Path) -> bytes | None:
+    """The public half of a private key file; None if there is none, or a computer that crashed left it empty."""
+    with _our_files():
+        try:
+            return public_key_of(path)
+        except (FileNotFoundError, ValueError, UnsupportedAlgorithm):
+            return None
+
+
+def mark_used(path: Path) -> None:
+    """A login key is in use: it is not to be forgotten. A directory that cannot be written is no reason to stop."""
+    with suppress(OSError):  # it is readable, and that is what the login needs
+        path.touch()
+
+
 def forget_login_key(launch: str) -> None:
-    """Remove a launch's keys and what ssh knows of its machine; missing is fine."""
-    for path in state_dir().glob(f"{launch}.*") if launch else ():
-        path.unlink(missing_ok=True)
+    """Remove a launch's keys and what ssh knows of its machine; missing is fine.
+
+    `launch` may come from a tag: of what is no launch's id there is nothing to remove. Raises LocalFileError.
+    """
+    if foreign.file_stem(launch) is None:
+        return
+    with _our_files():
+        for path in state_dir().glob(f"{launch}.*"):
+            path.unlink(missing_ok=True)
 
 
 def forget_unused_login_keys() -> None:
@@ -130,9 +184,10 @@ def forget_unused_login_keys() -> None:
     Whose machine still lives, perhaps in another region, is let in again by Instance Connect.
     """
     used: dict[str, float] = {}  # when, by launch
-    for path in state_dir().glob("*.key*"):
-        launch = path.name.partition(".")[0]
-        used[launch] = max(used.get(launch, 0.0), path.stat().st_mtime)
+    with _our_files():
+        for path in state_dir().glob("*.key*"):
+            launch = path.name.partition(".")[0]
+            used[launch] = max(used.get(launch, 0.0), path.stat().st_mtime)
     for launch, last in used.items():
         if time.time() - last > UNUSED_SECONDS:
             forget_login_key(launch)

@@ -12,7 +12,7 @@ from typing import Any
 
 from xportal.aws import compute, storage, tags
 from xportal.aws.devices import device_of
-from xportal.aws.errors import AwsError
+from xportal.aws.errors import AwsError, is_in_doubt, is_transient
 from xportal.aws.records import Image, Instance, Snapshot, Volume
 from xportal.aws.session import Aws
 from xportal.aws.tagging import delete_tag, set_tags, tag_machine
@@ -34,9 +34,7 @@ NEXT_OFFER = {
     "IdempotentInstanceTerminated",  # an interrupted `up` of ours got it, and it is gone
 }
 # AWS is busy or does not know yet what it has just made; the ClientToken makes the same call again harmless.
-MAY_HAVE_LAUNCHED = {"ServiceUnavailable", "Unavailable", "InternalError", "InternalFailure"}
 NOT_YET = {"InvalidGroup.NotFound", "InvalidKeyPair.NotFound"}
-AGAIN = {"RequestLimitExceeded", "Throttling"} | MAY_HAVE_LAUNCHED | NOT_YET
 ATTEMPTS = 5
 # EC2 takes a while to know a new instance profile, and that it has a role; it says so in these words (Terraform and
 # packer wait for them, too).
@@ -120,7 +118,7 @@ def launch_first(
         claim.in_doubt = False
         if reason not in NEXT_OFFER_REASONS:
             raise AwsRefused(
-                f"AWS accepted {started.id} ({offer}) and ended it again: {reason}",
+                f"AWS accepted {started.id} ({offer}) and ended it again: {started.state_message or reason}",
                 hint="xportal status and the AWS console show what is left; the same command tries again",
             )
     tried = len(offers)
@@ -243,6 +241,7 @@ def without_role(why: str) -> str:
 
 def _run(aws: Aws, request: dict[str, Any], claim: Claim) -> Instance:
     claim.in_doubt = True
+    doubtful = False  # of an earlier attempt, which only what AWS says of the offer itself settles: it has the token
     for attempt in range(ATTEMPTS):
         try:
             return compute.run_instance(aws, request)
@@ -251,14 +250,16 @@ def _run(aws: Aws, request: dict[str, Any], claim: Claim) -> Instance:
                 error.code == "IdempotentParameterMismatch"
             ):  # an `up` of ours that was cut off asked a little differently
                 return _granted_before(aws, request["ClientToken"], error)
-            claim.in_doubt = error.code in MAY_HAVE_LAUNCHED
-            if attempt == ATTEMPTS - 1 or error.code not in AGAIN:
+            doubtful = is_in_doubt(error) or (doubtful and error.code not in NEXT_OFFER)
+            claim.in_doubt = doubtful
+            if attempt == ATTEMPTS - 1 or not (is_transient(error) or error.code in NOT_YET):
                 raise
         except Unreachable:
+            doubtful = True
             if attempt == ATTEMPTS - 1:
                 raise
         except XportalError:
-            claim.in_doubt = False
+            claim.in_doubt = doubtful
             raise
         time.sleep(POLL_SECONDS * 2**attempt * (0.5 + random.random()))
     raise AssertionError("unreachable")

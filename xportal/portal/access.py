@@ -7,13 +7,21 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 
+from xportal import foreign
 from xportal.aws import compute, keys, network, tags
 from xportal.aws.errors import AwsError
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 from xportal.drive.model import LIVE
 from xportal.errors import KeyRefused, MachineGone, MachineLost, PortalNotUp, XportalError
-from xportal.machine.access import caller_cidr, key_file, public_key_of, write_login_key
+from xportal.machine.access import (
+    caller_cidr,
+    find_public_key,
+    key_file,
+    mark_used,
+    public_key_of,
+    write_next_login_key,
+)
 from xportal.machine.images import LOGIN_USER
 from xportal.portal.agent import AgentStatus, agent_status
 from xportal.portal.money import machine_cost
@@ -52,10 +60,14 @@ class OpenPortal:
 
 
 @contextmanager
-def open_portal(aws: Aws, name: str) -> Iterator[OpenPortal]:
-    """A connection to the machine of portal `name`, in whatever phase. Raises PortalNotUp, MachineLost."""
+def open_portal(aws: Aws, name: str, tell: Callable[[str], None]) -> Iterator[OpenPortal]:
+    """A connection to the machine of portal `name`, in whatever phase; `tell` is told if it does not answer soon.
+
+    Raises PortalNotUp, MachineLost, MachineGone as soon as AWS says that it is.
+    """
     machine = get_machine(aws, name)
-    with closing(log_in(aws, machine, seconds=CONNECT_SECONDS)) as host:
+    look = look_after(aws, machine)
+    with closing(log_in(aws, machine, seconds=CONNECT_SECONDS, look=look, tell=tell)) as host:
         yield OpenPortal(name, machine, login_of(machine), host, agent_status(host))
 
 
@@ -75,7 +87,7 @@ def get_machine(aws: Aws, name: str) -> Instance:
 
 def look_after(aws: Aws, machine: Instance) -> Callable[[], None]:
     """For whoever waits for a machine: raises MachineGone if AWS says so, which is asked every few seconds at most."""
-    portal = machine.tags.get(tags.PORTAL, "")
+    portal = tags.portal_name(machine.tags)
     next_look = 0.0
 
     def look() -> None:
@@ -94,22 +106,34 @@ def look_after(aws: Aws, machine: Instance) -> Callable[[], None]:
     return look
 
 
-def log_in(aws: Aws, machine: Instance, *, seconds: float, look: Callable[[], None] = lambda: None) -> Host:
-    """A connection to a portal's machine, within so many seconds. `look`: see `connect`.
+def _unheard(_: str) -> None:
+    """For who has nobody to tell."""
+
+
+def log_in(
+    aws: Aws,
+    machine: Instance,
+    *,
+    seconds: float,
+    look: Callable[[], None] = lambda: None,
+    tell: Callable[[str], None] = _unheard,
+) -> Host:
+    """A connection to a portal's machine, within so many seconds. `look` and `tell`: see `connect`.
 
     A login key that the machine refuses, as when somebody has taken it out of its keys, is replaced.
     Raises MachineLost; LoginRefused if another machine answers, KeyRefused if the key cannot be replaced either.
     """
-    login = login_for(aws, machine)
+    login = login_for(aws, machine, tell)
     try:
-        late = _key_may_be_late(aws, machine)
-        return connect(login, deadline=time.monotonic() + seconds, look=look, key_may_be_late=late)
+        late, deadline = _key_may_be_late(aws, machine), time.monotonic() + seconds
+        return connect(login, deadline=deadline, look=look, tell=tell, key_may_be_late=late)
     except KeyRefused:
-        replace_login_key(aws, machine)
-        return connect(login, deadline=time.monotonic() + seconds, look=look, key_may_be_late=REFUSED_SECONDS)
+        replace_login_key(aws, machine, tell)
+        deadline = time.monotonic() + seconds
+        return connect(login, deadline=deadline, look=look, tell=tell, key_may_be_late=REFUSED_SECONDS)
 
 
-def login_for(aws: Aws, machine: Instance) -> Login:
+def login_for(aws: Aws, machine: Instance, tell: Callable[[str], None] = _unheard) -> Login:
     """How to log in, once ssh is open to the address that this computer has now.
 
     A key that this computer does not have is replaced through EC2 Instance Connect.
@@ -118,9 +142,9 @@ def login_for(aws: Aws, machine: Instance) -> Login:
     if group:
         network.allow_ssh(aws, group, caller_cidr(aws.endpoint))
     login = login_of(machine)
-    if not login.key_file.exists():
-        replace_login_key(aws, machine)
-    login.key_file.touch()  # it is in use: not to be forgotten
+    if find_public_key(login.key_file) is None:
+        replace_login_key(aws, machine, tell)
+    mark_used(login.key_file)
     return login
 
 
@@ -128,25 +152,26 @@ def login_of(machine: Instance) -> Login:
     """Where a machine is, and what it must answer with. Raises MachineLost if its address or host key is not told."""
     if machine.public_address is None:
         raise MachineLost(f"{machine.id} has no public address", hint="its subnet must give public addresses")
-    host_key = machine.tags.get(tags.HOST_KEY)
-    if not host_key:
+    host_key = foreign.host_key(machine.tags.get(tags.HOST_KEY, ""))
+    if host_key is None:
         raise MachineLost(f"{machine.id} carries no host key (tag {tags.HOST_KEY})", hint="xportal down, then up again")
     return Login(machine.public_address, LOGIN_USER, key_file(_launch_of(machine)), host_key)
 
 
-def replace_login_key(aws: Aws, machine: Instance) -> None:
+def replace_login_key(aws: Aws, machine: Instance, tell: Callable[[str], None] = _unheard) -> None:
     """A new login key, let in for a minute by EC2 Instance Connect, which then writes itself where it stays.
 
     Only then does it get its name: half a login is none, and the next command tries again. Where it cannot be written,
     as on a full drive, the minute is enough for this command, and the next one does the same. Raises KeyRefused if
     Instance Connect is refused, by AWS or by the machine; MachineLost.
     """
-    login, path = login_of(machine), write_login_key(f"{_launch_of(machine)}.new")
+    login, path = login_of(machine), write_next_login_key(_launch_of(machine))
     try:
         public = public_key_of(path).decode()
         keys.send_login_key(aws, machine.id, LOGIN_USER, public)
         once, deadline = replace(login, key_file=path), time.monotonic() + CONNECT_SECONDS
-        with closing(connect(once, deadline=deadline, key_may_be_late=_key_may_be_late(aws, machine))) as host:
+        late, look = _key_may_be_late(aws, machine), look_after(aws, machine)
+        with closing(connect(once, deadline=deadline, look=look, tell=tell, key_may_be_late=late)) as host:
             host.run(["sudo", "sh", "-c", ADD_KEY, "add-key", LOGIN_USER], input=f"{public}\n".encode(), check=False)
         path.rename(login.key_file)
     except (AwsError, KeyRefused) as error:
@@ -161,7 +186,7 @@ def _key_may_be_late(aws: Aws, machine: Instance) -> float:
 
 
 def _locked_out(machine: Instance, error: XportalError) -> KeyRefused:
-    portal = machine.tags.get(tags.PORTAL, "")
+    portal = tags.portal_name(machine.tags)
     return KeyRefused(
         f"{machine.id} lets no login key of this computer in, and EC2 Instance Connect gives it no new one: "
         f"{error.message}",
@@ -172,4 +197,4 @@ def _locked_out(machine: Instance, error: XportalError) -> KeyRefused:
 
 
 def _launch_of(machine: Instance) -> str:
-    return machine.tags.get(tags.LAUNCH) or machine.id
+    return foreign.file_stem(machine.tags.get(tags.LAUNCH, "")) or machine.id

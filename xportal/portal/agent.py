@@ -13,6 +13,7 @@ from typing import Any
 from xportal.agent.core.units import FINISH
 from xportal.drive.lifecycle import Story
 from xportal.errors import MachineGone, MachineLost, RemoteFailed, SaveIncomplete
+from xportal.foreign import Malformed, field, items, optional
 from xportal.machine.userdata import deliver_argv, full_agent
 from xportal.remote import Host
 from xportal.spec import AloneSpec
@@ -96,12 +97,36 @@ def agent_status(host: Host) -> AgentStatus:
     """Ask the agent. Raises MachineLost if it is not there or makes no sense."""
     try:
         told = json.loads(host.run([AGENT, "status"], timeout=30.0).stdout)
-        drives = tuple(DriveStatus(**{f: d[f] for f in DriveStatus.__dataclass_fields__}) for d in told["drives"])
         return AgentStatus(
-            told["phase"], told.get("error"), told["gpu"], told.get("docker"), drives, tuple(told["containers"])
+            field(told, "phase", str),
+            optional(told, "error", str),
+            optional(told, "gpu", str),
+            optional(told, "docker", str),
+            tuple(map(_drive_status, items(told, "drives", dict))),
+            tuple(map(_container, items(told, "containers", dict))),
         )
-    except (RemoteFailed, ValueError, KeyError, TypeError) as error:
+    except (RemoteFailed, ValueError, RecursionError) as error:
         raise MachineLost(f"the agent does not answer: {error}", hint="xportal down saves what was written") from error
+
+
+def _drive_status(told: Mapping[str, Any]) -> DriveStatus:
+    """Raises Malformed."""
+    return DriveStatus(
+        field(told, "name", str),
+        field(told, "mount", str),
+        field(told, "volume_id", str),
+        field(told, "generation", int),
+        optional(told, "size_bytes", int),
+        optional(told, "used_bytes", int),
+    )
+
+
+def _container(told: dict[str, Any]) -> dict[str, Any]:
+    """As it was told, once it has a name and says whether it runs. Raises Malformed."""
+    field(told, "name", str)
+    field(told, "running", bool)
+    optional(told, "note", str)
+    return told
 
 
 def try_again(host: Host) -> AgentStatus:
@@ -119,15 +144,30 @@ def follow(host: Host, log: str, say: Callable[[str], None]) -> Iterator[dict[st
     try:
         # Without sudo: its process would sit in the home directory, on the drive, and end with the unmount.
         for line in host.lines([AGENT, "follow", log]):
-            event: dict[str, Any] = json.loads(line)
+            event = _event(line)
             if not event.get("end"):
                 say(event["text"])
             yield event
             if event.get("end"):
                 return
-    except (RemoteFailed, ValueError) as error:
+    except (RemoteFailed, Malformed) as error:
         raise MachineLost(f"the agent's log {log} broke off: {error}") from error
     raise MachineLost(f"the agent's log {log} ended too early")
+
+
+def _event(line: str) -> dict[str, Any]:
+    """A line of an agent's log: a step with its text, or the end with its result. Raises Malformed."""
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise Malformed(str(error)) from error
+    if not optional(event, "end", bool):
+        field(event, "text", str)
+        field(event, "step", str)
+    elif field(event, "ok", bool):
+        field(event, "result", dict)
+    told: dict[str, Any] = event
+    return told
 
 
 def final_save(
@@ -196,7 +236,7 @@ def frozen(connect: Callable[[], Host], story: Story) -> Iterator[None]:
             *_, end = events
     except RemoteFailed as error:
         raise MachineLost(f"the agent does not freeze the drive: {error}") from error
-    if not end["result"]["in_time"]:
+    if not (end["ok"] and optional(end["result"], "in_time", bool)):
         story.warn("the drive thawed before its snapshot was started: it is as after a power cut")
 
 

@@ -78,7 +78,7 @@ def _attach(aws: Aws, name: str, action: p.Attach) -> None:
 
 
 def _lost(machine: Instance, name: str) -> MachineLost:
-    portal = machine.tags.get(tags.PORTAL, "")
+    portal = tags.portal_name(machine.tags)
     return MachineLost(
         f"the volume of drive {name} cannot be attached to {machine.id}",
         hint=f"xportal down {portal} ends the machine; then xportal up {portal} goes on from what there is",

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import Enum
 
+from xportal import foreign
 from xportal.aws import tags
 from xportal.aws.records import Instance, Snapshot
-from xportal.drive.model import Drive, time_told
+from xportal.drive.model import Drive
 
 # State reasons of what a person did, and of what was done on the machine; all others are AWS's doing.
 BY_SOMEBODY, BY_ITSELF = "Client.UserInitiatedShutdown", "Client.InstanceInitiatedShutdown"
@@ -49,7 +50,7 @@ def _is_marked(machine: Instance, drives: Sequence[Drive]) -> bool:
     tells launches to the second.
     """
     marked = [copy.tags for drive in drives for copy in drive.copies if copy.tags.get(tags.ENDED)]
-    moments = (time_told(told[tags.ENDED]) for told in marked)
+    moments = (foreign.moment(told[tags.ENDED]) for told in marked)
     return any(told.get(tags.LAUNCH) == machine.tags.get(tags.LAUNCH) for told in marked) or any(
         moment.replace(microsecond=0) > machine.launched for moment in moments if moment
     )

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from xportal import foreign
 from xportal.aws.tags import REMEMBERED, REMEMBERED_TAGS_MAX
 from xportal.errors import UsageError
 from xportal.spec import AloneSpec, DriveSpec, PortalSpec
@@ -188,8 +189,8 @@ def _told(raw: Mapping[str, Any], key: str, read: Callable[[Any], Any], *, neede
 
 
 def _moment(value: Any) -> datetime:
-    moment = datetime.fromisoformat(value)
-    if moment.tzinfo is None:
+    moment = foreign.moment(_word(value))
+    if moment is None:
         raise ValueError
     return moment
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from xportal import foreign
 from xportal.aws import tags
 from xportal.aws.records import Instance
 from xportal.portal.money import price_of
@@ -29,8 +30,10 @@ class Meter:
 
 def read_meter(machine: Instance) -> Meter | None:
     """What a machine carries; None if it is not watched yet, or somebody edited that."""
-    try:
-        dollars, hours, since = machine.tags.get(tags.METER, "").split()
-        return Meter(float(dollars), float(hours), datetime.fromisoformat(since))
-    except ValueError:
+    words = machine.tags.get(tags.METER, "").split()
+    if len(words) != 3:
         return None
+    dollars, hours, since = foreign.amount(words[0]), foreign.amount(words[1]), foreign.moment(words[2])
+    if dollars is None or hours is None or since is None:
+        return None
+    return Meter(dollars, hours, since)

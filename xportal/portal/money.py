@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from xportal import foreign
 from xportal.aws import tags
 from xportal.aws.records import Instance
 
@@ -15,10 +16,7 @@ def volume_cost(size_gib: int) -> str:
 
 def price_of(machine: Instance) -> float | None:
     """The spot price an hour at its launch; None on demand, or if the tag does not tell."""
-    try:
-        return float(machine.tags.get(tags.PRICE, ""))
-    except ValueError:
-        return None
+    return foreign.amount(machine.tags.get(tags.PRICE, ""))
 
 
 def machine_cost(machine: Instance) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from xportal import foreign
 from xportal.aws import catalogue, network, tags
 from xportal.aws.devices import DEVICES
 from xportal.aws.records import Image, Instance, Snapshot, Volume
@@ -15,7 +16,7 @@ from xportal.errors import AwsRefused, Refused, UsageError
 from xportal.machine.images import get_machine_image
 from xportal.machine.offers import Offer, rank_offers
 from xportal.portal.access import find_machine
-from xportal.spec import DEFAULT_ARCHITECTURE, DEFAULT_SIZE_GIB, DriveSpec, PortalSpec
+from xportal.spec import ARCHITECTURES, DEFAULT_ARCHITECTURE, DEFAULT_SIZE_GIB, DriveSpec, PortalSpec
 
 MOUNT = "/v"  # the first drive is at /v1
 
@@ -117,7 +118,11 @@ def _architecture(spec: PortalSpec, drives: list[Drive]) -> str:
 
 def _told_architecture(drive: Drive) -> str | None:
     """The newest tag that there is."""
-    told = [(drive.generation_of(c), c.tags[tags.ARCHITECTURE]) for c in drive.copies if tags.ARCHITECTURE in c.tags]
+    told = [
+        (drive.generation_of(copy), found)
+        for copy in drive.copies
+        if (found := foreign.one_of(copy.tags.get(tags.ARCHITECTURE), ARCHITECTURES))
+    ]
     return max(told, default=(0, None))[1]
 
 

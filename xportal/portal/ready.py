@@ -55,7 +55,8 @@ def wait_ready(
     began = time.monotonic()
     story.update(f"waiting for ssh on {machine.public_address}")
     try:
-        with closing(log_in(aws, machine, seconds=CONNECT_SECONDS, look=look_after(aws, machine))) as host:
+        look = look_after(aws, machine)
+        with closing(log_in(aws, machine, seconds=CONNECT_SECONDS, look=look, tell=story.update)) as host:
             connected = time.monotonic()
             deliver(host)
             remember(host, spec.remembered)
@@ -72,7 +73,7 @@ def wait_ready(
     except MachineGone:  # nothing of it is billed
         raise
     except MachineLost as error:
-        portal = machine.tags.get(tags.PORTAL, "")
+        portal = tags.portal_name(machine.tags)
         error.hint = error.hint or f"xportal ssh {portal} to look; xportal down {portal} saves and ends it"
         error.billed = (machine_cost(machine),)
         raise
@@ -91,7 +92,7 @@ def _finish(host: Host, story: Story) -> AgentStatus:
 
 def check_ready(machine: Instance, status: AgentStatus) -> None:
     """Raises Refused on a machine that is being brought down, MachineLost on one that could not open its drive."""
-    portal = machine.tags.get(tags.PORTAL, "")
+    portal = tags.portal_name(machine.tags)
     if status.phase in ("saving", "saved"):
         raise GoingDown(
             f'portal "{portal}" is being brought down: its drive has left {machine.id}, or is leaving it',

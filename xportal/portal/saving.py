@@ -44,4 +44,5 @@ class RemoteAgent:
             yield
 
     def _log_in(self, machine: Instance) -> Host:
-        return log_in(self.aws, machine, seconds=CONNECT_SECONDS, look=look_after(self.aws, machine))
+        look = look_after(self.aws, machine)
+        return log_in(self.aws, machine, seconds=CONNECT_SECONDS, look=look, tell=self.story.update)

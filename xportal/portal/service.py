@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from xportal import local
 from xportal.errors import NotInstalled, UsageError
 
 # Where the service finds what this command found; secrets are not written anywhere.
@@ -82,12 +83,15 @@ def install(
         line = shlex.join([sys.executable, "-m", "xportal", *words])
         raise NotInstalled("systemd has no services for users here", hint=f"nohup {line} >> watch.log 2>&1 &")
     name = unit_name(portal, profile, region)
-    home = Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    home = Path(environment.get("XDG_CONFIG_HOME") or local.home() / ".config")
     path = home / "systemd" / "user" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(unit_text(name, portal, words, environment))
+    with local.files("the service's unit"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(unit_text(name, portal, words, environment))
     for command in (["daemon-reload"], ["enable", name], ["restart", name]):
-        subprocess.run(["systemctl", "--user", *command], check=True)
+        done = subprocess.run(["systemctl", "--user", *command], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise NotInstalled(f"systemd does not take the service: {' '.join(done.stderr.split())}", hint=str(path))
     return name
 
 

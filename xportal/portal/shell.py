@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 
+from xportal import local
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 from xportal.errors import KeyRefused, LoginRefused, MachineLost
@@ -17,29 +18,32 @@ FAILED = 255  # ssh's own exit status, or the command's
 LOOK_SECONDS = 10.0
 
 
-def run_ssh(aws: Aws, machine: Instance, words: Sequence[str]) -> int:
-    """Log in with ssh, or run `words` there; its exit status, 128 and the signal's number if one ended it.
+def run_ssh(
+    aws: Aws, machine: Instance, words: Sequence[str], options: Sequence[str], tell: Callable[[str], None]
+) -> int:
+    """Log in with ssh and the user's `options` for it, or run `words` there; its exit status, 128 and the signal's
+    number if one ended it.
 
     ssh does not tell why it failed: then it is looked whether the machine refuses the login key, which is replaced, and
-    ssh is tried once more. Raises MachineLost; KeyRefused if the key cannot be replaced.
+    ssh is tried once more. Raises MachineLost; KeyRefused if the key cannot be replaced; NotInstalled without an ssh.
     """
-    login = login_for(aws, machine)
+    login = login_for(aws, machine, tell)
     before = login.key_file.read_bytes()
-    status = _run(ssh_argv(login, words))
+    status = _run(ssh_argv(login, words, options=options))
     if status != FAILED:
         return status
     try:
-        with closing(log_in(aws, machine, seconds=LOOK_SECONDS)):
+        with closing(log_in(aws, machine, seconds=LOOK_SECONDS, tell=tell)):
             is_replaced = login.key_file.read_bytes() != before
     except KeyRefused:
         raise
     except (MachineLost, LoginRefused):  # ssh has said so in its own words
         return status
-    return _run(ssh_argv(login, words)) if is_replaced else status
+    return _run(ssh_argv(login, words, options=options)) if is_replaced else status
 
 
 def _run(argv: Sequence[str]) -> int:
-    with subprocess.Popen(argv) as process, _signals_for(process):
+    with local.started(argv) as process, _signals_for(process):
         status = process.wait()
     return status if status >= 0 else 128 - status
 

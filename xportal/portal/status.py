@@ -10,6 +10,7 @@ from typing import Any
 from xportal.aws import compute, storage, tags
 from xportal.aws.records import Instance, Snapshot, Volume
 from xportal.aws.session import Aws
+from xportal.drive.lifecycle import Story
 from xportal.drive.model import LIVE, Drive, restored_from
 from xportal.drive.observe import list_drive_names, observe
 from xportal.portal.access import open_portal
@@ -83,9 +84,9 @@ def _rows(aws: Aws, wanted: list[Any], last: LastTime | None) -> list[PortalRow]
     return [_portal_row(m, last) for m in sorted(machines, key=lambda m: m.tags.get(tags.PORTAL, ""))]
 
 
-def machine_status(aws: Aws, name: str) -> AgentStatus:
+def machine_status(aws: Aws, name: str, story: Story) -> AgentStatus:
     """What the agent of a running portal says of its drive, GPU and containers. Raises MachineLost, PortalNotUp."""
-    with open_portal(aws, name) as opened:
+    with open_portal(aws, name, story.update) as opened:
         return opened.status
 
 

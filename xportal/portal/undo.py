@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
+HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 class Undo:
     """A stack of undo steps; all run unless `keep` was called. A step that fails is told and never stops the others."""
@@ -40,7 +42,7 @@ class Undo:
 
 @contextmanager
 def signals_deferred() -> Iterator[None]:
-    """Hold SIGINT and SIGTERM back; they are delivered when the block ends."""
+    """Hold SIGINT, SIGTERM and SIGHUP back; they are delivered when the block ends."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -49,7 +51,7 @@ def signals_deferred() -> Iterator[None]:
     def hold(number: int, _frame: FrameType | None) -> None:
         held.append(number)
 
-    before = {number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, hold) for number in HELD}
     try:
         yield
     finally:

@@ -208,10 +208,14 @@ class Watch:
         watch that comes later counts on from there.
         """
         id_, seen = self._metered
-        told = read_meter(machine) or (seen if id_ == machine.id else None) or self._begin(machine)
+        now = self._aws.now()
+        carried = read_meter(machine)
+        if carried and carried.since > now:  # edited by hand: it would count nothing until then
+            carried = None
+        told = carried or (seen if id_ == machine.id else None) or self._begin(machine)
         if machine.state in LIVE:
-            meter = told.at(self._aws.now(), machine)
-            if read_meter(machine) is None or meter.since - told.since > WRITE_EVERY:
+            meter = told.at(now, machine)
+            if carried is None or meter.since - told.since > WRITE_EVERY:
                 set_tags(self._aws, machine.id, {tags.METER: str(meter)})
         else:
             signs = [told.since, last_sign(machine, drives), seen.since if seen and id_ == machine.id else None]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from xportal.errors import KeyRefused, LoginRefused, MachineLost, XportalError
-from xportal.remote.fabric_host import FabricHost, open_connection
+from xportal.remote.fabric_host import FabricHost, close, open_connection
 from xportal.remote.host import Login
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ TRY_S = 20.0
 # cloud-init writes the authorized key after sshd answers
 KEY_MAY_BE_LATE_S = 60.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 2.0
+# a login takes about a second; who waits longer is told so
+SILENT_S = 3.0
+LOOK_S = 0.5
 
 
 def connect(
@@ -25,19 +29,28 @@ def connect(
     *,
     deadline: float,
     look: Callable[[], None] = lambda: None,
+    tell: Callable[[str], None] = lambda _: None,
     key_may_be_late: float = KEY_MAY_BE_LATE_S,
 ) -> FabricHost:
     """Log in, trying again while the machine boots, until `deadline` (time.monotonic()).
 
     Raises LoginRefused at once if it answers with another host key, KeyRefused after `key_may_be_late`
     seconds if it refuses our key; MachineLost at the deadline if it does not answer. Tries at least once.
-    After each try that failed it calls `look`, which raises what makes the next one useless.
+    After each try that failed, and every moment of a try that takes long, it calls `look`, which
+    raises what makes it useless to go on. `tell` hears of a machine that has not answered for SILENT_S.
     """
     logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # it logs a traceback for every refused try
     pause = FIRST_PAUSE_S
     refused_since: float | None = None
+    began = time.monotonic()
+
+    def watch() -> None:
+        if time.monotonic() - began >= SILENT_S:
+            tell(f"{login.address} does not answer yet; trying for {max(0.0, deadline - began):.0f} s in all")
+            look()
+
     while True:
-        outcome = _try(login, timeout=min(TRY_S, max(1.0, deadline - time.monotonic())))
+        outcome = _Try(login, min(TRY_S, max(1.0, deadline - time.monotonic()))).outcome(watch)
         if not isinstance(outcome, Exception):
             return FabricHost(login, outcome)
         refused_since = (refused_since or time.monotonic()) if _is_refusal(outcome) else None
@@ -45,8 +58,58 @@ def connect(
         if time.monotonic() + pause >= give_up:
             raise _lost(login, outcome) from outcome
         look()
+        watch()
         time.sleep(pause)
         pause = min(LONGEST_PAUSE_S, pause * 1.5)
+
+
+class _Try(threading.Thread):
+    """One try to log in, on a thread of its own: nothing ends it in the middle, and nobody has to wait for its end."""
+
+    def __init__(self, login: Login, timeout: float) -> None:
+        super().__init__(name="xportal-login", daemon=True)
+        self._login = login
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._is_abandoned = False
+        self._outcome: Connection | Exception | None = None
+        self._failure: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._end(_try(self._login, timeout=self._timeout))
+        except BaseException as error:  # raised where it is waited for
+            self._failure = error
+            self._end(None)
+
+    def outcome(self, watch: Callable[[], None]) -> Connection | Exception:
+        """A connection, or the failure that may pass by itself. Calls `watch` meanwhile, and raises what that does."""
+        self.start()
+        try:
+            while not self._ended.wait(LOOK_S):
+                watch()
+        except BaseException:
+            self._abandon()
+            raise
+        if self._outcome is None:
+            raise self._failure or AssertionError("a try has an outcome or a failure")
+        return self._outcome
+
+    def _end(self, outcome: Connection | Exception | None) -> None:
+        with self._lock:
+            self._outcome = outcome
+            self._ended.set()
+            self._close_if_abandoned()
+
+    def _abandon(self) -> None:
+        with self._lock:
+            self._is_abandoned = True
+            self._close_if_abandoned()
+
+    def _close_if_abandoned(self) -> None:
+        if self._is_abandoned and self._outcome is not None and not isinstance(self._outcome, Exception):
+            close(self._outcome)
 
 
 def _try(login: Login, *, timeout: float) -> Connection | Exception:

@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xportal.errors import XportalError
+from xportal import local
+from xportal.errors import LocalFileError, XportalError
 from xportal.remote.channels import CHUNK
 
 if TYPE_CHECKING:
@@ -27,13 +28,21 @@ class Forward(AbstractContextManager["Forward"]):
 
     def __init__(self, open_stream: Callable[[], Channel]) -> None:
         self._open_stream = open_stream
-        self._directory = Path(tempfile.mkdtemp(prefix="xportal-"))
+        with local.files("a directory for a socket", hint="TMPDIR=DIR names one that is writable, and short"):
+            self._directory = Path(tempfile.mkdtemp(prefix="xportal-"))
         self.path = self._directory / "docker.sock"
         self.complaint = ""  # what the last stream that failed said
         self._carriers: set[_Carrier] = set()
         self._lock = threading.Lock()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(str(self.path))
+        try:
+            self._listener.bind(str(self.path))
+        except OSError as error:  # a path of more than 107 characters, for one
+            self._listener.close()
+            shutil.rmtree(self._directory)
+            raise LocalFileError(
+                f"{self.path}: {local.reason(error)}", hint="TMPDIR=DIR, with a shorter path"
+            ) from error
         self._listener.listen(16)
         self._wake, self._woken = socket.socketpair()
         self._acceptor = threading.Thread(target=self._accept, name="xportal-forward", daemon=True)

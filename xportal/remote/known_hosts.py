@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from xportal import local
 from xportal.remote.host import Login
 
 
@@ -20,10 +21,11 @@ def known_hosts_file(login: Login) -> Path:
     """A file beside the login key that holds this machine's line alone, written anew if it differs."""
     path = login.key_file.with_name(login.key_file.name + ".known_hosts")
     text = known_hosts_line(login) + "\n"
-    if not path.exists() or path.read_text() != text:
-        partial = path.with_name(f"{path.name}.{os.getpid()}")
-        partial.write_text(text)
-        partial.replace(path)
+    with local.files("what ssh knows of the machine"):
+        if not path.exists() or path.read_text() != text:
+            partial = path.with_name(f"{path.name}.{os.getpid()}")
+            partial.write_text(text)
+            partial.replace(path)
     return path
 
 
@@ -32,6 +34,23 @@ def ssh_options(login: Login) -> list[str]:
 
     Also what `rsync -e` needs. Writes the known_hosts file.
     """
+    return [*_pinned(login), *_habits(agent=False)]
+
+
+def ssh_argv(login: Login, argv: Sequence[str] = (), *, tty: bool = False, options: Sequence[str] = ()) -> list[str]:
+    """The system's `ssh` as a command line: a login shell, or `argv` run as it stands (no shell reads it twice).
+
+    `tty` asks for a terminal, which a login shell has anyway. `options` are ssh's own, of the user: they win over
+    what is a habit of ours, and change nothing about the host key.
+    """
+    terminal = ["-t"] if tty else []
+    # "--" stands before the address: ssh would go on to look for options after it otherwise
+    command = [shlex.join(argv)] if argv else []
+    return ["ssh", *_pinned(login), *terminal, *options, *_habits(agent=bool(options)), "--", login.address, *command]
+
+
+def _pinned(login: Login) -> list[str]:
+    """Who logs in where, and the one host key that may answer. ssh takes the first value of a setting."""
     return [
         *("-F", "/dev/null"),
         *("-i", str(login.key_file)),
@@ -42,22 +61,17 @@ def ssh_options(login: Login) -> list[str]:
         *_option("StrictHostKeyChecking", "yes"),
         *_option("UpdateHostKeys", "no"),
         *_option("IdentitiesOnly", "yes"),
-        *_option("IdentityAgent", "none"),
+    ]
+
+
+def _habits(*, agent: bool) -> list[str]:
+    """`agent`: the user's agent may be forwarded (-A); for the login it has no use, as only our key counts."""
+    return [
+        *([] if agent else _option("IdentityAgent", "none")),
         *_option("PasswordAuthentication", "no"),
         *_option("ServerAliveInterval", "15"),
         *_option("LogLevel", "ERROR"),
     ]
-
-
-def ssh_argv(login: Login, argv: Sequence[str] = (), *, tty: bool = False) -> list[str]:
-    """The system's `ssh` as a command line: a login shell, or `argv` run as it stands (no shell reads it twice).
-
-    `tty` asks for a terminal, which a login shell has anyway.
-    """
-    terminal = ["-t"] if tty else []
-    # "--" stands before the address: ssh would go on to look for options after it otherwise
-    command = [shlex.join(argv)] if argv else []
-    return ["ssh", *ssh_options(login), *terminal, "--", login.address, *command]
 
 
 def _option(name: str, value: str) -> list[str]:

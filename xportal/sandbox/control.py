@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import xportal
+from xportal import local
 from xportal.errors import HardwareFailure, NotInstalled, Refused, Unreachable, UsageError
 from xportal.sandbox import admin
 from xportal.sandbox.daemon import LAST_WORDS, SHUTDOWN_S, Lease, Place
@@ -54,7 +55,7 @@ def default_home() -> Path:
     given = os.environ.get("XPORTAL_SANDBOX_HOME")
     if given:
         return Path(given).absolute()
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    data = os.environ.get("XDG_DATA_HOME") or local.home() / ".local" / "share"
     return Path(data) / "xportal" / "sandbox"
 
 

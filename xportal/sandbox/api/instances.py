@@ -200,10 +200,12 @@ def _boot(backend: Ec2Backend, instance: Instance) -> None:
                 disks=disks,
             )
         )
-    except HardwareFailure:
+    except HardwareFailure as failure:
+        code, message = BY_FAILURE
+        cause = "; ".join(filter(None, [failure.message, failure.hint]))
         with backend.engine.changing():
             discard_new_disks(instance)
-            end(backend, instance, "terminated", BY_FAILURE)
+            end(backend, instance, "terminated", (code, f"{message}: {cause}"))
         raise
     with backend.engine.changing():
         instance.give(addresses)
