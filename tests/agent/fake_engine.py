@@ -6,11 +6,13 @@ import json
 
 from xportal.agent.core.events import Log
 from xportal.agent.core.process import AgentError
+from xportal.agent.full.commits import NEVER
 from xportal.agent.full.containers import bring_back, hold_back
 from xportal.agent.full.docker import Docker
 
 ALWAYS = {"Name": "always", "MaximumRetryCount": 0}
 NO = {"Name": "no", "MaximumRetryCount": 0}
+ONE = ["NVIDIA A10G (UUID: GPU-1)"]
 
 
 class PowerCut(BaseException):
@@ -46,8 +48,7 @@ class FakeEngine(Docker):
         info["State"].update(Running=running, StartedAt="2026-01-01")
         for target, volume in (volumes or {}).items():
             self.volumes.add(volume)
-            mount = {"Type": "volume", "Name": volume, "Destination": target, "Mode": "", "RW": True}
-            info["Mounts"].append(mount)
+            info["Mounts"].append(mount_of(volume, target))
         return id_
 
     def find(self, name):
@@ -64,7 +65,7 @@ class FakeEngine(Docker):
         one = self.containers[self.find(name)["Id"]]
         return [*self.images[one["info"]["Image"]]["content"], *filter(None, [one["layer"]])]
 
-    def boot(self, drive, gpus=1):
+    def boot(self, drive, gpus=ONE):
         """A boot up to where the full agent takes over, with a Docker whose files are not edited."""
         self.cut = (0, "")
         root = drive / "docker"
@@ -72,7 +73,7 @@ class FakeEngine(Docker):
             info = one["info"]
             info["State"]["Running"] = False
             config = {key: info[key] for key in ("Name", "Config", "State")}
-            config["HasBeenStartedBefore"] = bool(info["State"]["StartedAt"])
+            config["HasBeenStartedBefore"] = info["State"]["StartedAt"] != NEVER
             (root / "containers" / id_).mkdir(parents=True, exist_ok=True)
             (root / "containers" / id_ / "config.v2.json").write_text(json.dumps(config))
             (root / "containers" / id_ / "hostconfig.json").write_text(json.dumps(info["HostConfig"]))
@@ -83,7 +84,7 @@ class FakeEngine(Docker):
                 directory.rmdir()
         hold_back(root, drive, "25.0.16", gpus, edit=False)
         for one in self.containers.values():
-            if one["info"]["HostConfig"]["RestartPolicy"] == ALWAYS:
+            if one["info"]["HostConfig"].get("RestartPolicy") == ALWAYS:
                 self._run(one)
         bring_back(self, drive, Log(drive / "log"))
 
@@ -109,7 +110,7 @@ class FakeEngine(Docker):
         with self._step("set_policy", container):
             self.containers[container]["info"]["HostConfig"]["RestartPolicy"] = policy
 
-    def stop(self, containers, seconds):
+    def stop(self, containers, seconds=None):
         for container in containers:
             with self._step("stop", container):
                 self.containers[container]["info"]["State"]["Running"] = False
@@ -133,12 +134,12 @@ class FakeEngine(Docker):
         content = self.images[found]["content"]
         return {"Id": found, "Size": 1000, "Config": {}, "RootFS": {"Layers": content}, "RepoTags": self.tags(found)}
 
-    def commit(self, container, name, config=None):
+    def commit(self, container, name, image):
         with self._step("commit", container):
             one = self.containers[container]
             assert not one["info"]["State"]["Running"]
-            for image in self.images.values():
-                image["tags"] = [tag for tag in image["tags"] if tag != name]
+            for other in self.images.values():
+                other["tags"] = [tag for tag in other["tags"] if tag != name]
             self._made += 1
             content = [*self.images[one["info"]["Image"]]["content"], *filter(None, [one["layer"]])]
             self.images[f"i{self._made}"] = {"tags": [name], "content": content}
@@ -179,10 +180,7 @@ class FakeEngine(Docker):
         self._made += 1
         id_ = f"c{self._made:063x}"
         host = body.get("HostConfig", {})
-        mounts = [
-            {"Type": "volume", "Name": bind.split(":")[0], "Destination": bind.split(":")[1], "Mode": "", "RW": True}
-            for bind in host.get("Binds") or []
-        ]
+        mounts = [mount_of(*bind.split(":")[:2]) for bind in host.get("Binds") or []]
         info = {
             "Id": id_,
             "Name": f"/{name}",
@@ -191,7 +189,7 @@ class FakeEngine(Docker):
             "HostConfig": dict(host),
             "Mounts": mounts,
             "NetworkSettings": {"Networks": {}},
-            "State": {"Running": False, "StartedAt": ""},
+            "State": {"Running": False, "StartedAt": NEVER},
         }
         self.containers[id_] = {"info": info, "layer": ""}
         return id_
@@ -211,6 +209,13 @@ class FakeEngine(Docker):
         name = self.containers[container]["info"]["Name"].lstrip("/") if container in self.containers else container
         self.done.append((verb, name))
         return Step(self)
+
+
+def mount_of(volume, target):
+    """One of a container's Mounts."""
+    source = f"/var/lib/docker/volumes/{volume}/_data"
+    facts = {"Type": "volume", "Name": volume, "Driver": "local", "Source": source, "Mode": "", "RW": True}
+    return {**facts, "Destination": target}
 
 
 class Step:

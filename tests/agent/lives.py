@@ -53,7 +53,7 @@ def live(number: int, edit: bool, every: int) -> dict[str, Any]:
     """One life: Docker starts, the containers come back, one of them works, everything is saved. What there was."""
     began = time.monotonic()
     switch_gpu(number % 2 == 1)
-    gpus = len(list_gpus())
+    gpus = list_gpus()
     notes = hold_back(Path("/v1/docker"), DRIVE, docker.find_version(), gpus, edit)
     if not docker.is_running():
         sh("systemctl reset-failed docker.service docker.socket")  # systemd would find it started too often
@@ -62,12 +62,12 @@ def live(number: int, edit: bool, every: int) -> dict[str, Any]:
     notes.update(bring_back(client, DRIVE, LOG))
     notes.update(make_anew(engine, client, DRIVE, gpus, LOG))
     flatten_deep(engine, client, DRIVE, LOG)
-    life = {"life": number, "gpus": gpus, **look(), "notes": notes}
+    life = {"life": number, "gpus": len(gpus), **look(), "notes": notes}
     work = f"echo {number} >> /ledger; echo {number} >> /data/ledger; dd if=/dev/urandom of=/layer bs=256k count=1"
     sh(f"docker exec train sh -c '{work}' 2> /dev/null")
     infos = record_running(client, DRIVE, f"s-{number}")
     client.stop([info["Id"] for info in infos if info["State"]["Running"]], 5)
-    life["saved"] = Commits(client, DRIVE, LOG).commit_changed(infos)
+    life["saved"] = Commits(engine, client, DRIVE, LOG).commit_changed(infos)
     life["images"] = sh("docker images -qa --no-trunc | sort -u").split()
     if number % every == 0:
         docker.stop()

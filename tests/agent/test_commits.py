@@ -13,7 +13,7 @@ from xportal.agent.full.docker import Docker
 
 
 class FakeDocker:
-    """Answers diff, commit, image inspect and rmi; images are numbered."""
+    """Answers diff, image inspect and rmi, and as the API commit; images are numbered."""
 
     def __init__(self):
         self.diff = "C /etc\n"
@@ -30,8 +30,6 @@ class FakeDocker:
             return Done(0, self.diff, "")
         if verb == "container":
             return Done(0, self.size, "")
-        if verb == "commit":
-            return self.commit(argv[-1])
         if verb == "image":
             return Done(0, json.dumps(self.images[argv[-1]]), "")
         if verb == "rmi":
@@ -39,19 +37,24 @@ class FakeDocker:
             return Done(0, "", "")
         raise AgentError(f"docker {verb}?")
 
-    def commit(self, name):
+    def find_image(self, image):
+        """What Docker knows of an image."""
+        return {"Config": {"Shell": ["sh"]}}
+
+    def commit(self, container, name, image):
         """The name moves to the new image."""
+        assert image["Config"]["Shell"] == ["sh"]
         if self.is_full:
             raise AgentError(f"no space for {name}")
         self.made += 1
         self.images = {id_: [tag for tag in tags if tag != name] for id_, tags in self.images.items()}
         self.images[f"sha256:{self.made}"] = [name]
-        return Done(0, f"sha256:{self.made}\n", "")
+        return f"sha256:{self.made}"
 
 
 def container(name="train", started="2026-01-01T00:00:00Z"):
     """What `docker inspect` says, in short."""
-    return {"Id": "c" * 64, "Name": f"/{name}", "State": {"StartedAt": started}}
+    return {"Id": "c" * 64, "Name": f"/{name}", "Image": "i", "Config": {}, "State": {"StartedAt": started}}
 
 
 @pytest.fixture
@@ -66,7 +69,7 @@ def save(docker, tmp_path):
 
     def run(*infos, seconds_left=lambda: inf, **more):
         budget = Budget(seconds_left)
-        return Commits(Docker(docker), tmp_path, Log(tmp_path / "log"), budget).commit_changed(infos, **more)
+        return Commits(docker, Docker(docker), tmp_path, Log(tmp_path / "log"), budget).commit_changed(infos, **more)
 
     return run
 

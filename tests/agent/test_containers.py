@@ -5,13 +5,16 @@ import json
 import pytest
 
 from xportal.agent.core.events import Log
+from xportal.agent.core.extensions import Extensions
 from xportal.agent.core.process import AgentError, Done
 from xportal.agent.full.containers import bring_back, hold_back, record_from_files, record_running
 from xportal.agent.full.docker import Docker
+from xportal.agent.full.off_drive import stop_absent
 
 ALWAYS = {"Name": "always", "MaximumRetryCount": 0}
 NO = {"Name": "no", "MaximumRetryCount": 0}
 VERSION = "25.0.16"
+ONE = ["NVIDIA A10G (UUID: GPU-1)"]
 
 
 class Drive:
@@ -46,7 +49,7 @@ class Drive:
         """One of our files."""
         return json.loads((self.ours / name).read_text())
 
-    def hold_back(self, gpus=0, version=VERSION):
+    def hold_back(self, gpus=(), version=VERSION):
         """What happens at boot."""
         return hold_back(self.docker, self.ours, version, gpus)
 
@@ -83,6 +86,12 @@ class FakeDocker:
     def asked(self, verb):
         """The arguments of all calls of a verb."""
         return [argv[1:] for argv in self.argv if argv[0] == verb]
+
+
+def back(drive, docker, tmp_path, absent=()):
+    """Bring containers back, but for some that mount what is not there. Returns the notes."""
+    find_absent = dict.fromkeys(absent, "/data is not there")
+    return bring_back(Docker(docker), drive.ours, Log(tmp_path / "log"), lambda info: find_absent.get(info["Id"], ""))
 
 
 @pytest.fixture
@@ -132,9 +141,9 @@ def test_after_a_save_its_record_says_what_runs(drive):
 def test_gpu_access_follows_the_machine(drive):
     """Given where there is one, taken where there is none; said in words."""
     drive.put("aa", labels={"xportal.gpu": "auto"})
-    assert drive.hold_back(gpus=1) == {"aa": "has the machine's GPU"}
+    assert drive.hold_back(gpus=ONE) == {"aa": "has the machine's GPU"}
     assert drive.host("aa")["DeviceRequests"][0]["Capabilities"] == [["gpu"]]
-    assert drive.hold_back(gpus=0) == {"aa": "runs without a GPU: this machine has none"}
+    assert drive.hold_back(gpus=[]) == {"aa": "runs without a GPU: this machine has none"}
     assert drive.host("aa")["DeviceRequests"] is None
 
 
@@ -142,7 +151,7 @@ def test_an_unknown_docker_s_files_are_not_edited(drive):
     """A Docker version that nobody has compared: hands off, and who does not fit the machine waits."""
     drive.put("aa", policy=ALWAYS, labels={"xportal.gpu": "auto"}, Running=True)
     drive.put("bb", policy=ALWAYS, Running=True)
-    assert drive.hold_back(gpus=1, version="31.1.0") == {"aa": "waits to be made anew for this machine"}
+    assert drive.hold_back(gpus=ONE, version="31.1.0") == {"aa": "waits to be made anew for this machine"}
     assert drive.host("aa") == {"RestartPolicy": ALWAYS, "Memory": 7}
     assert drive.record("running.json")["running"] == ["aa", "bb"]
     assert drive.record("aside.json") == {}
@@ -152,23 +161,125 @@ def test_an_unknown_docker_s_files_are_not_edited(drive):
 def test_nothing_is_edited_if_the_launch_says_so(drive):
     """The same as with an unknown Docker; a container that fits the machine waits for nothing."""
     drive.put("aa", policy=ALWAYS, labels={"xportal.gpu": "auto"}, Running=True)
-    hold_back(drive.docker, drive.ours, VERSION, 1, edit=False)
+    hold_back(drive.docker, drive.ours, VERSION, ONE, edit=False)
     assert drive.host("aa") == {"RestartPolicy": ALWAYS, "Memory": 7}
     assert drive.record("recreate.json") == ["aa"]
-    assert hold_back(drive.docker, drive.ours, VERSION, 0, edit=False) == {}
+    assert hold_back(drive.docker, drive.ours, VERSION, [], edit=False) == {}
 
 
 def test_what_docker_started_though_it_had_been_stopped_is_stopped_again(drive, tmp_path):
     """The policy `always`, and files that are not edited."""
     drive.put("aa", policy=ALWAYS, stopped=True)
     drive.put("bb", Running=True)
-    hold_back(drive.docker, drive.ours, VERSION, 0, edit=False)
+    hold_back(drive.docker, drive.ours, VERSION, [], edit=False)
     docker = FakeDocker("aa", "bb")
     docker.infos["aa"]["State"]["Running"] = True
-    bring_back(Docker(docker), drive.ours, Log(tmp_path / "log"))
-    assert docker.asked("stop") == [["-t", "10", "aa"]]
-    bring_back(Docker(docker), drive.ours, Log(tmp_path / "log"))  # later on, what runs is the user's
+    back(drive, docker, tmp_path)
+    assert docker.asked("stop") == [["aa"]]
+    back(drive, docker, tmp_path)  # later on, what runs is the user's
     assert len(docker.asked("stop")) == 1
+
+
+def test_what_somebody_starts_during_the_boot_runs_on(drive, tmp_path):
+    """New, or one that was stopped before: Docker answers before the agent has brought the others back."""
+    for edit in (True, False):
+        drive.put("aa", stopped=True)
+        drive.put("bb", Running=True)
+        (drive.ours / "running.json").write_text(json.dumps({"save": "s", "running": ["bb"], "failed": []}))
+        hold_back(drive.docker, drive.ours, VERSION, [], edit=edit)
+        docker = FakeDocker("aa", "bb", "new")
+        for id_ in ("aa", "new"):
+            docker.infos[id_]["State"]["Running"] = True
+        back(drive, docker, tmp_path)
+        assert docker.asked("stop") == []
+        assert docker.asked("start") == [["bb"]]
+
+
+def test_what_mounts_something_that_is_not_there_stays_stopped(drive, tmp_path):
+    """It is said why; its restart policy stays aside; a boot that finds the source starts it, with its policy."""
+    drive.put("aa", policy=ALWAYS, Running=True)
+    drive.put("bb", Running=True)
+    for _ in range(2):
+        drive.hold_back()
+        docker = FakeDocker("aa", "bb")
+        assert back(drive, docker, tmp_path, ["aa"]) == {"aa": "is not started: /data is not there"}
+        assert docker.asked("start") == [["bb"]]
+        assert docker.asked("update") == []
+        assert "aa is not started: /data is not there" in (tmp_path / "log").read_text()
+        record_running(Docker(docker), drive.ours, "s-1")
+        assert drive.record("running.json")["running"] == ["aa", "bb"]
+        assert drive.record("aside.json") == {"aa": ALWAYS}
+    drive.hold_back()
+    docker = FakeDocker("aa", "bb")
+    assert back(drive, docker, tmp_path) == {}
+    assert docker.asked("start") == [["aa"], ["bb"]]
+    assert docker.asked("update") == [["--restart", "always", "aa"]]
+    assert drive.record("aside.json") == {}
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_what_somebody_started_after_all_is_theirs(drive, tmp_path, runs):
+    """It could not be started, and was by hand: nobody touches it, and at the save it counts as what it is."""
+    drive.put("aa", policy=ALWAYS, Running=True)
+    drive.hold_back()
+    docker = FakeDocker("aa")
+    back(drive, docker, tmp_path, ["aa"])
+    docker.infos["aa"]["State"].update(StartedAt="later", Running=runs)
+    if runs:
+        back(drive, docker, tmp_path, ["aa"])
+        assert docker.asked("stop") == docker.asked("start") == []
+        assert docker.asked("update") == [["--restart", "always", "aa"]]
+    record_running(Docker(docker), drive.ours, "s-1")
+    assert drive.record("running.json")["running"] == (["aa"] if runs else [])
+
+
+def test_what_docker_started_though_its_mount_is_not_there_is_stopped(drive, tmp_path):
+    """Its files are not edited, so its restart policy was at work; one that somebody starts afterwards is theirs."""
+    drive.put("aa", policy=ALWAYS, Running=True)
+    hold_back(drive.docker, drive.ours, VERSION, [], edit=False)
+    docker = FakeDocker("aa")
+    gone = {"Type": "bind", "Source": "/gone", "Destination": "/x", "RW": True}
+    docker.infos["aa"].update(Mounts=[gone], HostConfig={"RestartPolicy": ALWAYS})
+    docker.infos["aa"]["State"]["Running"] = True
+    back(drive, docker, tmp_path, ["aa"])
+    stop_absent(Docker(docker), drive.ours)
+    assert docker.asked("update") == [["--restart", "no", "aa"]]
+    assert docker.asked("stop") == [["aa"]]
+    assert drive.record("aside.json") == {"aa": ALWAYS}
+    docker.infos["aa"]["State"]["StartedAt"] = "later"
+    stop_absent(Docker(docker), drive.ours)
+    assert len(docker.asked("stop")) == 1
+
+
+@pytest.mark.parametrize(
+    ("mount", "waits"),
+    [
+        ({"Type": "bind", "Source": "/dev/null"}, False),
+        ({"Type": "bind", "Source": "/proc"}, False),
+        ({"Type": "bind", "Source": "/etc/passwd"}, True),
+        ({"Type": "bind", "Source": "/gone"}, True),
+        ({"Type": "tmpfs", "Source": ""}, False),
+        ({"Type": "volume", "Source": "{root}/plain/_data"}, False),
+        ({"Type": "volume", "Source": "{root}/bound/_data"}, True),
+    ],
+)
+def test_the_core_leaves_to_the_full_agent_what_it_cannot_judge(tmp_path, mount, waits):
+    """It has no room for more: what is on the root disk or nowhere, and volumes that were made with options."""
+    for name in ("plain", "bound"):
+        (tmp_path / name / "_data").mkdir(parents=True)
+    (tmp_path / "bound/opts.json").write_text("{}")
+    info = {"Mounts": [{**mount, "Source": mount["Source"].format(root=tmp_path)}]}
+    assert bool(Extensions().find_absent(info)) == waits
+
+
+def test_what_an_older_xportal_owed_is_owed(drive, tmp_path):
+    """It noted no times. After a power cut there is a boot, and perhaps a save before that starts anything."""
+    drive.put("aa")
+    drive.put("bb", Running=True)
+    (drive.ours / "running.json").write_text(json.dumps({"save": None, "running": None, "failed": ["aa"]}))
+    drive.hold_back()
+    record_running(Docker(FakeDocker("aa", "bb")), drive.ours, "s-1")
+    assert drive.record("running.json")["running"] == ["aa", "bb"]
 
 
 def test_what_waits_is_not_started_and_not_forgotten(drive, tmp_path):
@@ -176,13 +287,13 @@ def test_what_waits_is_not_started_and_not_forgotten(drive, tmp_path):
     drive.put("aa", labels={"xportal.gpu": "auto"}, Running=True)
     drive.put("bb", Running=True)
     (drive.ours / "aside.json").write_text(json.dumps({"aa": ALWAYS}))
-    hold_back(drive.docker, drive.ours, VERSION, 1, edit=False)
+    hold_back(drive.docker, drive.ours, VERSION, ONE, edit=False)
     docker = FakeDocker("aa", "bb")
-    bring_back(Docker(docker), drive.ours, Log(tmp_path / "log"))
+    back(drive, docker, tmp_path)
     assert docker.asked("start") == [["bb"]]
     assert docker.asked("update") == []
     assert drive.record("aside.json") == {"aa": ALWAYS}
-    assert drive.record("running.json")["failed"] == ["aa"]
+    assert drive.record("running.json")["failed"] == {"aa": "aa"}
     record_running(Docker(docker), drive.ours, "s-1")
     assert drive.record("running.json")["running"] == ["aa", "bb"]
 
@@ -202,11 +313,11 @@ def test_containers_come_back_with_their_policies(drive, tmp_path):
     drive.put("bb", Running=True)
     drive.hold_back()
     docker = FakeDocker("aa", "bb")
-    assert bring_back(Docker(docker), drive.ours, Log(tmp_path / "log")) == {}
+    assert back(drive, docker, tmp_path) == {}
     assert docker.asked("update") == [["--restart", "on-failure:3", "aa"]]
     assert docker.asked("start") == [["bb"]]
     assert drive.record("aside.json") == {}
-    assert drive.record("running.json") == {"save": None, "running": None, "failed": []}
+    assert drive.record("running.json") == {"save": None, "running": None, "failed": {}}
 
 
 def test_one_that_does_not_start_does_not_stop_the_others(drive, tmp_path):
@@ -216,10 +327,10 @@ def test_one_that_does_not_start_does_not_stop_the_others(drive, tmp_path):
     drive.hold_back()
     docker = FakeDocker("aa", "bb", "cc", broken=["aa"])
     docker.needs["bb"] = "cc"
-    notes = bring_back(Docker(docker), drive.ours, Log(tmp_path / "log"))
+    notes = back(drive, docker, tmp_path)
     assert notes == {"aa": "did not start: Error: aa is broken"}
     assert docker.infos["bb"]["State"]["Running"]
-    assert drive.record("running.json")["failed"] == ["aa"]
+    assert drive.record("running.json")["failed"] == {"aa": "aa"}
     docker.infos["aa"]["State"]["Error"] = "broken"
     record_running(Docker(docker), drive.ours, "s-1")
     assert sorted(drive.record("running.json")["running"]) == ["aa", "bb", "cc"]
@@ -239,7 +350,7 @@ def test_one_that_takes_too_long_to_start_does_not_stop_the_others(drive, tmp_pa
         drive.put(id_, Running=True)
     drive.hold_back()
     docker = Slow("aa", "bb")
-    assert bring_back(Docker(docker), drive.ours, Log(tmp_path / "log"))["aa"].startswith("did not start: docker start")
+    assert back(drive, docker, tmp_path)["aa"].startswith("did not start: docker start")
     assert docker.infos["bb"]["State"]["Running"]
 
 
@@ -255,7 +366,7 @@ def test_a_docker_that_does_not_answer_is_no_reason_to_forget(drive, tmp_path):
     """Its files, read before it is stopped, say what runs; what they say after the stop does not count any more."""
     drive.put("aa", Running=True)
     drive.hold_back()
-    bring_back(Docker(FakeDocker("aa")), drive.ours, Log(tmp_path / "log"))
+    back(drive, FakeDocker("aa"), tmp_path)
     record_from_files(drive.docker, drive.ours)
     drive.put("aa", Running=False)
     drive.hold_back()
@@ -267,7 +378,7 @@ def test_what_the_user_stopped_stays_stopped(drive, tmp_path):
     drive.put("aa", Running=True)
     drive.hold_back()
     docker = FakeDocker("aa")
-    bring_back(Docker(docker), drive.ours, Log(tmp_path / "log"))
+    back(drive, docker, tmp_path)
     docker.infos["aa"]["State"]["Running"] = False
     record_running(Docker(docker), drive.ours, "s-1")
     assert drive.record("running.json")["running"] == []

@@ -8,7 +8,7 @@ from tests.agent.fake_engine import FakeEngine
 from xportal.agent.core.events import Log
 from xportal.agent.core.process import AgentError
 from xportal.agent.full.commits import Records, flatten_deep
-from xportal.agent.full.flattening import MAX_HIDDEN, MAX_LAYERS, check_space, is_deep, settings_of
+from xportal.agent.full.flattening import MAX_HIDDEN, MAX_LAYERS, as_image, check_space, is_deep
 
 GIB = 1 << 30
 
@@ -39,15 +39,11 @@ def test_no_copy_is_begun_that_the_drive_cannot_hold(tmp_path):
 def test_settings_are_the_container_s_and_what_only_images_have():
     """What the container had switched off, its entry point for instance, does not come back from the image."""
     only = {"Shell": ["/bin/sh", "-e"], "OnBuild": ["RUN x"]}
-    image = {"Config": {**only, "Entrypoint": ["e"], "Cmd": ["c"], "User": "u"}}
+    image = {"Author": "somebody", "Config": {**only, "Entrypoint": ["e"], "Cmd": ["c"], "User": "u"}}
     own = {"Config": {"Entrypoint": None, "Cmd": ["mine"], "User": "", "Env": ["A=b"], "OnBuild": None}}
-    assert settings_of(own, image) == {
-        **only,
-        "Entrypoint": None,
-        "Cmd": ["mine"],
-        "User": "u",
-        "Env": ["A=b"],
-    }
+    settings = {"Entrypoint": None, "Cmd": ["mine"], "Env": ["A=b"]}
+    assert as_image(own, image) == {"Author": "somebody", "Config": {**only, "User": "u", **settings}}
+    assert as_image(own, None) == {"Config": settings}  # somebody has removed the image by force
 
 
 @pytest.fixture
@@ -55,7 +51,7 @@ def deep(tmp_path):
     """A container whose committed image has many layers; the drive's records of it."""
     engine = FakeEngine()
     id_ = engine.add("train", layer="data")
-    image = engine.commit(id_, "xportal/train:latest")
+    image = engine.commit(id_, "xportal/train:latest", {})
     engine.images[image]["content"] = ["base"] * (MAX_LAYERS + 1)
     Records(tmp_path).put(id_, image=image)
     return engine, id_, image

@@ -4,12 +4,14 @@ from contextlib import suppress
 
 import pytest
 
-from tests.agent.fake_engine import ALWAYS, FakeEngine, PowerCut
+from tests.agent.fake_engine import ALWAYS, NO, ONE, FakeEngine, PowerCut
 from xportal.agent.core.events import Log
 from xportal.agent.core.files import read_json, write_json
 from xportal.agent.core.process import AgentError
+from xportal.agent.full.commits import Records
+from xportal.agent.full.flattening import scratch
 from xportal.agent.full.gpu import ALL_GPUS
-from xportal.agent.full.recreating import make_anew, plan_container
+from xportal.agent.full.recreating import carry_mounts, make_anew, plan_container
 
 
 @pytest.fixture
@@ -18,7 +20,7 @@ def drive(tmp_path):
     return tmp_path
 
 
-def anew(engine, drive, gpus=1):
+def anew(engine, drive, gpus=ONE):
     """What the full agent does at a boot."""
     return make_anew(engine, engine, drive, gpus, Log(drive / "log"))
 
@@ -27,7 +29,7 @@ def waiting(engine, drive, *names, failed=()):
     """Note that these wait to be made anew, and that these are to run."""
     ids = {name: engine.find(name)["Id"] for name in (*names, *failed)}
     write_json(drive / "recreate.json", [ids[name] for name in names])
-    write_json(drive / "running.json", {"save": None, "running": None, "failed": [ids[name] for name in failed]})
+    write_json(drive / "running.json", {"save": None, "running": None, "failed": {ids[name]: None for name in failed}})
 
 
 def test_a_container_gains_the_gpu_and_keeps_the_rest(drive):
@@ -121,13 +123,13 @@ def test_a_power_cut_at_any_step_loses_nothing(tmp_path, when, changed):
         engine = FakeEngine()
         engine.add("train", layer=changed, volumes={"/data": "anonymous"}, policy=ALWAYS)
         engine.find("train")["HostConfig"]["DeviceRequests"] = [{**ALL_GPUS, "Count": 2}]
-        engine.boot(drive, gpus=0)
+        engine.boot(drive, gpus=[])
         engine.cut = (step, when)
         try:
-            anew(engine, drive, gpus=0)
+            anew(engine, drive, gpus=[])
         except PowerCut:
-            engine.boot(drive, gpus=0)
-            anew(engine, drive, gpus=0)
+            engine.boot(drive, gpus=[])
+            anew(engine, drive, gpus=[])
         else:
             break
         assert engine.names() == ["train"], step
@@ -139,22 +141,139 @@ def test_a_power_cut_at_any_step_loses_nothing(tmp_path, when, changed):
         assert now["HostConfig"]["DeviceRequests"] is None, step
         assert now["State"]["Running"], step
         assert engine.ran_together == [], step
-        engine.boot(drive, gpus=2)
-        anew(engine, drive, gpus=2)
+        engine.boot(drive, gpus=ONE * 2)
+        anew(engine, drive, gpus=ONE * 2)
         assert engine.find("train")["HostConfig"]["DeviceRequests"] == [{**ALL_GPUS, "Count": 2}], step
         assert len(engine.images) <= 3, step
     assert step > 8
     assert step < 59
 
 
-def test_an_old_one_that_is_left_alone_gets_its_name_back(drive):
-    """Somebody removed the new one by hand."""
+@pytest.mark.parametrize("gone", ["new", "old"])
+def test_one_that_is_left_alone_gets_its_name_back(drive, gone):
+    """The power went half way, and somebody removed the new one by hand, or the old one."""
     engine = FakeEngine()
-    engine.add("train.xportal-old", layer="data", policy=ALWAYS)
+    old = engine.add("train.xportal-old", layer="data", policy=ALWAYS)
+    new = engine.add("train.xportal-new", layer="data", policy=ALWAYS)
+    write_json(drive / "anew.json", {old: {"name": "train", "new": new}})
+    engine.remove(new if gone == "new" else old)
     engine.boot(drive)
     anew(engine, drive)
     assert engine.names() == ["train"]
     assert engine.sees("train") == ["base", "data"]
+    assert read_json(drive / "anew.json") == {}
+
+
+@pytest.mark.parametrize("before", [None, {}])
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("name", ["foo.xportal-bar", "foo.xportal-new", "foo.xportal-old", "0123456789ab.xportal-flat"])
+def test_a_name_that_looks_like_ours_makes_nothing_ours(drive, name, beside, before):
+    """Whatever users call their containers: these are there after every boot, with their data and volumes, and run."""
+    engine = FakeEngine()
+    engine.add(name, layer="data", volumes={"/anon": "anonymous"}, policy=ALWAYS, labels={}, running=True)
+    if beside:
+        engine.add(name.partition(".")[0], layer="other", labels={})
+    if before is not None:
+        write_json(drive / "anew.json", before)
+    names = engine.names()
+    for _ in range(3):
+        engine.boot(drive)
+        anew(engine, drive)
+        assert engine.names() == names
+        assert engine.sees(name) == ["base", "data"]
+        assert engine.volumes == {"anonymous"}
+        assert engine.find(name)["State"]["Running"]
+        assert engine.find(name)["HostConfig"]["RestartPolicy"] == ALWAYS
+
+
+def test_a_name_that_is_taken_is_left_to_whoever_has_it(drive):
+    """The container that would need it stays as it was, and it is said why."""
+    engine = FakeEngine()
+    old = engine.add("train", layer="data")
+    engine.add("train.xportal-new", layer="mine", labels={})
+    waiting(engine, drive, "train")
+    assert "a container called train.xportal-new" in anew(engine, drive)[old]
+    assert engine.names() == ["train", "train.xportal-new"]
+    assert engine.sees("train.xportal-new") == ["base", "mine"]
+
+
+class Older:
+    """A drive on which an xportal that told by names alone was cut off as it made `train` anew."""
+
+    def __init__(self, drive):
+        self.engine = FakeEngine()
+        self.records = Records(drive)
+        self.old = self.engine.add("train", layer="data", volumes={"/data": "anonymous"}, policy=NO)
+        image = self.engine.commit(self.old, "xportal/train:latest", {})
+        facts = self.engine.containers[self.old]["info"]
+        self.records.put(self.old, image=image, base=image, flat=1000, started=facts["State"]["StartedAt"])
+        host = {**facts["HostConfig"], "Binds": ["anonymous:/data"]}
+        body = {"Image": "xportal/train:latest", "Labels": facts["Config"]["Labels"], "HostConfig": host}
+        self.new = self.engine.create("train.xportal-new", body)
+
+
+@pytest.mark.parametrize("state", ["begun", "complete", "named", "removed by hand"])
+def test_what_an_older_xportal_left_half_done_is_finished(drive, state):
+    """By the names that it gave, where nothing can be lost: one container is left, with everything."""
+    older = Older(drive)
+    if state != "begun":
+        older.engine.rename(older.old, "train.xportal-old")
+    if state == "named":
+        older.engine.rename(older.new, "train")
+    if state == "removed by hand":
+        older.engine.remove(older.new)
+    older.engine.boot(drive, gpus=[])
+    anew(older.engine, drive, gpus=[])
+    assert older.engine.names() == ["train"]
+    assert older.engine.sees("train") == ["base", "data"]
+    assert older.engine.volumes == {"anonymous"}
+    assert (older.engine.find("train")["Id"] == older.old) == (state in ("begun", "removed by hand"))
+    assert read_json(drive / "anew.json") == {}
+
+
+@pytest.mark.parametrize("lost", ["it ran since", "it ran", "it has files", "other settings", "no record"])
+@pytest.mark.parametrize("named", [False, True])
+def test_what_would_be_lost_with_it_is_no_half_done_one(drive, lost, named):
+    """The same names, but somebody's own: nothing is removed, and nothing gets another name."""
+    older = Older(drive)
+    older.engine.rename(older.old, "train.xportal-old")
+    if named:
+        older.engine.rename(older.new, "train")
+    old, new = (older.engine.containers[id_] for id_ in (older.old, older.new))
+    if lost == "it ran since":
+        old["info"]["State"]["StartedAt"] = "2026-01-09"
+    elif lost == "it ran":
+        new["info"]["State"]["StartedAt"] = "2026-01-09"
+    elif lost == "it has files":
+        new["layer"] = "copied"
+    elif lost == "other settings":
+        new["info"]["Config"]["Labels"] = {"mine": ""}
+    else:
+        older.records.forget(older.old)
+    names = older.engine.names()
+    older.engine.boot(drive, gpus=[])
+    anew(older.engine, drive, gpus=[])
+    assert older.engine.names() == names
+    assert {older.old, older.new} <= older.engine.containers.keys()
+
+
+def test_containers_that_only_served_to_make_an_image_go(drive):
+    """After a power cut: ours, by the note of them, and an older xportal's by what they are."""
+    engine = FakeEngine()
+    bare = engine.create("0123456789ab.xportal-deep", {"Image": "tiny:latest", "Cmd": ["-"]})
+    engine.create("ba9876543210.xportal-flat", {"Image": "tiny:latest", "Cmd": ["sh"]})
+    engine.boot(drive)
+    anew(engine, drive)
+    assert engine.names() == ["ba9876543210.xportal-flat"]
+    assert bare not in engine.containers
+    for when in ("before", "after"):
+        engine.cut = (engine._steps + 1, when)
+        with suppress(PowerCut), scratch(engine, drive, {"Image": "tiny:latest", "Cmd": ["-"]}):
+            pass
+        engine.boot(drive)
+        anew(engine, drive)
+        assert engine.names() == ["ba9876543210.xportal-flat"]
+        assert read_json(drive / "scratch.json") == []
 
 
 def info(**changes):
@@ -186,13 +305,39 @@ def test_volumes_are_carried_by_name():
     assert body["HostConfig"]["VolumesFrom"] is None
 
 
+DATA = {"Type": "volume", "Name": "data", "Destination": "/data", "Mode": "z", "RW": True, "Propagation": ""}
+V1 = {"Type": "bind", "Source": "/v1", "Destination": "/v1", "Mode": "", "RW": True, "Propagation": "rprivate"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "mounts", "carried"),
+    [
+        ({"Binds": ["data:/data/"]}, [DATA], {"Binds": ["data:/data/"], "Mounts": None}),
+        ({"Binds": ["data://data/./:ro"]}, [DATA], {"Binds": ["data://data/./:ro"], "Mounts": None}),
+        ({"Binds": ["/data"]}, [DATA], {"Binds": ["data:/data"], "Mounts": None}),
+        ({"Binds": ["/data/"]}, [DATA], {"Binds": ["data:/data/"], "Mounts": None}),
+        ({}, [{**V1, "Propagation": "rslave"}], {"Binds": ["/v1:/v1:rslave"], "Mounts": None}),
+        ({}, [{**V1, "RW": False}], {"Binds": ["/v1:/v1:ro"], "Mounts": None}),
+        ({}, [{**V1, "Mode": "ro,rslave", "RW": False, "Propagation": "rslave"}],
+         {"Binds": ["/v1:/v1:ro,rslave"], "Mounts": None}),
+        ({"Mounts": [{"Type": "volume", "Target": "/data/", "VolumeOptions": {"NoCopy": True}}]}, [DATA],
+         {"Binds": None, "Mounts": [
+             {"Type": "volume", "Target": "/data/", "VolumeOptions": {"NoCopy": True}, "Source": "data"}]}),
+    ],
+)  # fmt: skip
+def test_a_mount_is_carried_once_and_as_it_is(asked, mounts, carried):
+    """However its path is written, and from wherever it came."""
+    assert carry_mounts(info(Mounts=mounts), asked) == carried
+
+
 def test_networks_are_carried_with_what_was_asked_for_in_them():
     """The first in the call that makes the container, the others afterwards; not the addresses that Docker gave."""
-    lan = {"IPAMConfig": {"IPv4Address": "10.9.0.9"}, "Aliases": ["trainer", "0123456789ab"], "IPAddress": "10.9.0.9"}
+    address = {"IPv4Address": "10.9.0.9"}
+    lan = {"IPAMConfig": address, "Aliases": ["trainer", "0123456789ab"], "IPAddress": "10.9.0.9", "GwPriority": 5}
     side = {"IPAMConfig": None, "Aliases": ["0123456789ab", "second"], "NetworkID": "n2", "IPAddress": "10.8.0.2"}
     settings = {"Networks": {"lan": lan, "side": side}}
     body, more = plan_container(info(NetworkSettings=settings), info()["HostConfig"], "image", {})
-    asked = {"lan": {"IPAMConfig": {"IPv4Address": "10.9.0.9"}, "Aliases": ["trainer"]}}
+    asked = {"lan": {"IPAMConfig": address, "Aliases": ["trainer"], "GwPriority": 5}}
     assert body["NetworkingConfig"] == {"EndpointsConfig": asked}
     assert more == {"side": {"Aliases": ["second"]}}
 

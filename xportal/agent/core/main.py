@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Optional
 
 from .config import Paths
 from .extensions import load
@@ -40,6 +40,6 @@ def main(argv: List[str]) -> int:
         return 1
 
 
-def read_grace(words: List[str]) -> int:
+def read_grace(words: List[str]) -> Optional[int]:
     """The seconds after `--grace`."""
-    return round(float(words[words.index("--grace") + 1])) if "--grace" in words else 30
+    return round(float(words[words.index("--grace") + 1])) if "--grace" in words else None

@@ -14,14 +14,18 @@ from .files import read_json, write_json
 from .process import AgentError, run
 from .state import log_path
 
+GRACE = 30
 SAVE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 @dataclass(frozen=True)
 class Request:
-    """`grace`: seconds that containers get after SIGTERM. `at`: when the machine dies, by its monotonic clock."""
+    """`grace`: seconds that containers get after SIGTERM; None: each its own, or `GRACE`.
 
-    grace: int = 30
+    `at`: when the machine dies, by its monotonic clock.
+    """
+
+    grace: Optional[int] = None
     at: Optional[float] = None
     notice: Optional[Dict[str, Any]] = None  # AWS's, if it is the cause
     snapshot: bool = False  # taken by the machine itself

@@ -14,7 +14,7 @@ from ..core.files import read_json, write_json
 from ..core.process import AgentError, Done
 from .docker import Docker
 from .engine import Engine
-from .flattening import check_space, flatten_image, is_deep
+from .flattening import as_image, check_space, flatten_image, is_deep
 from .rates import fits, measure_rate, plan_commits
 
 LOOK_SECONDS = 0.5
@@ -92,7 +92,10 @@ def flatten_deep(engine: Engine, docker: Docker, drive: Path, log: Log) -> None:
 
 
 class Budget:
-    """The seconds that all commits of a save may take, while it has `left` so many, asked again and again."""
+    """The seconds that all commits of a save may take, while it has `left` so many, asked again and again.
+
+    A notice may come in the middle of a commit that had all the time.
+    """
 
     def __init__(self, left: Callable[[], float] = lambda: inf) -> None:
         self._left = left
@@ -102,8 +105,13 @@ class Budget:
         """What is left of them: negative when they are over."""
         return min(self._until - time.monotonic(), plan_commits(self._left()))
 
+    def check(self) -> None:
+        """Raises `AgentError` when the seconds are over."""
+        if self.seconds() <= 0:
+            raise AgentError("there is no time left for commits")
+
     def run(self, argv: Sequence[str], *, check: bool = True, timeout: Optional[float] = None) -> Done:
-        """`process.run`, which ends when the seconds do: a notice may come in the middle of a commit."""
+        """`process.run`, which ends when the seconds do."""
         until = time.monotonic() + (inf if timeout is None else timeout)
         with subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
@@ -122,9 +130,10 @@ class Budget:
 
 
 class Commits:
-    """The commits of a save. `docker` is to run what it runs by the budget."""
+    """The commits of a save. `docker` and `engine` are to run what they run by the budget."""
 
-    def __init__(self, docker: Docker, drive: Path, log: Log, budget: Optional[Budget] = None) -> None:
+    def __init__(self, engine: Engine, docker: Docker, drive: Path, log: Log, budget: Optional[Budget] = None) -> None:
+        self._engine = engine
         self._docker = docker
         self._drive = drive
         self._log = log
@@ -158,8 +167,7 @@ class Commits:
         started = info["State"].get("StartedAt", NEVER)
         if started in (NEVER, self._records.of.get(info["Id"], {}).get("started")):
             return False
-        if self._budget.seconds() <= 0:
-            raise AgentError("there is no time left for commits")
+        self._budget.check()
         return self._docker.is_changed(info["Id"])
 
     def _commit(self, info: Dict[str, Any], name: str, *, go_on: bool) -> str:
@@ -168,7 +176,7 @@ class Commits:
         self._check_time(needs)
         image = image_name(name, info["Id"])
         self._records.supersede(info["Id"])
-        made = self._docker.commit(info["Id"], image)
+        made = self._engine.commit(info["Id"], image, as_image(info, self._engine.find_image(info["Image"])))
         self._records.put(info["Id"], image=made, started="" if go_on else info["State"]["StartedAt"])
         return image
 

@@ -8,11 +8,13 @@ so. Otherwise containers whose GPU access does not fit are not started until the
 agent has made them anew (see `recreating`).
 
 On the drive, each written before what depends on it:
-    running.json   {"save", "running": [ids] or null, "failed": [ids]}: what the next boot starts.
-                   `running` is null while a machine works: after a power cut Docker's own files tell
+    running.json   {"save", "running": [ids] or null, "failed": {id: when it was started last, or null}, "stop": [ids]}:
+                   what the next boot starts, and what Docker starts though nobody wants it. `running` is null while a
+                   machine works: after a power cut Docker's own files tell
     aside.json     {id: restart policy} not yet given back
     gpu.json       {id: what the container had asked for}
     recreate.json  [ids] of those that wait to be made anew
+    anew.json      {id: {"name", "new": id}} of those that a recreation has not finished with (see `recreating`)
     settings.json  what `docker inspect` said of every container at the last save
 """
 
@@ -27,11 +29,12 @@ from ..core.events import Log
 from ..core.files import read_json, remove, write_json
 from .docker import Docker, major
 from .gpu import plan_gpu
+from .sources import find_absent, find_sources
 
 KNOWN = range(20, 30)  # major versions whose config.v2.json and hostconfig.json were compared
-STOP_SECONDS = 10
 SPARE = "reserve"  # space on the drive that is kept for a boot, and for what a save has to write down
-HALF_MADE = ".xportal-"  # in the names of containers that a recreation has not finished with
+HALF_MADE = ".xportal-"  # in the names of containers that a recreation has not finished with: anew.json tells whose
+NO_POLICY = {"Name": "no", "MaximumRetryCount": 0}
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def list_stored(data_root: Path, notes: Dict[str, str]) -> List[Stored]:
     return stored
 
 
-def hold_back(data_root: Path, drive: Path, version: str, gpus: int, edit: bool = True) -> Dict[str, str]:
+def hold_back(data_root: Path, drive: Path, version: str, gpus: Sequence[str], edit: bool = True) -> Dict[str, str]:
     """Before dockerd starts: note what should run, set restart policies aside, fit GPU access. Idempotent.
 
     Without `edit`, or with a Docker that is not known, nothing of Docker's is touched: it is noted who has to wait.
@@ -95,12 +98,23 @@ def hold_back(data_root: Path, drive: Path, version: str, gpus: int, edit: bool 
     """
     notes: Dict[str, str] = {}
     stored = list_stored(data_root, notes)
-    note_running(stored, drive)
+    edit = edit and major(version) in KNOWN
+    record = note_running(stored, drive)
+    wanted = [*record["running"], *(record.get("failed") or ())]
+    # What somebody had stopped, Docker starts all the same if its policy is `always`. What somebody starts is not here.
+    unwanted = [one.id for one in stored if one.policy and one.id not in wanted and not edit]
+    write_json(drive / "running.json", {**record, "stop": unwanted})
     wishes = read_json(drive / "gpu.json") or {}
     plans = {one.id: plan_gpu(one.host, one.labels, wishes.get(one.id), gpus) for one in stored}
     keep(drive / "gpu.json", {id_: wish for id_, (_, wish) in plans.items() if wish}, stored)
-    edit = edit and major(version) in KNOWN
-    misfits = [one.id for one in stored if HALF_MADE in one.name or (not edit and plans[one.id][0] != one.host)]
+    half_made = read_json(drive / "anew.json")
+    misfits = [
+        one.id
+        for one in stored
+        # An xportal that had no such record went by names. Having to wait is all that a name leads to here.
+        if (HALF_MADE in one.name if half_made is None else one.id in str(half_made))
+        or (not edit and plans[one.id][0] != one.host)
+    ]
     write_json(drive / "recreate.json", misfits)
     notes.update(dict.fromkeys(misfits, "waits to be made anew for this machine"))
     aside = keep(drive / "aside.json", {one.id: one.policy for one in stored if edit and one.policy}, stored)
@@ -109,7 +123,7 @@ def hold_back(data_root: Path, drive: Path, version: str, gpus: int, edit: bool 
     for one in stored:
         host, wish = plans[one.id]
         if one.id in aside:
-            host = {**host, "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}}
+            host = {**host, "RestartPolicy": NO_POLICY}
         if host != one.host:
             write_json(one.directory / "hostconfig.json", host, 0o600)
         if wish:
@@ -131,35 +145,44 @@ def record_from_files(data_root: Path, drive: Path) -> None:
     note_running(list_stored(data_root, {}), drive)
 
 
-def note_running(stored: Sequence[Stored], drive: Path) -> None:
-    """Make sure that running.json says what to start, from Docker's own files if no save has."""
-    record = read_json(drive / "running.json") or {}
+def note_running(stored: Sequence[Stored], drive: Path) -> Dict[str, Any]:
+    """Make sure that running.json says what to start, from Docker's own files if no save has. Returns what it says."""
+    record: Dict[str, Any] = read_json(drive / "running.json") or {}
     if record.get("running") is None:
         ran = [one for one in stored if one.should_run]
         ran.sort(key=lambda one: str(one.config.get("State", {}).get("StartedAt")))
-        write_json(drive / "running.json", {**record, "running": [one.id for one in ran]})
+        record.update(running=[one.id for one in ran], failed=dict.fromkeys(record.get("failed") or ()))
+        write_json(drive / "running.json", record)
+    return record
 
 
 def bring_back(docker: Docker, drive: Path, log: Log) -> Dict[str, str]:
-    """With Docker running: give restart policies back, start what should run. Returns notes by container id."""
-    notes = give_policies(docker, drive)
+    """With Docker running: give restart policies back, start what should run. Returns notes by container id.
+
+    What mounts something that is not there stays stopped, and its policy aside, so that nothing starts it. Again in the
+    same boot, it tries once more what it could not start, and leaves alone what somebody has started by hand.
+    """
     record = read_json(drive / "running.json") or {}
-    names = {info["Id"]: info["Name"].lstrip("/") for info in docker.inspect(docker.list_ids())}
-    wanted = dict.fromkeys([*(record.get("running") or []), *(record.get("failed") or [])])
+    docker.stop(record.get("stop") or [])
+    infos = {info["Id"]: info for info in docker.inspect(docker.list_ids())}
+    wanted = [
+        id_
+        for id_ in dict.fromkeys([*(record.get("running") or ()), *(record.get("failed") or ())])
+        if id_ in infos and (record.get("running") is not None or not infos[id_]["State"]["Running"])
+    ]
     waiting = read_json(drive / "recreate.json") or []
-    if record.get("running") is not None:
-        # With its files not edited, Docker has started what has the policy `always`, though somebody had stopped it.
-        docker.stop([id_ for id_ in docker.list_ids(running=True) if id_ not in wanted], STOP_SECONDS)
-    failed = start_all(docker, [id_ for id_ in wanted if id_ in names and id_ not in waiting])
+    sources = find_sources(docker, [infos[id_] for id_ in wanted])
+    absent = {id_: f"is not started: {why}" for id_ in wanted if (why := find_absent(sources[id_]))}
+    stop_started(docker, drive, [infos[id_] for id_ in absent])
+    notes = give_policies(docker, drive, [*waiting, *absent])
+    failed = start_all(docker, [id_ for id_ in wanted if id_ not in waiting and id_ not in absent])
+    absent.update({id_: f"did not start: {why}" for id_, why in failed.items()})
     for id_ in wanted:
-        if id_ in failed:
-            notes[id_] = f"did not start: {failed[id_]}"
-            log.say("containers", f"{names[id_]} {notes[id_]}")
-        elif id_ in names and id_ not in waiting:
-            log.say("containers", f"{names[id_]} runs again")
-    failed.update((id_, "") for id_ in wanted if id_ in waiting)
-    write_json(drive / "running.json", {"save": None, "running": None, "failed": list(failed)})
-    return notes
+        if id_ in absent or id_ not in waiting:
+            log.say("containers", f"{infos[id_]['Name'][1:]} {absent.get(id_, 'runs again')}")
+    owed = {id_: infos[id_]["State"]["StartedAt"] for id_ in wanted if id_ in absent or id_ in waiting}
+    write_json(drive / "running.json", {"save": None, "running": None, "failed": owed})
+    return {**notes, **absent}
 
 
 def start_all(docker: Docker, ids: List[str]) -> Dict[str, str]:
@@ -173,13 +196,22 @@ def start_all(docker: Docker, ids: List[str]) -> Dict[str, str]:
     return failed
 
 
-def give_policies(docker: Docker, drive: Path) -> Dict[str, str]:
-    """Give the restart policies back through Docker. Returns notes on those that Docker would not take."""
+def stop_started(docker: Docker, drive: Path, infos: Sequence[Dict[str, Any]]) -> None:
+    """Stop what Docker has started of these, its files not being edited, and set their restart policies aside."""
+    policies = {info["Id"]: info["HostConfig"]["RestartPolicy"] for info in infos if info["State"]["Running"]}
+    if policies:
+        write_json(drive / "aside.json", {**(read_json(drive / "aside.json") or {}), **policies}, 0o600)
+        for id_ in policies:
+            docker.set_policy(id_, NO_POLICY)
+        docker.stop(list(policies))
+
+
+def give_policies(docker: Docker, drive: Path, held: Sequence[str]) -> Dict[str, str]:
+    """Give the restart policies back through Docker, but to those that are held. Returns notes on what it refused."""
     aside = read_json(drive / "aside.json") or {}
-    waiting = read_json(drive / "recreate.json") or []
-    given = [id_ for id_ in aside if id_ not in waiting]
+    given = [id_ for id_ in aside if id_ not in held]
     refused = {id_: why for id_, why in ((id_, docker.set_policy(id_, aside[id_])) for id_ in given) if why}
-    write_json(drive / "aside.json", {id_: aside[id_] for id_ in [*refused, *waiting] if id_ in aside}, 0o600)
+    write_json(drive / "aside.json", {id_: aside[id_] for id_ in [*refused, *held] if id_ in aside}, 0o600)
     return {id_: f"its restart policy {aside[id_]['Name']} was not set: {why}" for id_, why in refused.items()}
 
 
@@ -189,14 +221,13 @@ def record_running(docker: Docker, drive: Path, save: str) -> List[Dict[str, Any
     infos = docker.inspect(docker.list_ids())
     infos.sort(key=lambda info: str(info["State"].get("StartedAt")))
     before = read_json(drive / "running.json") or {}
-    not_yet, failed = before.get("running") or [], before.get("failed") or []
-    waiting = read_json(drive / "recreate.json") or []
-    owed = {
+    # It is owed until somebody has started it, whatever became of it then.
+    owed = {**dict.fromkeys(before.get("running") or ()), **dict(before.get("failed") or {})}
+    running = [
         info["Id"]
         for info in infos
-        if info["Id"] in not_yet or (info["Id"] in failed and (info["State"].get("Error") or info["Id"] in waiting))
-    }
-    running = [info["Id"] for info in infos if info["State"].get("Running") or info["Id"] in owed]
-    write_json(drive / "running.json", {"save": save, "running": running, "failed": []})
+        if info["State"].get("Running") or owed.get(info["Id"], "") in (None, info["State"]["StartedAt"])
+    ]
+    write_json(drive / "running.json", {"save": save, "running": running, "failed": {}})
     write_json(drive / "settings.json", infos, 0o600)
     return infos

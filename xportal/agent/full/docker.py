@@ -140,14 +140,23 @@ class Docker:
         restart = f"{name}:{count}" if name == "on-failure" and count else name
         return self._why("update", "--restart", restart, container)
 
-    def stop(self, containers: Sequence[str], seconds: int) -> Optional[str]:
-        """SIGTERM to all at once, SIGKILL to those that are left after `seconds`. Returns what went wrong, or None."""
-        timeout = seconds + ANSWER_SECONDS
-        return self._why("stop", "-t", str(seconds), *containers, timeout=timeout) if containers else None
+    def stop(self, containers: Sequence[str], seconds: Optional[int] = None) -> Optional[str]:
+        """SIGTERM to all at once, SIGKILL to those that are left after `seconds`. Returns what went wrong, or None.
 
-    def commit(self, container: str, image: str) -> str:
-        """Make an image of the container's layer. Returns the image's id."""
-        return self._docker("commit", container, image, timeout=None).out.strip()
+        Without `seconds` each gets the time that it was made with, or Docker's ten seconds.
+        """
+        own = [] if seconds is None else ["-t", str(seconds)]
+        timeout = START_SECONDS if seconds is None else seconds + ANSWER_SECONDS
+        return self._why("stop", *own, *containers, timeout=timeout) if containers else None
+
+    def kill(self, containers: Sequence[str]) -> Optional[str]:
+        """SIGKILL at once. Returns what went wrong, or None."""
+        return self._why("kill", *containers)
+
+    def volume_options(self, names: Sequence[str]) -> Dict[str, Dict[str, str]]:
+        """The options that volumes were made with, by name, where there are any."""
+        got = self._docker("volume", "inspect", *names, check=False).out if names else ""
+        return {volume["Name"]: volume["Options"] for volume in json.loads(got or "[]") if volume["Options"]}
 
     def tags(self, image: str) -> Optional[List[str]]:
         """An image's names; None if there is no such image."""

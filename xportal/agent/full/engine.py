@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 import socket
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 from urllib.parse import urlencode
 
 from ..core.process import AgentError
 
 ANSWER_SECONDS = 60.0
+LOOK_SECONDS = 0.5
 CHUNK = 1 << 20
 
 SOCKET = "/run/docker.sock"
@@ -20,18 +22,27 @@ SOCKET = "/run/docker.sock"
 class Connection(http.client.HTTPConnection):
     """HTTP through Docker's socket."""
 
-    def __init__(self, timeout: Optional[float]) -> None:
+    def __init__(self, at: str, timeout: Optional[float]) -> None:
         super().__init__("docker", timeout=timeout)
+        self._at = at
 
     def connect(self) -> None:
         """Open the socket."""
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(SOCKET)
+        self.sock.connect(self._at)
 
 
 class Engine:
-    """Docker's API. Every call raises `AgentError` with Docker's own words if Docker refuses."""
+    """Docker's API. Every call raises `AgentError` with Docker's own words if Docker refuses.
+
+    What may take long asks `check` now and then, which raises `AgentError` when it may not take any longer: then nobody
+    waits for Docker any more.
+    """
+
+    def __init__(self, check: Callable[[], None] = lambda: None, at: str = SOCKET) -> None:
+        self._check = check
+        self._at = at
 
     def create(self, name: str, body: Dict[str, Any]) -> str:
         """Make a container (`body` as in POST /containers/create). Returns its id."""
@@ -58,10 +69,11 @@ class Engine:
             found: Dict[str, Any] = read(answer)
             return found
 
-    def commit(self, container: str, name: str, config: Optional[Dict[str, Any]] = None) -> str:
-        """Make an image of a container that does not run, with its settings or others. Returns the image's id."""
+    def commit(self, container: str, name: str, image: Dict[str, Any]) -> str:
+        """Make an image of a container's layer, with an image's settings and author. Returns the new image's id."""
         repo, _, tag = name.partition(":")
-        return str(self._ask("POST", "/commit", config, patient=True, container=container, repo=repo, tag=tag)["Id"])
+        names = {"container": container, "repo": repo, "tag": tag, "author": image.get("Author") or ""}
+        return str(self._ask("POST", "/commit", image["Config"], patient=True, **names)["Id"])
 
     def copy_flat(self, container: str) -> str:
         """Make an image of one layer, without settings, of all files that the container sees, less its volumes."""
@@ -79,12 +91,14 @@ class Engine:
     def _answer(
         self, method: str, path: str, body: Any = None, *, patient: bool = False, **query: str
     ) -> Iterator[http.client.HTTPResponse]:
-        connection = Connection(None if patient else ANSWER_SECONDS)
+        connection = Connection(self._at, None if patient else ANSWER_SECONDS)
         stream = hasattr(body, "__next__")
         data = body if stream or body is None else json.dumps(body)
         kind = {"Content-Type": "application/x-tar" if stream else "application/json"}
         try:
             connection.request(method, f"{path}?{urlencode(query)}", data, kind)
+            while patient and not select.select([connection.sock], [], [], LOOK_SECONDS)[0]:
+                self._check()
             yield connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             raise AgentError(f"Docker does not answer: {error!r}") from error

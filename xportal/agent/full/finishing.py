@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 from ..core.config import AgentConfig, Paths
 from ..core.events import Log
@@ -15,6 +15,7 @@ from ..core.state import log_path, read_state, update_state
 from .commits import Commits, flatten_deep
 from .docker import Docker
 from .engine import SOCKET, Engine
+from .gpu import gpu_name
 from .orphans import remove_orphans
 from .quiescing import WORD
 from .recreating import make_anew
@@ -33,10 +34,10 @@ def finish_boot(config: AgentConfig, paths: Paths, log: Log) -> Dict[str, Any]:
     before = read_state(paths)
     drive = config.main.directory
     keep_reserve(drive)
-    notes = {**before["notes"], **fit_containers(drive, len(before["gpus"]), log)}
+    notes = {**before["notes"], **fit_containers(drive, before["gpus"], log)}
     seconds = {**before["seconds"], **log.seconds}
     update_state(paths, phase="ready", notes=notes, seconds=seconds)
-    result = {"drives": before["drives"], "gpu": (before["gpus"] or [None])[0], "docker": before["docker"]}
+    result = {"drives": before["drives"], "gpu": gpu_name(before["gpus"]), "docker": before["docker"]}
     return {**result, "containers": names(Docker(), notes), "seconds": seconds}
 
 
@@ -51,12 +52,12 @@ def tidy(paths: Paths) -> None:
     remove_orphans(Path(main.mount, "docker"), opened, log)
     late = read_state(paths)["late"]
     infos = [info for info in client.inspect(client.list_ids()) if info["Name"].lstrip("/") in late]
-    Commits(client, drive, log).commit_changed(infos, go_on=True)
+    Commits(Engine(), client, drive, log).commit_changed(infos, go_on=True)
     update_state(paths, late=[])
     flatten_deep(Engine(), client, drive, log)
 
 
-def fit_containers(drive: Path, gpus: int, log: Log) -> Dict[str, str]:
+def fit_containers(drive: Path, gpus: Sequence[str], log: Log) -> Dict[str, str]:
     """Make those containers anew that wait for it. Returns notes by id; a failure is said, and the boot goes on."""
     try:
         return make_anew(Engine(), Docker(), drive, gpus, log)

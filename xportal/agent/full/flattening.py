@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import secrets
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Iterator, Optional
 
+from ..core.files import read_json, write_json
 from ..core.process import AgentError
 from .containers import HALF_MADE
 from .engine import Engine
@@ -13,6 +16,7 @@ from .engine import Engine
 MAX_LAYERS = 60
 MAX_HIDDEN = 1 << 30
 MARGIN = 64 << 20
+SCRATCH = "scratch.json"  # the names of containers that only serve to make an image
 
 
 def is_deep(image: Dict[str, Any], flat_bytes: int) -> bool:
@@ -29,32 +33,46 @@ def check_space(drive: Path, needs: int) -> None:
         raise AgentError(f"that needs {needs >> 20} MiB, and the drive has only {free >> 20} MiB free")
 
 
-def flatten(engine: Engine, container: str, name: str, settings: Dict[str, Any]) -> str:
-    """Make image `name`, with these settings, of what a container that does not run sees. Returns the image's id.
+def flatten(engine: Engine, drive: Path, container: str, name: str, image: Dict[str, Any]) -> str:
+    """Make image `name`, with an image's settings, of what a container that does not run sees. Returns the image's id.
 
     Every setting goes through a commit of a container that has none, as JSON: nothing needs quoting.
     """
     files = engine.copy_flat(container)
-    bare = engine.create(f"{container[:12]}{HALF_MADE}flat", {"Image": files, "Cmd": ["-"]})
-    try:
-        return engine.commit(bare, name, settings)
-    finally:
-        engine.remove(bare)
+    with scratch(engine, drive, {"Image": files, "Cmd": ["-"]}) as bare:
+        return engine.commit(bare, name, image)
 
 
 def flatten_image(engine: Engine, drive: Path, image: Dict[str, Any], name: str) -> str:
     """Make a flat image of a deep one. Returns its id. Raises `AgentError`, with nothing changed."""
     check_space(drive, int(image["Size"]))
-    body = {"Image": image["Id"], "Cmd": ["-"], "Entrypoint": []}
-    container = engine.create(f"{image['Id'][-12:]}{HALF_MADE}deep", body)
+    with scratch(engine, drive, {"Image": image["Id"], "Cmd": ["-"], "Entrypoint": []}) as container:
+        return flatten(engine, drive, container, name, image)
+
+
+@contextmanager
+def scratch(engine: Engine, drive: Path, body: Dict[str, Any]) -> Iterator[str]:
+    """A container that never runs, and goes at the end; after a power cut the next boot removes it.
+
+    Its name is made up and noted before it is there: no container that somebody made can have it.
+    """
+    name = f"xportal{HALF_MADE}{secrets.token_hex(8)}"
+    write_json(drive / SCRATCH, [*(read_json(drive / SCRATCH) or []), name])
+    container = engine.create(name, body)
     try:
-        return flatten(engine, container, name, image["Config"])
+        yield container
     finally:
         engine.remove(container, volumes=True)
+        write_json(drive / SCRATCH, [other for other in read_json(drive / SCRATCH) if other != name])
 
 
-def settings_of(container: Dict[str, Any], image: Dict[str, Any]) -> Dict[str, Any]:
-    """The settings that an image made of a container has: the container's, and what only images have."""
+def as_image(container: Dict[str, Any], image: Optional[Dict[str, Any]]) -> Dict[str, Any]:
+    """An image's author and settings, for one made of a container: the container's, and what only images have.
+
+    Docker's own commit forgets SHELL and ONBUILD, which no container has.
+    """
     own = container["Config"]
     started = {key: own.get(key) for key in ("Cmd", "Entrypoint")}
-    return {**(image["Config"] or {}), **{key: value for key, value in own.items() if value}, **started}
+    before = image or {}
+    config = {**(before.get("Config") or {}), **{key: value for key, value in own.items() if value}, **started}
+    return {**before, "Config": config}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Dict, Optional, Sequence
 
@@ -15,6 +16,9 @@ from ..core.steps import LEAST_SECONDS, STEP_SECONDS, Steps
 from . import docker
 from .commits import Budget, Commits
 from .containers import record_from_files, record_running
+from .engine import Engine
+from .off_drive import find_warnings
+from .stopping import patience, stop_containers
 from .telling import tell_programs
 
 COMMIT_SECONDS = 3600.0
@@ -43,18 +47,28 @@ def end_containers(config: AgentConfig, steps: Steps) -> Dict[str, Any]:
     if infos is None:
         record_without_docker(config, steps)
         return {}
-    running = [info["Id"] for info in infos if info["State"].get("Running")]
-    grace = plan_grace(steps.left(), steps.request.grace)
-    text = f"Asking {len(running)} containers to end within {grace} s" if running else "No container runs"
-    why = steps.attempt("stop", text, lambda: client.stop(running, grace), grace + STEP_SECONDS)
+    running = [info for info in infos if info["State"].get("Running")]
+    steps.attempt("warn", "Looking at what they write", partial(warn, config, steps, running))
+    times = {info["Id"]: plan_grace(steps.left(), patience(info, steps.request.grace)) for info in running}
+    longest = max(times.values(), default=0)
+    text = f"Asking {len(running)} containers to end within {longest} s" if running else "No container runs"
+    end = partial(stop_containers, client, times, steps.left)
+    why = steps.attempt("stop", text, end, longest + STEP_SECONDS)
     if why:
         steps.log.say("stop", f"Docker says: {why}")
     # Commits may take the time that is left.
     steps.attempt("sync", "Writing what containers have written", lambda: run(["sync", "-f", config.main.mount]))
     budget = Budget(steps.left)
-    commits = Commits(docker.Docker(budget.run), drive, steps.log, budget)
+    commits = Commits(Engine(budget.check), docker.Docker(budget.run), drive, steps.log, budget)
     commit = partial(commits.commit_changed, infos)
     return steps.attempt("commit", "Committing what has changed", commit, COMMIT_SECONDS) or {}
+
+
+def warn(config: AgentConfig, steps: Steps, infos: Sequence[Dict[str, Any]]) -> None:
+    """Say what goes with the machine, while it is there."""
+    drives = [{"mount": drive.mount} for drive in config.drives]
+    for text in chain(*find_warnings(docker.Docker(partial(run_soon, steps)), infos, drives).values()):
+        steps.log.say("lost", text)
 
 
 def run_soon(steps: Steps, argv: Sequence[str], *, check: bool = True, timeout: Optional[float] = None) -> Done:

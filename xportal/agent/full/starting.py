@@ -13,7 +13,7 @@ from ..core.process import AgentError
 from ..core.state import read_state, update_state
 from . import docker
 from .containers import bring_back, hold_back
-from .gpu import list_gpus
+from .gpu import gpu_name, list_gpus
 
 
 def start_containers(config: AgentConfig, paths: Paths, log: Log) -> None:
@@ -24,7 +24,7 @@ def start_containers(config: AgentConfig, paths: Paths, log: Log) -> None:
             docker.install()
     docker.write_settings(config, paths)
     gpus = list_gpus(paths.root)
-    log.say("gpu", f"This machine has {len(gpus)} x {gpus[0]}" if gpus else "This machine has no GPU")
+    log.say("gpu", f"This machine has {len(gpus)} x {gpu_name(gpus)}" if gpus else "This machine has no GPU")
     update_state(paths, gpus=gpus)
     hold_containers(config, paths, log)
     with log.step("docker", "Starting Docker"):
@@ -51,7 +51,7 @@ def hold_containers(config: AgentConfig, paths: Paths, log: Log) -> None:
         units.mask_docker()
         raise
     with log.step("hold", "Setting restart policies aside, fitting containers to this machine"):
-        gpus = len(read_state(paths)["gpus"])
+        gpus = read_state(paths)["gpus"]
         notes = hold_back(Path(config.main.mount, "docker"), config.main.directory, version, gpus, config.edit)
     update_state(paths, notes=notes, docker=version)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -11,9 +12,13 @@ from ..core.mounts import find_mount
 from ..core.process import AgentError, Done, run
 from ..core.state import read_state
 from .docker import Docker
-from .gpu import is_gpu
+from .gpu import gpu_name, has_gpu
+from .off_drive import find_warnings
 
 DOCKER_SECONDS = 10.0
+# How the notes begin on what could not be started, and on what runs.
+NOT_STARTED = re.compile("(is|did) not start")
+RUNS = re.compile("has the machine's GPU|runs without a GPU")
 
 
 def read_status(paths: Paths) -> Dict[str, Any]:
@@ -24,18 +29,19 @@ def read_status(paths: Paths) -> Dict[str, Any]:
         "error": state["error"],
         "portal": state["portal"],
         "launch": state["launch"],
-        "gpu": (state["gpus"] or [None])[0],
+        "gpu": gpu_name(state["gpus"]),
         "docker": state["docker"],
         "drives": [{**drive, **measure(drive["mount"])} for drive in state["drives"]],
-        "containers": list_containers(state["notes"]) if state["phase"] in ("ready", "saving") else [],
+        "containers": list_containers(state) if state["phase"] in ("ready", "saving") else [],
     }
 
 
-def list_containers(notes: Dict[str, str]) -> List[Dict[str, Any]]:
+def list_containers(state: Dict[str, Any]) -> List[Dict[str, Any]]:
     """All containers; none if Docker does not answer soon."""
     client = Docker(run_soon)
     try:
         infos = client.inspect(client.list_ids())
+        warnings = find_warnings(client, infos, state["drives"])
     except (AgentError, ValueError):
         return []
     return [
@@ -44,20 +50,23 @@ def list_containers(notes: Dict[str, str]) -> List[Dict[str, Any]]:
             "name": info["Name"].lstrip("/"),
             "running": info["State"]["Running"],
             "gpu": has_gpu(info["HostConfig"]),
-            "note": notes.get(info["Id"]) or None,
+            "note": find_note(info, state["notes"]),
+            "warnings": warnings[info["Id"]],
         }
         for info in infos
     ]
 
 
+def find_note(info: Dict[str, Any], notes: Dict[str, str]) -> Optional[str]:
+    """What is to be said of a container as it is now: somebody may have started or stopped it since the boot."""
+    note = notes.get(info["Id"]) or ""
+    is_past = NOT_STARTED.search(note) if info["State"]["Running"] else RUNS.fullmatch(note.partition(":")[0])
+    return None if is_past else note or None
+
+
 def run_soon(argv: List[str], *, check: bool = True, timeout: Optional[float] = None) -> Done:
     """`run`, for a question that is not worth waiting for."""
     return run(argv, check=check, timeout=min(timeout or DOCKER_SECONDS, DOCKER_SECONDS))
-
-
-def has_gpu(host: Dict[str, Any]) -> bool:
-    """Whether a container's HostConfig asks for GPUs."""
-    return host.get("Runtime") == "nvidia" or any(is_gpu(request) for request in host.get("DeviceRequests") or [])
 
 
 def measure(mount: str) -> Dict[str, Optional[int]]:
