@@ -90,6 +90,61 @@ def test_a_portal_s_lives(cloud: AgentBench) -> None:
     third.off()
 
 
+def test_what_mounts_something_that_is_on_no_drive_is_not_started_elsewhere(cloud: AgentBench) -> None:
+    """Said while it is there, in the status and at the save; on the next machine it stays stopped, and that is said."""
+    cloud.bench.hardware.create_volume("vol-0ce", 4, None)
+    first = cloud.boot("vol-0ce", blank=True)
+    result(first.follow("boot"))
+    first.run(MAKE_IMAGE)
+    first.run(
+        "sudo mkdir -p /v1/on && mkdir -p ~/here /v1/later && sudo ln -s /v1/later /later &&"
+        "docker volume create --opt type=none --opt o=bind --opt device=/v1/on bound > /dev/null"
+    )
+    binds = {
+        "lost": "-v /data:/data --restart always",
+        "drive": "-v /v1/on:/on -v ~/here:/here -v bound:/bound",
+        "system": "-v /etc/localtime:/etc/localtime:ro -v /run/docker.sock:/run/docker.sock -v /dev:/dev",
+        "later": "-v /later:/later",
+    }
+    for name, options in binds.items():
+        first.run(f"docker run -d --init --name {name} {options} tiny {LOOP}")
+    warning = "lost can write to /data, which is on no drive: it goes with the machine"
+    told = {one["name"]: one["warnings"] for one in first.status()["containers"]}
+    assert told == {"lost": [warning], "drive": [], "system": [], "later": []}
+    log = first.save("save-1")
+    assert [line["text"] for line in log if line.get("step") == "lost"] == [warning]
+    first.off()
+
+    second = cloud.boot("vol-0ce", generation=2)
+    log = second.follow("boot")
+    notes = {
+        "lost": "is not started: /data is not there",
+        "later": "is not started: /later is not there",
+        "drive": None,
+        "system": None,
+    }
+    assert {one["name"]: one["note"] for one in result(log)["containers"]} == notes
+    assert "lost is not started: /data is not there" in sentences(log)
+    assert {one["name"]: one["note"] for one in second.status()["containers"]} == notes
+    running = {one["name"] for one in second.status()["containers"] if one["running"]}
+    assert running == {"drive", "system"}
+    assert second.run("test -e /data || echo none") == "none"
+    second.run("sudo systemctl restart docker")
+    assert inspect(second, "{{.State.Running}}", "lost") == ["false"]
+    assert result(second.save("save-2"))["clean"]
+    second.off()
+
+    third = cloud.boot("vol-0ce", generation=3)
+    third.run("sudo ln -s /v1/later /later; sudo mkdir /data")
+    notes["later"], notes["lost"] = None, "is not started: /data is on this machine's root disk, not on a drive"
+    assert {one["name"]: one["note"] for one in result(third.follow("boot"))["containers"]} == notes
+    assert inspect(third, "{{.State.Running}} {{.HostConfig.RestartPolicy.Name}}", "later", "lost") == [
+        "true no",
+        "false no",
+    ]
+    third.off()
+
+
 def read_from_outside(cloud: AgentBench, volume: str, request: str) -> str:
     """What the volume's own filesystem holds, read on this computer from its file, with no machine and no mount."""
     file = cloud.bench.home / "store" / "volumes" / volume

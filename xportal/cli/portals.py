@@ -338,11 +338,13 @@ def _show_machine(ctx: Context, portal: str, status: AgentStatus) -> None:
         for drive in status.drives:
             ctx.console.answer(f"  drive {drive.name} at {drive.mount}: {drive.used_fraction:.0%} used")
         for container in status.containers:
-            note = f" ({container['note']})" if container.get("note") and container["running"] else ""
+            note = f" ({container['note']})" if container.get("note") else ""
             ctx.console.answer(f"  {container['name']}: {'running' if container['running'] else 'stopped'}{note}")
     for drive in status.drives:
         if drive.used_fraction > FULL:
             ctx.console.warn(f"drive {drive.name} is {drive.used_fraction:.0%} full; up --size grows it")
+    for warning in [text for container in status.containers for text in container.get("warnings", ())]:
+        ctx.console.warn(warning)
 
 
 def _say_billed(ctx: Context) -> None:

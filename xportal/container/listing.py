@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from xportal.agent.full.gpu import has_gpu
 from xportal.container.engine import Engine, docker_errors, get_container, understood
 from xportal.container.streams import Output, outputs
 
@@ -93,9 +94,3 @@ def published_ports(asked: dict[str, Any] | None, bound: dict[str, Any] | None) 
         for port, bindings in sorted(pairs.items())
         for at in bindings or ()
     )
-
-
-def has_gpu(host_config: dict[str, Any]) -> bool:
-    """Whether a container asks Docker for GPUs."""
-    requests = host_config.get("DeviceRequests") or []
-    return any("gpu" in group for request in requests for group in request.get("Capabilities") or [])

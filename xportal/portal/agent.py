@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import takewhile
 from typing import Any
 
@@ -22,6 +23,7 @@ AGENT = "/opt/xportal/agent"
 FOLLOW_ATTEMPTS = 5
 DELIVERY_SECONDS = 60.0
 AGAIN_SECONDS = 120.0
+LOST = "lost"  # the step of a log's sentences on what goes with the machine
 
 
 @dataclass(frozen=True)
@@ -136,8 +138,10 @@ def try_again(host: Host) -> AgentStatus:
     return agent_status(host)
 
 
-def follow(host: Host, log: str, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    """Tell an agent's log as it grows; yields each event, the end line last.
+def follow(
+    host: Host, log: str, say: Callable[[str], None], warn: Callable[[str], None] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Tell an agent's log as it grows; yields each event, the end line last. `warn` tells what will be lost.
 
     Raises MachineLost if it breaks off.
     """
@@ -146,7 +150,7 @@ def follow(host: Host, log: str, say: Callable[[str], None]) -> Iterator[dict[st
         for line in host.lines([AGENT, "follow", log]):
             event = _event(line)
             if not event.get("end"):
-                say(event["text"])
+                (warn if warn and event["step"] == LOST else say)(event["text"])
             yield event
             if event.get("end"):
                 return
@@ -171,7 +175,7 @@ def _event(line: str) -> dict[str, Any]:
 
 
 def final_save(
-    connect: Callable[[], Host], say: Callable[[str], None], *, grace: float | None = None
+    connect: Callable[[], Host], say: Callable[[str], None], warn: Callable[[str], None], *, grace: float | None = None
 ) -> dict[str, Any]:
     """Have the agent stop everything, commit, and unmount for good; its report.
 
@@ -183,10 +187,10 @@ def final_save(
     argv = ["sudo", AGENT, "save", save_id, "--kind", "final", "--attended"]
     told: set[str] = set()
 
-    def say_once(text: str) -> None:
+    def once(text: str, tell: Callable[[str], None]) -> None:
         if text not in told:
             told.add(text)
-            say(text)
+            tell(text)
 
     for attempt in range(FOLLOW_ATTEMPTS):
         try:
@@ -194,7 +198,7 @@ def final_save(
                 deliver(host)
                 # Asked again, a save that is at work or went well is left alone.
                 host.run([*argv, "--grace", f"{grace:.0f}"] if grace is not None else argv, timeout=60.0)
-                *_, end = follow(host, save_id, say_once)
+                *_, end = follow(host, save_id, partial(once, tell=say), partial(once, tell=warn))
                 return _saved(end)
         except MachineGone:
             raise
@@ -205,13 +209,13 @@ def final_save(
     raise AssertionError("unreachable")
 
 
-def rehearse_save(host: Host, save_id: str, say: Callable[[str], None]) -> dict[str, Any]:
+def rehearse_save(host: Host, save_id: str, say: Callable[[str], None], warn: Callable[[str], None]) -> dict[str, Any]:
     """Have the agent save as at a notice and bring everything back; its log's end line. Raises MachineLost."""
     try:
         host.run(["sudo", AGENT, "rehearse", save_id], timeout=60.0)
     except RemoteFailed as error:
         raise MachineLost(f"the agent does not rehearse: {error}") from error
-    *_, end = follow(host, save_id, say)
+    *_, end = follow(host, save_id, say, warn)
     return end
 
 

@@ -47,7 +47,7 @@ def rehearse(aws: Aws, name: str, story: Story) -> RehearsalReport:
                 hint=f"xportal up {name} makes it ready",
             )
         deliver(portal.host)
-        end = rehearse_save(portal.host, f"rehearsal-{secrets.token_hex(4)}", story.say)
+        end = rehearse_save(portal.host, f"rehearsal-{secrets.token_hex(4)}", story.say, story.warn)
     if not end["ok"]:
         raise SaveIncomplete(
             f"at a notice this save would not go well: {end.get('error')}",

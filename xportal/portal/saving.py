@@ -32,7 +32,7 @@ class RemoteAgent:
         """
         self.story.update(f"saving {volume.id} on {machine.id}")
         try:
-            agent.final_save(lambda: self._log_in(machine), self.story.say, grace=self.grace)
+            agent.final_save(lambda: self._log_in(machine), self.story.say, self.story.warn, grace=self.grace)
         except KeyRefused as error:
             raise MachineLost(error.message) from error
 
