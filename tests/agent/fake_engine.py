@@ -96,6 +96,9 @@ class FakeEngine(Docker):
     def inspect(self, ids):
         return [json.loads(json.dumps(self.containers[id_]["info"])) for id_ in ids if id_ in self.containers]
 
+    def volume_options(self, names):
+        return {}
+
     def layer_bytes(self, container):
         return len(self.containers[container]["layer"])
 

@@ -5,11 +5,9 @@ import json
 import pytest
 
 from xportal.agent.core.events import Log
-from xportal.agent.core.extensions import Extensions
 from xportal.agent.core.process import AgentError, Done
 from xportal.agent.full.containers import bring_back, hold_back, record_from_files, record_running
 from xportal.agent.full.docker import Docker
-from xportal.agent.full.off_drive import stop_absent
 
 ALWAYS = {"Name": "always", "MaximumRetryCount": 0}
 NO = {"Name": "no", "MaximumRetryCount": 0}
@@ -89,9 +87,11 @@ class FakeDocker:
 
 
 def back(drive, docker, tmp_path, absent=()):
-    """Bring containers back, but for some that mount what is not there. Returns the notes."""
-    find_absent = dict.fromkeys(absent, "/data is not there")
-    return bring_back(Docker(docker), drive.ours, Log(tmp_path / "log"), lambda info: find_absent.get(info["Id"], ""))
+    """Bring containers back, of which some mount what is not there. Returns the notes."""
+    for id_, info in docker.infos.items():
+        gone = {"Type": "bind", "Source": "/nowhere/data", "Destination": "/x", "RW": True}
+        info.update(Mounts=[gone] if id_ in absent else [])
+    return bring_back(Docker(docker), drive.ours, Log(tmp_path / "log"))
 
 
 @pytest.fixture
@@ -202,10 +202,10 @@ def test_what_mounts_something_that_is_not_there_stays_stopped(drive, tmp_path):
     for _ in range(2):
         drive.hold_back()
         docker = FakeDocker("aa", "bb")
-        assert back(drive, docker, tmp_path, ["aa"]) == {"aa": "is not started: /data is not there"}
+        assert back(drive, docker, tmp_path, ["aa"]) == {"aa": "is not started: /nowhere/data is not there"}
         assert docker.asked("start") == [["bb"]]
         assert docker.asked("update") == []
-        assert "aa is not started: /data is not there" in (tmp_path / "log").read_text()
+        assert "aa is not started: /nowhere/data is not there" in (tmp_path / "log").read_text()
         record_running(Docker(docker), drive.ours, "s-1")
         assert drive.record("running.json")["running"] == ["aa", "bb"]
         assert drive.record("aside.json") == {"aa": ALWAYS}
@@ -234,42 +234,16 @@ def test_what_somebody_started_after_all_is_theirs(drive, tmp_path, runs):
 
 
 def test_what_docker_started_though_its_mount_is_not_there_is_stopped(drive, tmp_path):
-    """Its files are not edited, so its restart policy was at work; one that somebody starts afterwards is theirs."""
+    """Its files are not edited, so its restart policy was at work."""
     drive.put("aa", policy=ALWAYS, Running=True)
     hold_back(drive.docker, drive.ours, VERSION, [], edit=False)
     docker = FakeDocker("aa")
-    gone = {"Type": "bind", "Source": "/gone", "Destination": "/x", "RW": True}
-    docker.infos["aa"].update(Mounts=[gone], HostConfig={"RestartPolicy": ALWAYS})
+    docker.infos["aa"]["HostConfig"] = {"RestartPolicy": ALWAYS}
     docker.infos["aa"]["State"]["Running"] = True
     back(drive, docker, tmp_path, ["aa"])
-    stop_absent(Docker(docker), drive.ours)
     assert docker.asked("update") == [["--restart", "no", "aa"]]
     assert docker.asked("stop") == [["aa"]]
     assert drive.record("aside.json") == {"aa": ALWAYS}
-    docker.infos["aa"]["State"]["StartedAt"] = "later"
-    stop_absent(Docker(docker), drive.ours)
-    assert len(docker.asked("stop")) == 1
-
-
-@pytest.mark.parametrize(
-    ("mount", "waits"),
-    [
-        ({"Type": "bind", "Source": "/dev/null"}, False),
-        ({"Type": "bind", "Source": "/proc"}, False),
-        ({"Type": "bind", "Source": "/etc/passwd"}, True),
-        ({"Type": "bind", "Source": "/gone"}, True),
-        ({"Type": "tmpfs", "Source": ""}, False),
-        ({"Type": "volume", "Source": "{root}/plain/_data"}, False),
-        ({"Type": "volume", "Source": "{root}/bound/_data"}, True),
-    ],
-)
-def test_the_core_leaves_to_the_full_agent_what_it_cannot_judge(tmp_path, mount, waits):
-    """It has no room for more: what is on the root disk or nowhere, and volumes that were made with options."""
-    for name in ("plain", "bound"):
-        (tmp_path / name / "_data").mkdir(parents=True)
-    (tmp_path / "bound/opts.json").write_text("{}")
-    info = {"Mounts": [{**mount, "Source": mount["Source"].format(root=tmp_path)}]}
-    assert bool(Extensions().find_absent(info)) == waits
 
 
 def test_what_an_older_xportal_owed_is_owed(drive, tmp_path):

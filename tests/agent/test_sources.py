@@ -6,15 +6,17 @@ import json
 import os
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from xportal.agent.core.config import AgentConfig, DriveConfig, Paths
-from xportal.agent.full.off_drive import find_lost, warnings
-from xportal.agent.full.sources import find_absent
+from xportal.agent.core.process import Done
+from xportal.agent.full import sources
+from xportal.agent.full.docker import Docker
+from xportal.agent.full.off_drive import find_lost, find_warnings
+from xportal.agent.full.sources import find_sources
 
 
 @pytest.fixture
@@ -46,14 +48,25 @@ def bind(source: object, *, writable: bool = True) -> dict[str, Any]:
     return {"Id": "aa", "Name": "/web", "Mounts": [mount]}
 
 
-def volume(root: Path, *, writable: bool = True, **options: str) -> dict[str, Any]:
-    """The same, with a volume that Docker keeps below a directory."""
-    data = root / "docker/volumes/models/_data"
-    data.mkdir(parents=True, exist_ok=True)
-    if options:
-        data.with_name("opts.json").write_text(json.dumps(options))
-    facts = {"Type": "volume", "Name": "models", "Driver": "local", "Source": str(data), "RW": writable}
+def volume(*, writable: bool = True, driver: str = "local") -> dict[str, Any]:
+    """The same, with a volume."""
+    facts = {"Type": "volume", "Name": "models", "Driver": driver, "Source": "/gone", "RW": writable}
     return {"Id": "aa", "Name": "/web", "Mounts": [facts]}
+
+
+def docker(**options: str) -> Docker:
+    """A Docker whose volume was made with options."""
+
+    def run(argv: Sequence[str], *, check: bool = True, timeout: float | None = None) -> Done:
+        assert argv == ["docker", "volume", "inspect", "models"]
+        return Done(0, json.dumps([{"Name": "models", "Options": options or None}]), "")
+
+    return Docker(run)
+
+
+def find_absent(info: dict[str, Any], **options: str) -> str:
+    """Why a container cannot be started."""
+    return sources.find_absent(find_sources(docker(**options), [info])["aa"])
 
 
 @pytest.mark.parametrize("place", ["v1", "v1/home", "home", "link-to-drive", "fast", "socket", "fifo", "file"])
@@ -96,19 +109,16 @@ def test_a_drive_that_is_not_mounted_is_the_root_disk(machine: Path) -> None:
 
 def test_volumes_are_where_docker_keeps_them_unless_they_are_binds_by_another_name(machine: Path) -> None:
     """`docker volume create --opt o=bind --opt device=/data` is /data; other drivers and kinds know best."""
-    assert find_absent(volume(machine / "v1")) == ""
+    assert find_absent(volume()) == ""
     data = str(machine / "data")
-    bound = {"MountType": "none", "MountOpts": "bind", "MountDevice": data}
-    assert "root disk" in find_absent(volume(machine / "v1", **bound))
-    assert find_absent(volume(machine / "v1", writable=False, **bound)) == ""
-    assert find_absent(volume(machine / "v1", **{**bound, "MountOpts": "ro,bind"})) == ""
-    assert "not there" in find_absent(volume(machine / "v1", **{**bound, "MountDevice": f"{data}/gone"}))
-    assert find_absent(volume(machine / "v1", **{**bound, "MountDevice": str(machine / "v1")})) == ""
-    nfs = {"MountType": "nfs", "MountOpts": "addr=10.9.0.1,rw", "MountDevice": ":/gone"}
-    assert find_absent(volume(machine / "v1", **nfs)) == ""
-    plugged = volume(machine / "v1")
-    plugged["Mounts"][0].update(Driver="somebody/plugin:latest", Source="/gone")
-    assert find_absent(plugged) == ""
+    bound = {"type": "none", "o": "bind", "device": data}
+    assert "root disk" in find_absent(volume(), **bound)
+    assert find_absent(volume(writable=False), **bound) == ""
+    assert find_absent(volume(), **{**bound, "o": "ro,bind"}) == ""
+    assert "not there" in find_absent(volume(), **{**bound, "device": f"{data}/gone"})
+    assert find_absent(volume(), **{**bound, "device": str(machine / "v1")}) == ""
+    assert find_absent(volume(), type="nfs", o="addr=10.9.0.1,rw", device=":/gone") == ""
+    assert find_absent(volume(driver="somebody/plugin:latest")) == ""
 
 
 def test_other_mounts_have_no_source() -> None:
@@ -121,20 +131,18 @@ def test_other_mounts_have_no_source() -> None:
 
 def test_what_goes_with_the_machine_is_named(machine: Path) -> None:
     """Directories and files of its own disks that a container can write to; not drives, memory, system paths."""
-    paths = Paths(machine)
-    drives = [DriveConfig("demo", 1, mount=str(machine / "v1")), DriveConfig("gone", 1, mount=str(machine / "v2"))]
-    paths.put_config(AgentConfig("demo", "l-1", "us-east-1", "http://e", drives))
+    drives = [str(machine / "v1"), str(machine / "v2")]
 
-    def lost(info: dict[str, Any]) -> list[str]:
-        return [os.path.relpath(source, machine) for source in find_lost(info, paths)]
+    def lost(info: dict[str, Any], **options: str) -> list[str]:
+        found = find_lost(find_sources(docker(**options), [info])["aa"], drives)
+        return [os.path.relpath(source, machine) for source in found]
 
-    for place in ("data", "link", "file"):
+    for place in ("data", "link", "file", "data/not/yet", "v2"):
         assert lost(bind(machine / place)) == [place]
-    for place in ("v1", "home", "link-to-drive", "fast", "gone"):
+    for place in ("v1", "home", "link-to-drive", "fast", "v1/not/yet"):
         assert lost(bind(machine / place)) == []
     assert lost(bind(machine / "data", writable=False)) == []
     assert lost(bind("/run/docker.sock")) == lost(bind("/")) == []
-    bound = {"MountType": "none", "MountOpts": "bind", "MountDevice": str(machine / "data")}
-    assert lost(volume(machine / "v1", **bound)) == ["data"]
-    [text] = warnings(bind(machine / "data"), paths)
+    assert lost(volume(), o="bind", device=str(machine / "data")) == ["data"]
+    [text] = find_warnings(docker(), [bind(machine / "data")], [{"mount": str(machine / "v1")}])["aa"]
     assert text == f"web can write to {machine}/data, which is on no drive: it goes with the machine"

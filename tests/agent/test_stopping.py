@@ -5,17 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from math import inf
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from xportal.agent.core.config import Paths
-from xportal.agent.core.events import Log
-from xportal.agent.core.extensions import Extensions
+from xportal.agent.core.deadline import plan_grace
 from xportal.agent.core.process import Done
 from xportal.agent.full.docker import Docker
-from xportal.agent.full.stopping import LONGEST, stop_containers
+from xportal.agent.full.stopping import LONGEST, patience, stop_containers
 
 
 class FakeDocker:
@@ -67,18 +64,19 @@ def info(name: str, own: int | None = None) -> dict[str, Any]:
     ],
 )
 def test_each_gets_its_own_time_as_far_as_there_is_some(
-    tmp_path: Path, own: int | None, grace: int | None, left: float, given: int
+    own: int | None, grace: int | None, left: float, given: int
 ) -> None:
     """`docker run --stop-timeout`, or 30 s; all the same with `down --grace`; at a notice no more than can be had."""
     docker = FakeDocker(train=0, web=0)
     infos = [info("train", own), info("web", 9)]
-    assert stop_containers(Docker(docker), infos, grace, lambda: left, Log(tmp_path / "log")) is None
+    times = {one["Id"]: plan_grace(left, patience(one, grace)) for one in infos}
+    assert stop_containers(Docker(docker), times, lambda: left) is None
     assert docker.given["train"] == given
     assert docker.given["web"] == (grace or (5 if left == 50.0 else 9))
     assert docker.killed == []
 
 
-def test_a_notice_that_comes_meanwhile_rules(tmp_path: Path) -> None:
+def test_a_notice_that_comes_meanwhile_rules() -> None:
     """One that has ten minutes is killed when the notice leaves no more, and nobody waits for Docker's own time."""
     began = time.monotonic()
     docker = FakeDocker(train=600, web=0)
@@ -86,16 +84,7 @@ def test_a_notice_that_comes_meanwhile_rules(tmp_path: Path) -> None:
     def left() -> float:
         return inf if time.monotonic() < began + 1 else began + 45 - time.monotonic()  # at a notice that came late
 
-    assert stop_containers(Docker(docker), [info("train", 600), info("web")], None, left, Log(tmp_path / "log")) is None
+    assert stop_containers(Docker(docker), {"train": 600, "web": 30}, left) is None
     assert docker.given == {"train": 600, "web": 30}
     assert docker.killed == ["train"]
     assert time.monotonic() - began < 15
-
-
-def test_the_core_has_one_time_for_all(tmp_path: Path) -> None:
-    """It brings no more than it must."""
-    docker = FakeDocker(train=0, web=0)
-    log = Log(tmp_path / "log")
-    infos = [info("train", 60), info("web")]
-    assert Extensions().stop(Paths(tmp_path), Docker(docker), infos, None, lambda: inf, log) is None
-    assert docker.given == {"train": 30, "web": 30}
