@@ -19,7 +19,6 @@ from xportal.agent.full import flattening
 from xportal.agent.full.commits import Commits, flatten_deep
 from xportal.agent.full.containers import bring_back, hold_back
 from xportal.agent.full.recreating import make_anew
-from xportal.agent.full.sources import find_absent
 
 TWO = ["NVIDIA A10G (UUID: GPU-1)", "NVIDIA A10G (UUID: GPU-2)"]
 ASKS_FOR_GPUS = {"gpu-two", "gpu-index", "gpu-options"}
@@ -91,7 +90,7 @@ def live(own: OwnEngine, drive: Path, gpus: list[str], way: str) -> dict[str, st
     own.stop()
     notes = hold_back(own.data_root, drive, "20.10.24", gpus, way == "edit")
     own.start()
-    notes.update(bring_back(own.docker, drive, log, find_absent))
+    notes.update(bring_back(own.docker, drive, log))
     notes.update(make_anew(own.engine, own.docker, drive, gpus, log))
     infos = own.docker.inspect(own.docker.list_ids())
     return {info["Name"][1:]: notes[info["Id"]] for info in infos if notes.get(info["Id"])}

@@ -47,7 +47,7 @@ Commands (`status` and `follow` need no root, but the full agent; the others nee
         gpu         null, or the name of the first GPU
         docker      null, or the version of its daemon
         drives      [{name, volume_id, device, mount, generation, size_bytes, used_bytes}]; sizes null if unmounted
-        containers  [{id, name, running, gpu, note}]
+        containers  [{id, name, running, gpu, note, warnings: [sentences on what it writes off the drives]}]
 
 Event logs
     One JSON object a line. {"t": seconds since the log began, "step": "mount", "text": "a sentence"}.

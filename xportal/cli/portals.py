@@ -129,7 +129,13 @@ def down(
     ctx: Context,
     portal: Portal = DEFAULT_PORTAL,
     grace: Annotated[
-        float | None, typer.Option("--grace", metavar="SECONDS", help="What containers get after SIGTERM.", min=0)
+        float | None,
+        typer.Option(
+            "--grace",
+            metavar="SECONDS",
+            help="For all containers after SIGTERM; else each its own --stop-timeout, or 30.",
+            min=0,
+        ),
     ] = None,
     no_wait: NoWait = False,
     discard: Annotated[
