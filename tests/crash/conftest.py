@@ -146,6 +146,7 @@ def make_bench(cloud: Cloud, home: Path, monkeypatch: pytest.MonkeyPatch) -> Ben
     """A bench in a cloud, its login keys in `home`."""
     monkeypatch.setattr("xportal.drive.lifecycle.POLL_SECONDS", (0.05, 0.5))
     monkeypatch.setattr("xportal.machine.launch.POLL_SECONDS", 0.05)
+    monkeypatch.setattr("xportal.aws.lag.LAG_SECONDS", 0.05)
     monkeypatch.setenv("XDG_STATE_HOME", str(home))
     monkeypatch.setenv("AWS_ENDPOINT_URL", cloud.endpoint_url)
     hardware = cloud.hardware

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +19,7 @@ from xportal.drive import plan as p
 from xportal.drive.lifecycle import Lifecycle
 from xportal.drive.observe import observe
 from xportal.machine.access import new_claim
+from xportal.portal import attaching
 from xportal.portal.up import find_or_launch
 from xportal.spec import DriveSpec, MachineSpec, PortalSpec
 
@@ -65,30 +67,72 @@ def test_same_zone(bench: Bench, drive: str) -> None:
     bench.down(drive)
 
 
-def test_final_save_of_before_does_not_count(bench: Bench, drive: str) -> None:
-    """A volume whose final save is complete is attached again: what is written then is saved before it is deleted."""
+def test_volume_with_a_complete_final_save(bench: Bench, drive: str) -> None:
+    """Some command may have decided to delete it, however long ago: the drive goes on from the save."""
     machine = bench.up(drive, size_gib=1)
     bench.write(machine, "first")
     assert isinstance(bench.lifecycle(drive).settle(p.Goal.DOWN, until=(p.DeleteVolume,)), p.DeleteVolume)
     again = bench.up(drive)
-    assert again.disks[DEVICE] == machine.disks[DEVICE]
+    assert again.disks[DEVICE] != machine.disks[DEVICE]
     bench.write(again, "second")
     bench.down(drive)
     assert bench.read(bench.up(drive)) == ["first", "second"]
     bench.down(drive)
 
 
+def leave_pending_final(bench: Bench, drive: str) -> tuple[Instance, str]:
+    """A machine that saved by itself as it ended, and its volume; AWS works on the snapshot for ever."""
+    machine = bench.up(drive, size_gib=1)
+    bench.write(machine, "first")
+    bench.cloud.add_fault("snapshot-stuck", count=1)
+    bench.lifecycle(drive).settle(p.Goal.DOWN, until=(p.Terminate,))
+    return machine, interrupt(bench, machine)
+
+
+def test_final_save_that_is_pending(bench: Bench, drive: str) -> None:
+    """Nobody can have relied on it: it is taken back, the volume attached, and what is written then saved anew."""
+    machine, volume = leave_pending_final(bench, drive)
+    again = bench.up(drive)
+    assert again.disks[DEVICE] == volume == machine.disks[DEVICE]
+    [taken_back] = observe(bench.aws, drive).snapshots
+    assert taken_back.tags[tags.KIND] == tags.CHECKPOINT
+    bench.cloud.clear_faults()
+    bench.write(again, "second")
+    bench.down(drive)
+    assert bench.read(bench.up(drive)) == ["first", "second"]
+    bench.down(drive)
+
+
+def test_final_save_that_is_complete_as_it_is_taken_back(
+    bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was quicker than `up`: it stays final, and the drive goes on from it at once, on another volume."""
+    _, volume = leave_pending_final(bench, drive)
+    [final] = observe(bench.aws, drive).snapshots
+    by_id = {"SnapshotIds": [final.id], "WaiterConfig": {"Delay": 1}}
+
+    def recovers() -> None:
+        bench.cloud.clear_faults()
+        bench.aws.ec2.get_waiter("snapshot_completed").wait(**by_id)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(attaching, "wait_for_lists", recovers)
+    again = bench.up(drive)
+    assert again.disks[DEVICE] != volume
+    assert bench.read(again) == ["first"]
+    assert [s.id for s in observe(bench.aws, drive).snapshots] == [final.id]
+    bench.down(drive)
+
+
 @pytest.mark.parametrize("told", ["", "1"], ids=["deleted", "lowered"])
 def test_generation_edited_by_hand(bench: Bench, drive: str, told: str) -> None:
-    """Even if somebody undoes the new generation, the old final save does not permit to delete the volume."""
-    machine = bench.up(drive, size_gib=1)
-    bench.lifecycle(drive).settle(p.Goal.DOWN, until=(p.DeleteVolume,))
+    """Even if somebody undoes the new generation, what was saved before does not permit to delete the volume."""
+    interrupt(bench, bench.up(drive, size_gib=1))
     again = bench.up(drive)
     bench.write(again, "second")
     if told:
-        set_tags(bench.aws, machine.disks[DEVICE], {tags.GENERATION: told})
+        set_tags(bench.aws, again.disks[DEVICE], {tags.GENERATION: told})
     else:
-        delete_tag(bench.aws, machine.disks[DEVICE], tags.GENERATION)
+        delete_tag(bench.aws, again.disks[DEVICE], tags.GENERATION)
     bench.down(drive)
     assert bench.read(bench.up(drive)) == ["second"]
     bench.down(drive)
@@ -96,13 +140,36 @@ def test_generation_edited_by_hand(bench: Bench, drive: str, told: str) -> None:
 
 def test_generation_deleted_after_a_checkpoint(bench: Bench, drive: str) -> None:
     """What was written after a checkpoint comes after it, also if nothing tells any more that the volume was raised."""
-    bench.up(drive, size_gib=1)
-    bench.lifecycle(drive).settle(p.Goal.DOWN, until=(p.DeleteVolume,))
+    interrupt(bench, bench.up(drive, size_gib=1))
     again = bench.up(drive)
     bench.write(again, "first")
     bench.save(drive)
     bench.write(again, "second")
     delete_tag(bench.aws, again.disks[DEVICE], tags.GENERATION)
+    bench.down(drive)
+    assert bench.read(bench.up(drive)) == ["first", "second"]
+    bench.down(drive)
+
+
+@pytest.mark.parametrize("told", ["", "1"], ids=["deleted", "lowered"])
+def test_late_final_save_of_an_earlier_life(bench: Bench, drive: str, told: str) -> None:
+    """A `down` slept before its CreateSnapshot: the snapshot is of a volume that lives again, and permits no deletion,
+    not even if somebody undoes the new generation.
+    """
+    machine = bench.up(drive, size_gib=1)
+    bench.write(machine, "first")
+    interrupt(bench, machine)
+    [volume] = observe(bench.aws, drive).volumes
+    asleep = bench.lifecycle(drive)._moment(observe(bench.aws, drive), volume, None)
+    again = bench.up(drive)
+    bench.lifecycle(drive)._create_snapshots(asleep, None, {tags.KIND: tags.FINAL})
+    time.sleep(1)  # snapshots of one generation and one second are not in order
+    bench.write(again, "second")
+    if told:
+        set_tags(bench.aws, volume.id, {tags.GENERATION: told})
+    else:
+        delete_tag(bench.aws, volume.id, tags.GENERATION)
+    interrupt(bench, again)
     bench.down(drive)
     assert bench.read(bench.up(drive)) == ["first", "second"]
     bench.down(drive)

@@ -10,10 +10,13 @@ from tests.crash.conftest import Bench
 from xportal.aws import storage, tags
 from xportal.aws.devices import DEVICE
 from xportal.aws.records import Instance, Snapshot
+from xportal.aws.session import Aws
 from xportal.aws.tagging import delete_tag, set_tags
+from xportal.drive import lifecycle
 from xportal.drive import plan as p
 from xportal.drive.model import Description
 from xportal.drive.observe import observe
+from xportal.errors import NoSuchCopy
 from xportal.portal.restoring import restore
 
 _numbers = itertools.count()
@@ -78,10 +81,45 @@ def test_one_that_the_user_chose(bench: Bench, drive: str) -> None:
     machine = bench.up(drive, size_gib=1)
     bench.write(machine, "early")
     chosen = roll(bench, drive, machine)
-    bench.lifecycle(drive).settle(p.Goal.DOWN, until=(p.Prune,))
+    bench.lifecycle(drive).settle(p.Goal.DOWN, until=(p.Mark,))
     restore(bench.aws, drive, chosen.id, bench.story)
     bench.down(drive)
     assert chosen.id in left(bench, drive)
     assert bench.read(bench.up(drive)) == ["early"]
     bench.down(drive)
     assert chosen.id in left(bench, drive)
+
+
+def test_one_that_is_to_be_deleted_is_not_chosen(bench: Bench, drive: str) -> None:
+    """Some command may have decided to delete it, however long ago: `drives restore` refuses it."""
+    machine = bench.up(drive, size_gib=1)
+    bench.write(machine, "early")
+    rolled = roll(bench, drive, machine)
+    bench.write(machine, "late")
+    bench.lifecycle(drive).settle(p.Goal.DOWN, until=(p.Prune,))
+    with pytest.raises(NoSuchCopy):
+        restore(bench.aws, drive, rolled.id, bench.story)
+    assert bench.read(bench.up(drive)) == ["early", "late"]
+    bench.down(drive)
+    assert rolled.id not in left(bench, drive)
+
+
+def test_one_that_is_marked_while_it_is_chosen(bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The `down` that marks it in the very moment sees no choice yet: the choice is taken back, and refused."""
+    machine = bench.up(drive, size_gib=1)
+    bench.write(machine, "early")
+    rolled = roll(bench, drive, machine)
+    bench.write(machine, "late")
+    bench.lifecycle(drive).settle(p.Goal.DOWN, until=(p.Mark,))
+    set_real = lifecycle.set_tags
+
+    def late(aws: Aws, resource: str, told: dict[str, str]) -> None:
+        if tags.RESTORED in told:
+            set_real(aws, rolled.id, {tags.MARKED: aws.now().isoformat()})
+        set_real(aws, resource, told)
+
+    monkeypatch.setattr(lifecycle, "set_tags", late)
+    with pytest.raises(NoSuchCopy):
+        restore(bench.aws, drive, rolled.id, bench.story)
+    assert bench.read(bench.up(drive)) == ["early", "late"]
+    bench.down(drive)

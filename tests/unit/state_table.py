@@ -38,9 +38,10 @@ def machine(state: str, *, portal: str = "demo", disk: bool = True, awaits: bool
 
 
 def volume(state: str = "available", *, name: str = "vol-2", on: str | None = None, tagged: bool = True,
-           delete: bool = False) -> Volume:  # fmt: skip
+           delete: bool = False, marked: bool = False) -> Volume:  # fmt: skip
     """The volume of generation 2."""
     own = {tags.GENERATION: "2"} | ({tags.DRIVE: "demo"} if tagged else {})
+    own |= {tags.MARKED: NOW.isoformat()} if marked else {}
     device = DEVICE if on else None
     return Volume(name, state, 8, ZONE, NOW, "snap-1", on, device, delete_on_termination=delete, tags=own)
 
@@ -51,6 +52,11 @@ def snapshot(name: str, generation: int, kind: str, state: str = "completed", ho
     text = str(Description({"demo": generation}, kind))
     started = NOW + timedelta(hours=hours)
     return Snapshot(name, f"vol-{generation}", state, started, 8, tags=own, description=text)
+
+
+def withdrawn(final: Snapshot) -> Snapshot:
+    """A final save that an `up` began to take back."""
+    return replace(final, tags={**final.tags, tags.KIND: tags.WITHDRAWN})
 
 
 def lock(launch: str, *, minutes: int = 0, ours: bool = True) -> KeyPair:
@@ -81,8 +87,10 @@ VOLUMES: dict[str, tuple[Volume, ...]] = {
     "none": (),
     "attached": (volume("in-use", on="i-1"),),
     "attached, to be deleted with it": (volume("in-use", on="i-1", delete=True),),
+    "attached, marked": (volume("in-use", on="i-1", marked=True),),
     "attached, untagged": (volume("in-use", on="i-1", tagged=False),),
     "detached": (volume(),),
+    "detached, marked": (volume(marked=True),),
     "detached, untagged": (volume(tagged=False),),
     "creating": (volume("creating"),),
     "in error": (volume("error"),),
@@ -98,6 +106,8 @@ SNAPSHOTS: dict[str, tuple[Snapshot, ...]] = {
     "checkpoint": (OLDER, snapshot("snap-2", 2, tags.CHECKPOINT)),
     "final pending": (OLDER, snapshot("snap-2", 2, tags.FINAL, "pending")),
     "final": (OLDER, snapshot("snap-2", 2, tags.FINAL)),
+    "final withdrawn": (OLDER, withdrawn(snapshot("snap-2", 2, tags.FINAL))),
+    "final withdrawn, pending": (OLDER, withdrawn(snapshot("snap-2", 2, tags.FINAL, "pending"))),
     "final in error": (OLDER, snapshot("snap-2", 2, tags.FINAL, "error")),
     "rolling, final": (OLDER, ROLLING, snapshot("snap-2", 2, tags.FINAL)),
     "rolling": (OLDER, ROLLING),
@@ -168,6 +178,7 @@ def words(action: p.Action) -> str:
         p.SnapshotVolume: "snapshot the volume",
         p.DeleteVolume: "delete the volume",
         p.Wait: "wait",
+        p.Mark: "mark",
         p.Prune: "prune",
         p.Attach: "attach the volume",
         p.Ready: "ready",
@@ -201,7 +212,9 @@ def table() -> str:
         "*final* and *checkpoint*",
         "are of the volume, generation 2. Lock: *ours* is the caller's, *old* and *starting* are another's that has no "
         "machine. An error's",
-        "name in italics is a refusal: the user chooses. *Up in its zone*: a machine can be had in the volume's zone.",
+        "name in italics is a refusal: the user chooses. *Up in its zone*: a machine can be had in the volume's zone. "
+        "*Marked*: some command",
+        "may be about to delete it.",
         "",
         "| lock | machine | volume | snapshots | " + " | ".join(COLUMNS) + " |",
         "|---" * (4 + len(COLUMNS)) + "|",

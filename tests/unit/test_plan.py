@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -16,6 +16,7 @@ from xportal.drive.plan import Goal, plan
 from xportal.errors import DriveForked, DriveInUse, NoSuchCopy, PortalNotUp, Refused, SnapshotFailed
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+C = TypeVar("C", Volume, Snapshot)
 
 
 def snapshot(name: str = "snap-1", **told: Any) -> Snapshot:
@@ -36,6 +37,11 @@ def volume(name: str = "vol-1", **told: Any) -> Volume:
     own = {tags.DRIVE: "demo"} | ({tags.GENERATION: str(generation)} if generation else {})
     values = {"state": "available", "size_gib": 8, "zone": "a", "created": NOW, "tags": own}
     return Volume(id=name, **(values | told))
+
+
+def marked(copy: C) -> C:
+    """The same copy, as a deletion was decided."""
+    return replace(copy, tags={**copy.tags, tags.MARKED: NOW.isoformat()})
 
 
 def machine(state: str = "running", *, portal: str = "demo", launch: str = "L1") -> Instance:
@@ -338,17 +344,21 @@ RESTORE_ROWS: list[tuple[str, list[Any], Any]] = [
     ("its machine is going away", [machine("shutting-down"), snapshot(), NEXT], p.Wait),
     ("no such copy", [NEXT], NoSuchCopy),
     ("a failed copy", [snapshot(state="error"), NEXT], NoSuchCopy),
+    ("a copy that is to be deleted", [lock("L2"), marked(snapshot()), NEXT], NoSuchCopy),
 ]  # fmt: skip
 
 DISCARD_ROWS: list[tuple[str, list[Any], Any]] = [
-    ("running", [lock(), machine(), volume(**ON)], p.Terminate(machine(), at_once=True)),
-    ("going away", [lock(), machine("shutting-down"), volume(**ON)], p.Wait),
-    ("detached", [lock(), machine("terminated"), volume()], p.DeleteVolume(volume(), "discarded")),
+    ("running", [lock(), machine(), volume(**ON)], p.Mark((volume(**ON),))),
+    ("running, marked", [lock(), machine(), marked(volume(**ON))], p.Terminate(machine(), at_once=True)),
+    ("going away", [lock(), machine("shutting-down"), marked(volume(**ON))], p.Wait),
+    ("detached", [lock(), machine("terminated"), volume()], p.Mark((volume(),))),
+    ("detached, marked", [lock(), machine("terminated"), marked(volume())],
+     p.DeleteVolume(marked(volume()), "discarded")),
     ("all gone", [lock(), machine("terminated"), snapshot()], p.ReleaseLock(lock(), "all that was to go is gone")),
     ("nothing", [snapshot()], p.Done()),
     ("forked", [volume(), volume("vol-2")], DriveForked),
-    ("attached by hand to a stranger", [Instance("i-1", "running", "t3.nano", "a", NOW, "ami-1"), volume(**ON)],
-     DriveInUse),
+    ("attached by hand to a stranger", [Instance("i-1", "running", "t3.nano", "a", NOW, "ami-1"),
+     marked(volume(**ON))], DriveInUse),
     ("another portal's", [lock(), machine(portal="other"), volume(**ON)], DriveInUse),
     ("somebody brings it up", [lock(), volume()], DriveInUse),
 ]  # fmt: skip
@@ -373,9 +383,11 @@ def test_the_other_goals(goal: Goal, items: list[Any], expected: Any) -> None:
 
 
 def test_discard_takes_only_what_was_there() -> None:
-    """A volume that came after the user said so is not deleted."""
-    assert plan(Goal.DISCARD, drive(volume()), seen=frozenset()) == p.Done()
-    assert isinstance(plan(Goal.DISCARD, drive(volume()), seen=frozenset({"vol-1"})), p.DeleteVolume)
+    """A volume that came after the user said so is not deleted, nor one that has lived again since."""
+    gone = marked(volume())
+    assert plan(Goal.DISCARD, drive(gone), seen=frozenset()) == p.Done()
+    assert isinstance(plan(Goal.DISCARD, drive(gone), seen=drive(gone).there()), p.DeleteVolume)
+    assert plan(Goal.DISCARD, drive(marked(volume(generation=2))), seen=drive(gone).there()) == p.Done()
 
 
 def test_down_without_waiting() -> None:
@@ -395,7 +407,8 @@ def test_rolling_checkpoints_of_a_volume_that_is_gone_stay() -> None:
     rolled = snapshot("snap-r", tags=own, description=str(Description({"demo": 1}, tags.ROLLED)))
     later = snapshot("snap-f", started=NOW + timedelta(hours=1))
     assert plan(Goal.DOWN, drive(rolled, NEXT)) == p.Done()
-    assert plan(Goal.DOWN, drive(rolled, later)) == p.Prune((rolled,))
+    assert plan(Goal.DOWN, drive(rolled, later)) == p.Mark((rolled,))
+    assert plan(Goal.DOWN, drive(marked(rolled), later)) == p.Prune((marked(rolled),))
 
 
 def test_restored_copies_do_not_move_their_volume() -> None:

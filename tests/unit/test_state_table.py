@@ -45,6 +45,10 @@ def check(goal: Goal, drive: Drive, action: p.Action, mine: str | None) -> None:
             complete = [s for s in drive.snapshots if s.volume_id == volume.id and s.state == "completed"]
             assert goal is Goal.DISCARD or any(s.tags[tags.KIND] == tags.FINAL for s in complete)  # I2
             assert goal not in (Goal.SAVE, Goal.RESTORE)
+            assert goal is not Goal.DISCARD or tags.MARKED in volume.tags  # I11
+        case p.Mark(copies):
+            assert goal in (Goal.DISCARD, Goal.DOWN, Goal.SWEEP)
+            assert not any(tags.MARKED in copy.tags for copy in copies)
         case p.Launch(source):
             assert goal is Goal.UP
             assert lock_state is LockState.MINE  # I3
@@ -52,6 +56,7 @@ def check(goal: Goal, drive: Drive, action: p.Action, mine: str | None) -> None:
             assert not drive.forks()
             if isinstance(source, Volume):
                 assert (drive.volumes, drive.newest(), source.state) == ((source,), source, "available")  # I1
+                assert lives(drive, source)
                 return
             assert not drive.volumes
             assert source == newest_by_hand(drive)  # I1
@@ -62,6 +67,7 @@ def check(goal: Goal, drive: Drive, action: p.Action, mine: str | None) -> None:
             assert (drive.volumes, drive.newest(), volume.state) == ((volume,), volume, "available")  # I1
             assert not drive.forks()
             assert all(drive.generation_of(s) < generation for s in drive.snapshots)  # I2: none counts as its final
+            assert lives(drive, volume)
         case p.TakeLock():
             assert goal in (Goal.UP, Goal.RESTORE)
             assert drive.lock is None
@@ -73,7 +79,7 @@ def check(goal: Goal, drive: Drive, action: p.Action, mine: str | None) -> None:
             assert goal not in (Goal.SAVE, Goal.RESTORE)
             assert not drive.is_foreign(machine)
             attached = [v for v in drive.volumes if v.instance_id == machine.id]
-            assert goal is not Goal.SWEEP or machine.state == "stopped" or drive.is_saved(machine)
+            assert goal is not Goal.SWEEP or machine.state == "stopped" or drive.is_spent(machine)
             if goal is not Goal.DISCARD:
                 assert not any(v.delete_on_termination for v in attached)  # I2
                 assert machine.state == "stopped" or drive.is_saved(machine) or not attached
@@ -81,8 +87,9 @@ def check(goal: Goal, drive: Drive, action: p.Action, mine: str | None) -> None:
             assert goal is Goal.UP
             assert machine.state in LIVE
             assert not drive.is_saved(machine)
+            assert not any(tags.MARKED in v.tags for v in drive.volumes if v.instance_id == machine.id)  # I11
         case p.SaveOnMachine(machine, volume):
-            assert goal is Goal.DOWN
+            assert goal is Goal.DOWN or (goal is Goal.UP and tags.MARKED in volume.tags)
             assert (machine.state, volume.instance_id) == ("running", machine.id)
         case p.SnapshotVolume(volume):
             assert goal in (Goal.UP, Goal.DOWN, Goal.SWEEP)
@@ -97,10 +104,19 @@ def check(goal: Goal, drive: Drive, action: p.Action, mine: str | None) -> None:
             assert final
             assert (final.tags[tags.KIND], final.state) == (tags.FINAL, "completed")
             assert all(s.tags.get(tags.ROLLING) == "1" and s != final for s in snapshots)
+            assert all(tags.MARKED in s.tags for s in snapshots)  # I11
         case p.Choose():
             assert (goal, lock_state, live) == (Goal.RESTORE, LockState.MINE, None)
         case p.Refuse(error):
             assert error.hint
+
+
+def lives(drive: Drive, volume: Volume) -> bool:
+    """I11: nobody can have decided to delete the volume that is to be attached."""
+    finals = [
+        s for s in drive.snapshots if s.volume_id == volume.id and s.tags.get(tags.KIND) in (tags.FINAL, tags.WITHDRAWN)
+    ]
+    return tags.MARKED not in volume.tags and all(s.state in ("pending", "error") for s in finals)
 
 
 def newest_by_hand(drive: Drive) -> Snapshot | None:
@@ -166,6 +182,13 @@ def carried_out(drive: Drive, action: p.Action) -> Drive:  # noqa: C901, PLR0912
             snapshots["snap-save"] = replace(taken, volume_id=volume.id, tags={**taken.tags, tags.SAVE: SAVE})
         case p.Terminate(machine):
             machines[machine.id] = replace(machine, state="shutting-down")
+        case p.Mark(copies):
+            for copy in copies:
+                told = {**copy.tags, tags.MARKED: LATER.isoformat()}
+                if isinstance(copy, Snapshot):
+                    snapshots[copy.id] = replace(copy, tags=told)
+                else:
+                    volumes[copy.id] = replace(copy, tags=told)
         case p.Prune(needless):
             for one in needless:
                 del snapshots[one.id]

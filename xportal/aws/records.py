@@ -8,6 +8,8 @@ from datetime import datetime
 
 Tags = Mapping[str, str]
 
+NO_CAPACITY = "Server.InsufficientInstanceCapacity"  # the state reason of an accepted launch that never ran
+
 
 @dataclass(frozen=True)
 class Snapshot:

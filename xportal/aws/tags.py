@@ -14,7 +14,7 @@ DRIVE = "xportal:drive"  # of machines, and of volumes until each has its own: a
 LAUNCH = "xportal:launch"
 GENERATION = "xportal:generation"
 ARCHITECTURE = "xportal:architecture"
-KIND = "xportal:kind"  # on snapshots: FINAL or CHECKPOINT
+KIND = "xportal:kind"  # on snapshots: FINAL, WITHDRAWN or CHECKPOINT
 SAVE = "xportal:save"  # on checkpoints: the id of the save that took it
 ROLLING = "xportal:rolling"  # "1" on checkpoints that the machine took by itself, and that go after a later final save
 SET = "xportal:set"  # on snapshots of several drives of one moment
@@ -26,6 +26,10 @@ ENDED = "xportal:ended"  # on the newest copy, when a `down` was: no machine bef
 ENDING = "xportal:ending"  # on a machine that a watch ends: why
 REPLACED = "xportal:replaced"  # "1" on a machine that `up` ends: nobody wants the portal ended
 REMEMBERED = "xportal:last-time"  # on machines and copies: what a person asked of `up`; goes on in ...last-time.2
+MARKED = (
+    "xportal:marked"  # on what may be deleted from then on, and since when: it never lives again, and is not taken back
+)
+STRAY = "xportal:stray"  # "1" on snapshots of a volume that no `up` took over, when the drive had gone on without it
 HOST_KEY = "xportal:host-key"
 HOLDER = "xportal:holder"
 HEARTBEAT = "xportal:heartbeat"
@@ -34,6 +38,7 @@ NAME = "Name"
 REMEMBERED_TAGS_MAX = 8
 
 FINAL = "final"
+WITHDRAWN = "withdrawn"  # a final save that an `up` takes back; a checkpoint once nobody can have relied on it
 CHECKPOINT = "checkpoint"
 ROLLED = "rolling"  # the kind that the description of a rolling checkpoint tells, whose tag says CHECKPOINT
 

@@ -14,10 +14,12 @@ from typing import Any, NoReturn, Protocol
 
 from xportal.aws import compute, keys, storage, tags
 from xportal.aws.errors import AwsError, is_transient
+from xportal.aws.lag import wait_for_lists
 from xportal.aws.records import Instance, Snapshot, Volume
 from xportal.aws.session import Aws
 from xportal.aws.tagging import delete_tag, set_tags, tag_machine
 from xportal.drive import plan as p
+from xportal.drive import refusals
 from xportal.drive.model import ENDING, Description, Drive, described, lock_name, restored_text
 from xportal.drive.observe import find_strangers, observe
 from xportal.errors import MachineLost, SaveIncomplete, Unreachable
@@ -25,7 +27,7 @@ from xportal.errors import MachineLost, SaveIncomplete, Unreachable
 POLL_SECONDS = (0.5, 10.0)  # between two looks: the first, and the longest
 HEARTBEAT_SECONDS = 60.0
 SHOWN_SECONDS = 30.0
-SHOWN_LATE = (p.TakeLock, p.ReleaseLock, p.Choose, p.KeepVolume, p.Terminate, p.DeleteVolume)  # by AWS's lists
+SHOWN_LATE = (p.TakeLock, p.ReleaseLock, p.Choose, p.KeepVolume, p.Terminate, p.Mark, p.DeleteVolume)  # by AWS
 PATIENCE_SECONDS = 1800.0  # with a wait whose text, progress included, does not change
 SNAPSHOT_RATE_SECONDS = 15.0  # AWS wants so much between two snapshots of a volume
 MOST_REPEATS = 3  # of one action that should have changed what is observed
@@ -57,6 +59,27 @@ class Agent(Protocol):
         """A block during which nothing is written to the machine's drives; it thaws by itself in any case."""
 
 
+class Heart:
+    """Tells the others, while a command that holds locks waits, that their holder lives."""
+
+    def __init__(self, aws: Aws, launch: str) -> None:
+        self._aws = aws
+        self._launch = launch
+        self._last = time.monotonic()
+
+    def beat(self) -> None:
+        """Once a minute at most. One that fails is made up for by the next."""
+        if time.monotonic() - self._last < HEARTBEAT_SECONDS:
+            return
+        self._last = time.monotonic()
+        try:
+            for lock in keys.list_key_pairs(self._aws):  # other drives of the portal may be locked already
+                if lock.tags.get(tags.LAUNCH) == self._launch:
+                    set_tags(self._aws, lock.id, {tags.HEARTBEAT: self._aws.now().isoformat()})
+        except (AwsError, Unreachable):
+            return  # a lock that was taken away shows when the holder looks at it after the launch
+
+
 class Lifecycle:
     """The loop for one drive on behalf of one portal."""
 
@@ -70,8 +93,8 @@ class Lifecycle:
         self._story = story
         self._lock = lock
         self._unreachable: frozenset[str] = frozenset()
-        self._seen: frozenset[str] | None = None  # the machines, lock and newest copy when the command began
-        self._beat = time.monotonic()
+        self._seen: frozenset[str] | None = None  # the machines, lock and newest life when the command began
+        self._heart = Heart(aws, lock.launch) if lock else None
         self._waiting = ("", 0.0)  # for what, since when
         self.observed: Drive
         self.seconds: dict[str, float] = {}  # by action, waiting included, observing in "Observe"
@@ -132,8 +155,7 @@ class Lifecycle:
         drive = observe(self._aws, self._drive)
         mine = self._lock.launch if self._lock else None
         if self._seen is None:
-            there = (drive.lock, drive.newest())
-            self._seen = frozenset({*drive.machines, *(item.id for item in there if item)})
+            self._seen = drive.there()
         self.observed = drive
         return p.plan(
             goal,
@@ -151,7 +173,8 @@ class Lifecycle:
         """Sleep, for AWS can only be asked again; how long the next time. `about` names what is waited for."""
         self._check_patience(text, about or text)
         self._story.update(text)
-        self._heartbeat()
+        if self._heart:
+            self._heart.beat()
         with self._timed("Wait"):
             time.sleep(pause)
         return min(pause * 1.5, POLL_SECONDS[1])
@@ -184,15 +207,6 @@ class Lifecycle:
     def _billed(self) -> tuple[str, ...]:
         machines = [f"{m.id} {m.type}" for m in self.observed.machines.values() if m.state != "terminated"]
         return (*machines, *(f"{v.id} {v.size_gib} GiB" for v in self.observed.volumes))
-
-    def _heartbeat(self) -> None:
-        """While we wait, tell the others once a minute that the holder of our locks lives."""
-        if self._lock is None or time.monotonic() - self._beat < HEARTBEAT_SECONDS:
-            return
-        for lock in keys.list_key_pairs(self._aws):  # other drives of the portal may be locked already
-            if lock.tags.get(tags.LAUNCH) == self._lock.launch:
-                set_tags(self._aws, lock.id, {tags.HEARTBEAT: self._aws.now().isoformat()})
-        self._beat = time.monotonic()
 
     @contextmanager
     def _timed(self, what: str) -> Iterator[None]:
@@ -235,6 +249,9 @@ class Lifecycle:
                 self._terminate(machine, at_once)
             case p.SnapshotVolume(volume):
                 self._snapshot(volume)
+            case p.Mark(copies):
+                for copy in copies:
+                    set_tags(self._aws, copy.id, {tags.MARKED: self._aws.now().isoformat()})
             case p.Prune(snapshots):
                 self._prune(snapshots)
             case p.DeleteVolume(volume, why):
@@ -327,6 +344,25 @@ class Lifecycle:
         told = {tags.GENERATION: str(generation), tags.RESTORED: restored_text(before, self.observed.now)}
         own = {tags.NAME: self._drive, tags.DRIVE: self._drive} if isinstance(copy, Volume) else {}
         set_tags(self._aws, copy.id, {**told, **own})  # a volume may have told of several drives until now
+        wait_for_lists()  # a deletion that was decided meanwhile shows then; who decides on one from now on sees this
+        drive = observe(self._aws, self._drive)
+        found = drive.find_copy(copy.id)
+        saved = isinstance(found, Volume) and drive.unsettled_finals(found)
+        if found is None or tags.MARKED in found.tags or saved:
+            self._unchoose(copy, before)
+            raise refusals.is_going(self.observed, copy)
+
+    def _unchoose(self, copy: Volume | Snapshot, generation: int) -> None:
+        """Take a choice back. A copy that is gone by now needs nothing."""
+        try:
+            set_tags(self._aws, copy.id, {tags.GENERATION: str(generation)})
+            if tags.RESTORED in copy.tags:
+                set_tags(self._aws, copy.id, {tags.RESTORED: copy.tags[tags.RESTORED]})
+            else:
+                delete_tag(self._aws, copy.id, tags.RESTORED)
+        except AwsError as error:
+            if error.code not in ("InvalidVolume.NotFound", "InvalidSnapshot.NotFound"):
+                raise
 
     def _snapshot(self, volume: Volume, machine: Instance | None = None) -> None:
         """A final save, with `machine` of all its drives. CreateSnapshot has no ClientToken: one whose answer was lost
@@ -409,6 +445,7 @@ def _tags_of(drive: Drive, volume: Volume) -> dict[str, str]:
         tags.DRIVE: drive.name,
         tags.GENERATION: str(drive.generation_of(volume)),
         **{key: volume.tags[key] for key in (tags.LAUNCH, tags.ARCHITECTURE) if key in volume.tags},
+        **({tags.STRAY: "1"} if drive.is_stray(volume) else {}),
     }
 
 

@@ -11,7 +11,7 @@ from enum import Enum
 from xportal import foreign
 from xportal.aws import tags
 from xportal.aws.devices import device_of
-from xportal.aws.records import Instance, KeyPair, Snapshot, Volume
+from xportal.aws.records import NO_CAPACITY, Instance, KeyPair, Snapshot, Volume
 
 LOCK_PREFIX = "xportal-"
 HEARTBEAT_LIMIT = timedelta(minutes=10)
@@ -66,10 +66,18 @@ class Drive:
         """Whether the drive's final save on this machine has begun: it can never be used there again."""
         return any(self.is_final_started(v) for v in self.volumes if v.instance_id == machine.id)
 
+    def is_spent(self, machine: Instance) -> bool:
+        """Whether the drive never goes on being used on this machine: its final save has begun, or something is marked,
+        or the drive has gone on without this copy.
+        """
+        there = [v for v in self.volumes if v.instance_id == machine.id]
+        marked = tags.MARKED in machine.tags or any(tags.MARKED in v.tags for v in there)
+        return marked or self.is_saved(machine) or any(map(self.is_stray, there))
+
     def live_machine(self) -> Instance | None:
-        """The machine that the drive is awake on, or is being brought up on."""
+        """The machine that the drive is awake on, or is being brought up on. Of several the one that can go on."""
         live = [m for m in self.machines.values() if m.state in LIVE and not self.is_foreign(m)]
-        return max(live, key=lambda m: (self.is_on(m), m.launched), default=None)
+        return max(live, key=lambda m: (self.is_on(m), not self.is_spent(m), m.launched), default=None)
 
     def is_on(self, machine: Instance) -> bool:
         """Whether the drive is attached to this machine."""
@@ -89,7 +97,52 @@ class Drive:
         if len(self.volumes) != 1 or newest not in self.volumes or self.forks():
             return None
         [volume] = self.volumes
-        return volume if volume.state == "available" and not self.is_untagged(volume) else None
+        ready = volume.state == "available" and not self.is_untagged(volume)
+        return volume if ready and not self.is_condemned(volume) else None
+
+    def is_condemned(self, volume: Volume) -> bool:
+        """Whether somebody may have decided to delete a volume, however long ago: it never lives again (I11).
+
+        It is marked, or it has a complete final save. While that is pending nobody has relied on it.
+        """
+        return tags.MARKED in volume.tags or any(s.state != "pending" for s in self.unsettled_finals(volume))
+
+    def is_going(self, copy: Volume | Snapshot) -> bool:
+        """Whether a copy is deleted, or will be: nobody goes on from it by choice. A volume's final save is there."""
+        if isinstance(copy, Snapshot):
+            return tags.MARKED in copy.tags
+        return self.is_condemned(copy) or self.is_final_started(copy)
+
+    def there(self) -> frozenset[str]:
+        """The machines, the lock and the life of the newest copy, for who wants to know later what came after them."""
+        newest = self.newest()
+        life = {self.life_of(newest)} if isinstance(newest, Volume) else set[str]()
+        return frozenset({*self.machines, *life, *({self.lock.id} if self.lock else ())})
+
+    def life_of(self, volume: Volume) -> str:
+        """Names a volume from one launch, attachment or choice to the next."""
+        return f"{volume.id} as generation {self.generation_of(volume)} on {volume.tags.get(tags.LAUNCH)}"
+
+    def unsettled_finals(self, volume: Volume) -> tuple[Snapshot, ...]:
+        """The final saves of a volume, of whatever life, that were not taken back for good. One in error permits
+        nothing, and never will.
+        """
+        own = (s for s in self.snapshots if s.volume_id == volume.id and _was_final(s) and s.state != "error")
+        return tuple(s for s in own if s.tags.get(tags.KIND) != tags.CHECKPOINT)
+
+    def is_stray(self, copy: Volume | Snapshot) -> bool:
+        """Whether a launch that nobody confirmed made a volume, and the drive went on without it; or a copy of such.
+
+        Its holder lost the lock: see docs/drive-protocol.md. It is saved like any other, and counts less than others.
+        """
+        if isinstance(copy, Snapshot):
+            return tags.STRAY in copy.tags
+        if tags.LAUNCH not in copy.tags or _is_confirmed(copy):
+            return False
+        generation = self.generation_of(copy)
+        others: list[Volume | Snapshot] = [v for v in self.volumes if v.id != copy.id and _is_confirmed(v)]
+        others += [s for s in self.snapshots if s.volume_id != copy.id and tags.STRAY not in s.tags]
+        return any(self.generation_of(other) >= generation for other in others)
 
     def awaiting(self) -> Instance | None:
         """A live machine that was launched for a volume, and does not have it yet."""
@@ -130,12 +183,13 @@ class Drive:
         """The newest copy of the drive: generation, then volume before snapshot, then StartTime (I1)."""
         return max(self.copies, key=self._order, default=None)
 
-    def _order(self, item: Volume | Snapshot) -> tuple[int, bool, datetime, bool, int]:
+    def _order(self, item: Volume | Snapshot) -> tuple[int, bool, bool, datetime, bool, int]:
         made = item.created if isinstance(item, Volume) else item.started
         # StartTimes may be told to the second: a final save comes after every checkpoint, one that failed before both;
         # also one that is a checkpoint by now, for its volume was attached once more: then its next one comes last.
         final = _was_final(item) + _is_final(item) if isinstance(item, Snapshot) else 0
-        return self.generation_of(item), isinstance(item, Volume), made, item.state != "error", final
+        stray = self.is_stray(item)
+        return self.generation_of(item), not stray, isinstance(item, Volume), made, item.state != "error", final
 
     def next_generation(self) -> int:
         """One more than any that there is."""
@@ -155,7 +209,10 @@ class Drive:
         finals = [
             s
             for s in self.snapshots
-            if s.volume_id == volume.id and _is_final(s) and self.generation_of(s) >= generation
+            if s.volume_id == volume.id
+            and _is_final(s)
+            and self.generation_of(s) >= generation
+            and _is_of_life(s, volume)
         ]
         return max(finals, key=lambda s: (s.state != "error", s.started), default=None)
 
@@ -189,7 +246,7 @@ class Drive:
         origins = {
             i.id if isinstance(i, Volume) else i.volume_id
             for i in self.copies
-            if self.generation_of(i) == newest and not (isinstance(i, Snapshot) and i.is_copy)
+            if self.generation_of(i) == newest and not self.is_stray(i) and not (isinstance(i, Snapshot) and i.is_copy)
         }
         return tuple(sorted(origins)) if len(origins) > 1 else ()
 
@@ -203,8 +260,11 @@ class Drive:
         if mine is not None and launch == mine:
             return LockState.MINE
         machines = [m for m in self.machines.values() if m.tags.get(tags.LAUNCH) == launch]
-        if machines:
-            return LockState.HELD if any(m.state != "terminated" for m in machines) else LockState.STALE
+        if any(m.state != "terminated" for m in machines):
+            return LockState.HELD
+        if any(m.state_reason != NO_CAPACITY for m in machines):
+            return LockState.STALE
+        # It has no machine yet, or had one that AWS ended for want of capacity: then it tries the next offer.
         return LockState.STARTING if self.heartbeat_age() < HEARTBEAT_LIMIT.seconds else LockState.STALE
 
     def heartbeat_age(self) -> float:
@@ -229,6 +289,19 @@ class Drive:
             told = max(_told(snapshot), _made_as(snapshot))
             placed[snapshot.id] = told or volumes.setdefault(snapshot.volume_id, newest + 1)
         return placed
+
+
+def _is_confirmed(volume: Volume) -> bool:
+    """Whether an `up` said, after it had looked at its lock, that a launch's volume is the drive's (I5)."""
+    return tags.GENERATION in volume.tags or tags.NAME in volume.tags
+
+
+def _is_of_life(snapshot: Snapshot, volume: Volume) -> bool:
+    """Whether a snapshot is of the volume's life on its last machine: one that was asked for in an earlier life may
+    come late. Tags that somebody deleted tell nothing.
+    """
+    told = {item.tags[tags.LAUNCH] for item in (snapshot, volume) if tags.LAUNCH in item.tags}
+    return len(told) < 2
 
 
 def _told(item: Volume | Snapshot) -> int:

@@ -83,6 +83,13 @@ class SnapshotVolume:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """Say on copies that they are to be deleted: looked at once more after that, they go. A mark is for ever (I11)."""
+
+    copies: tuple[Volume | Snapshot, ...]
+
+
+@dataclass(frozen=True)
 class DeleteVolume:
     """Delete a volume whose successor is complete, or that the user gave up."""
 
@@ -153,7 +160,7 @@ class Refuse:
 
 Action = (
     (TakeLock | ReleaseLock | SaveOnMachine | Checkpoint | KeepVolume | Terminate | SnapshotVolume)
-    | (DeleteVolume | Prune | Choose | Wait)
+    | (Mark | DeleteVolume | Prune | Choose | Wait)
     | (Launch | Attach | Ready | Done | Refuse)
 )
 
@@ -174,14 +181,14 @@ def plan(
 
     `portal` is the portal that asks (None: any), `mine` the launch id of the lock that the caller holds,
     `unreachable` the ids of machines on which a save was tried: what is left to do is done with the detached volume;
-    `seen` the ids of the machines, the newest copy and the lock that were there when the command began (None: all): a
-    `down` does not end a later `up`, and that copy alone is discarded. `choice` is the id of the checkpoint to take
-    (SAVE), or of the copy to put first (RESTORE). Without `wait`, a `down` is done as soon as everything that is left
-    goes on by itself. `zones` are those in which the caller can have a machine: a volume that is there is attached, not
-    saved first (UP).
+    `seen` the ids of the machines and the lock that were there when the command began, and the life of the newest copy
+    (None: all): a `down` does not end a later `up`, and that life alone is discarded. `choice` is the id of the
+    checkpoint to take (SAVE), or of the copy to put first (RESTORE). Without `wait`, a `down` is done as soon as
+    everything that is left goes on by itself. `zones` are those in which the caller can have a machine: a volume that
+    is there is attached, not saved first (UP).
     """
     if goal is Goal.UP:
-        return _plan_up(drive, portal, mine, zones)
+        return _plan_up(drive, portal, mine, unreachable, zones)
     if goal is Goal.SAVE:
         return _plan_save(drive, portal, choice, wait)
     if goal is Goal.RESTORE:
@@ -191,18 +198,20 @@ def plan(
     return _plan_end(goal, drive, portal, mine, unreachable, seen, wait)
 
 
-def _plan_up(drive: Drive, portal: str | None, mine: str | None, zones: frozenset[str]) -> Action:
+def _plan_up(
+    drive: Drive, portal: str | None, mine: str | None, unreachable: frozenset[str], zones: frozenset[str]
+) -> Action:
     machine = drive.live_machine()
     if machine and _is_anothers(machine, portal):
         return Refuse(refusals.in_use(drive, machine))
-    if machine and not drive.is_saved(machine) and not drive.has_lost(machine):
+    if machine and not drive.is_spent(machine) and not drive.has_lost(machine):
         return Ready(machine)
     attaching = _attach(drive)
     if attaching:
         return attaching
     state = drive.lock_state(mine)
-    if machine or state is LockState.HELD:  # it is saved, stopped, without its drive or on its way out: end it
-        return _settle_for(drive, zones) or Wait("the machine is going away")
+    if machine or state is LockState.HELD:  # it is saved, marked, stopped, without its drive or on its way out: end it
+        return _settle_for(drive, unreachable, zones) or Wait("the machine is going away")
     if drive.lock and state is LockState.STRANGE:
         return Refuse(refusals.strange_lock(drive, drive.lock))
     if state is LockState.STARTING:
@@ -213,24 +222,26 @@ def _plan_up(drive: Drive, portal: str | None, mine: str | None, zones: frozense
         return Refuse(refusals.forked(drive))
     if state is LockState.FREE:
         return TakeLock()
-    return _settle_for(drive, zones) or _restore(drive)
+    return _settle_for(drive, unreachable, zones) or _restore(drive)
 
 
 def _attach(drive: Drive) -> Attach | None:
     """Its generation is raised before: then no earlier final save permits to delete it (I2)."""
     machine, volume = drive.awaiting(), drive.attachable()
-    if machine is None or volume is None or (machine.state, machine.zone) != ("running", volume.zone):
+    if machine is None or volume is None or drive.is_spent(machine):
+        return None
+    if (machine.state, machine.zone) != ("running", volume.zone):
         return None
     generation = drive.awaited_generation(machine)
     return Attach(machine, volume, generation) if generation >= drive.generation_of(volume) else None
 
 
-def _settle_for(drive: Drive, zones: frozenset[str]) -> Action | None:
+def _settle_for(drive: Drive, unreachable: frozenset[str], zones: frozenset[str]) -> Action | None:
     """What stands before a launch. A volume that can be attached is left as it is."""
     volume = drive.attachable()
     if volume and volume.zone in zones:
         return _settle_machines(drive)
-    return _settle_volumes(drive, frozenset()) or _settle_machines(drive)
+    return _settle_volumes(drive, unreachable) or _settle_machines(drive)
 
 
 def _restore(drive: Drive) -> Action:
@@ -262,7 +273,7 @@ def _plan_save(drive: Drive, portal: str | None, save: str, wait: bool) -> Actio
     if machine.state == "pending":
         return Wait(f"{machine.id} is pending")
     volume = next((v for v in drive.volumes if v.instance_id == machine.id), None)
-    if volume is None or drive.is_saved(machine):
+    if volume is None or drive.is_spent(machine):
         return Refuse(refusals.on_its_way_down(drive, machine))
     return Checkpoint(machine, volume)
 
@@ -283,6 +294,8 @@ def _plan_restore(drive: Drive, mine: str | None, choice: str) -> Action:
     chosen = drive.find_copy(choice)
     if chosen is None or chosen.state == "error":
         return Refuse(refusals.no_such_copy(drive, choice, chosen))
+    if drive.is_going(chosen):
+        return Refuse(refusals.is_going(drive, chosen))
     if drive.newest() == chosen and not drive.forks():
         return ReleaseLock(drive.lock, f"{choice} is the newest") if drive.lock else Done()
     if drive.lock and state is LockState.STALE:
@@ -302,8 +315,10 @@ def _plan_discard(drive: Drive, portal: str | None, mine: str | None, seen: froz
     if drive.forks():
         return Refuse(refusals.forked(drive))
     volume = drive.newest()
-    if not isinstance(volume, Volume) or (seen is not None and volume.id not in seen):
+    if not isinstance(volume, Volume) or (seen is not None and drive.life_of(volume) not in seen):
         return _settle_machines(drive) or _release(drive, "all that was to go is gone")
+    if tags.MARKED not in volume.tags:  # before the last look: no `up` goes on with it from here on
+        return Mark((volume,))
     machine = drive.machine_of(volume)
     if machine is None:
         ready = volume.state in ("available", "error")
@@ -338,7 +353,11 @@ def _plan_end(
 
 
 def _prune(drive: Drive) -> Action | None:
+    """Marked before the last look: no `drives restore` chooses one from then on."""
     needless = drive.superseded()
+    unmarked = tuple(s for s in needless if tags.MARKED not in s.tags)
+    if unmarked:
+        return Mark(unmarked)
     return Prune(needless) if needless else None
 
 
@@ -411,6 +430,9 @@ def _settle_detached(drive: Drive, volume: Volume) -> Action | None:
         return Refuse(refusals.broken(drive, volume))
     if volume.state != "available":
         return Wait(f"{volume.id} is {volume.state}")
+    ending = next((m for m in drive.machines.values() if m.state in ENDING and not drive.is_foreign(m)), None)
+    if ending:  # AWS's lists of machines and of volumes need not be of one moment: it may have the volume yet
+        return Wait(f"{ending.id} is {ending.state}")
     if final is None or final.state == "error":
         return SnapshotVolume(volume)
     if final.state != "completed":

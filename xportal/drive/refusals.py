@@ -95,6 +95,14 @@ def no_such_copy(drive: Drive, choice: str, found: Volume | Snapshot | None) -> 
     )
 
 
+def is_going(drive: Drive, chosen: Volume | Snapshot) -> NoSuchCopy:
+    """What the user chose has a successor, and some command may be about to delete it."""
+    return NoSuchCopy(
+        f'drive "{drive.name}" cannot go on from {chosen.id}: it is to be deleted, and a later save has all of it',
+        hint=f"xportal drives history {drive.name} shows the saves",
+    )
+
+
 def newest_failed(drive: Drive, newest: Snapshot) -> SnapshotFailed:
     """The newest snapshot is in error, or in a state that nothing can be made of."""
     return SnapshotFailed(

@@ -6,17 +6,17 @@ import hashlib
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from xportal.aws import compute, storage, tags
 from xportal.aws.devices import device_of
 from xportal.aws.errors import AwsError, is_in_doubt, is_transient
-from xportal.aws.records import Image, Instance, Snapshot, Volume
+from xportal.aws.lag import is_shown, wait_for_lists
+from xportal.aws.records import NO_CAPACITY, Image, Instance, Snapshot, Volume
 from xportal.aws.session import Aws
 from xportal.aws.tagging import delete_tag, set_tags, tag_machine
-from xportal.errors import AwsRefused, MachineLost, NoCapacity, Unreachable, XportalError
+from xportal.errors import AwsRefused, MachineGone, MachineLost, NoCapacity, Unreachable, XportalError
 from xportal.machine.access import Claim
 from xportal.machine.offers import Offer
 
@@ -42,7 +42,7 @@ PROFILE_UNKNOWN = ("Invalid IAM Instance Profile name", "has no associated IAM R
 PROFILE_SECONDS = 120.0
 PROFILE_POLL_SECONDS = 3.0
 # State reasons of an accepted launch that never ran: those that the next offer may not have, and the others.
-NEXT_OFFER_REASONS = {"Server.InsufficientInstanceCapacity"}
+NEXT_OFFER_REASONS = {NO_CAPACITY}
 BROKEN_REASONS = {  # Client.InternalError is most often a KMS key that cannot be used
     "Client.InternalError",
     "Client.InvalidSnapshot.NotFound",
@@ -91,30 +91,31 @@ def launch_first(
     group_of: Callable[[str], str],
     claim: Claim,
     say: Callable[[str], None],
+    beat: Callable[[], None],
 ) -> tuple[Instance, Offer]:
-    """The first machine that AWS grants, `running`, its drive's volume tagged.
+    """The first machine that AWS grants, `running`; whoever asked for it has to confirm it (see `confirm`).
 
-    `group_of` gives the security group of a VPC; `claim.in_doubt` stays True if it is not known whether AWS
-    granted a machine. Raises NoCapacity when every offer was refused for capacity,
+    `group_of` gives the security group of a VPC; `beat` is called while AWS is waited for. `claim.in_doubt` stays True
+    if it is not known whether AWS granted a machine. Raises NoCapacity when every offer was refused for capacity,
     AwsError when AWS refuses for another reason. No offer that failed leaves a volume.
     """
     for offer in offers:
+        beat()
         request = run_request(order, offer, group_of(offer.subnet.vpc_id))
         try:
-            instance = _run_with_role(aws, request, claim, say)
+            instance = _run_with_role(aws, request, claim, say, beat)
         except AwsError as error:
             if error.code not in NEXT_OFFER:
                 raise
             say(f"no machine: {offer} ({error.code})")
             continue
-        started = _wait_running(aws, instance)
+        started = _wait_running(aws, instance, beat)
         if started.state == "running":
-            tag_drives(aws, started, {drive.name: drive.generation for drive in order.drives})
             return started, offer
         reason = started.state_reason or started.state
         say(f"no machine: {offer} ({reason})")
         if reason in NEXT_OFFER_REASONS | BROKEN_REASONS:
-            discard(aws, started, order)
+            discard(aws, started, order, beat)
         claim.in_doubt = False
         if reason not in NEXT_OFFER_REASONS:
             raise AwsRefused(
@@ -192,18 +193,43 @@ def client_token(lock_ids: Sequence[str], offer: Offer, way: str = "") -> str:
     return hashlib.sha256(f"{' '.join(lock_ids)} {offer.type.name} {offer.zone}{way}".encode()).hexdigest()
 
 
-def discard(aws: Aws, instance: Instance, order: LaunchOrder) -> None:
-    """End a machine on which nobody worked, and delete its copy of the drive: `source` is still there."""
-    with suppress(AwsError, Unreachable):  # it is for a watch alone, and the machine costs
-        tag_machine(aws, instance.id, {tags.REPLACED: "1"})
+def discard(aws: Aws, instance: Instance, order: LaunchOrder, beat: Callable[[], None]) -> bool:
+    """End a machine that its holder did not confirm, and delete its copies of the drives: their sources are there.
+
+    False if another `up` took it over: then it is left alone. The mark comes first, and the look twice AWS's lag later;
+    who takes it over says so first, and then looks for the mark (see `confirm`). So one of the two sees the other.
+    """
+    tag_machine(aws, instance.id, {tags.MARKED: aws.now().isoformat(), tags.REPLACED: "1"})
+    marked: dict[str, float] = {}  # copies: since when
+    _mark(aws, _copies(aws, order), marked)
+    wait_for_lists()
+    found, copies = compute.find_instance(aws, instance.id), _copies(aws, order)
+    if any(tags.GENERATION in volume.tags for volume in copies) or (found and _has_volumes(found, order)):
+        return False
     compute.terminate_instance(aws, instance.id)
-    _wait_state(aws, instance, ("terminated",))
+    _wait_state(aws, instance, ("terminated",), beat)
     deadline = time.monotonic() + START_SECONDS
     while (copies := _copies(aws, order)) and time.monotonic() < deadline:
+        _mark(aws, copies, marked)
         for volume in copies:
-            if volume.state == "available":
+            untaken = tags.GENERATION not in volume.tags and is_shown(marked[volume.id])
+            if volume.state == "available" and untaken:
                 storage.delete_volume(aws, volume.id)
+        beat()
         time.sleep(POLL_SECONDS)
+    return True
+
+
+def _mark(aws: Aws, copies: Sequence[Volume], marked: dict[str, float]) -> None:
+    for volume in copies:
+        if volume.id not in marked:
+            set_tags(aws, volume.id, {tags.MARKED: aws.now().isoformat()})
+            marked[volume.id] = time.monotonic()
+
+
+def _has_volumes(machine: Instance, order: LaunchOrder) -> bool:
+    """Whether somebody attached the volumes that a machine was launched for."""
+    return order.attaches and (tags.AWAITS not in machine.tags or any(d.device in machine.disks for d in order.drives))
 
 
 def _copies(aws: Aws, order: LaunchOrder) -> list[Volume]:
@@ -213,7 +239,9 @@ def _copies(aws: Aws, order: LaunchOrder) -> list[Volume]:
     return [v for v in made if v.snapshot_id in sources and v.state != "deleting"]
 
 
-def _run_with_role(aws: Aws, request: dict[str, Any], claim: Claim, say: Callable[[str], None]) -> Instance:
+def _run_with_role(
+    aws: Aws, request: dict[str, Any], claim: Claim, say: Callable[[str], None], beat: Callable[[], None]
+) -> Instance:
     """Run it with the instance profile, once EC2 knows that; without, if this user may not pass its role on."""
     deadline = time.monotonic() + PROFILE_SECONDS
     while True:
@@ -228,6 +256,7 @@ def _run_with_role(aws: Aws, request: dict[str, Any], claim: Claim, say: Callabl
             elif not any(words in error.message for words in PROFILE_UNKNOWN) or time.monotonic() > deadline:
                 raise
             else:
+                beat()
                 time.sleep(PROFILE_POLL_SECONDS)
 
 
@@ -272,23 +301,40 @@ def _granted_before(aws: Aws, token: str, error: AwsError) -> Instance:
     return found[0]
 
 
-def _wait_running(aws: Aws, instance: Instance) -> Instance:
-    return _wait_state(aws, instance, ("running", "terminated"))
+def _wait_running(aws: Aws, instance: Instance, beat: Callable[[], None]) -> Instance:
+    return _wait_state(aws, instance, ("running", "terminated"), beat)
 
 
-def _wait_state(aws: Aws, instance: Instance, states: tuple[str, ...]) -> Instance:
+def _wait_state(aws: Aws, instance: Instance, states: tuple[str, ...], beat: Callable[[], None]) -> Instance:
     """The instance in one of `states`. Raises MachineLost after five minutes."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         found = compute.find_instance(aws, instance.id)  # None for some seconds after the launch
         if found and found.state in states and (found.state != "running" or found.public_address):
             return found
+        beat()
         time.sleep(POLL_SECONDS)
     raise MachineLost(
         f"{instance.id} did not become {' or '.join(states)} with a public address in {START_SECONDS:.0f} s",
         hint="the subnet must give public addresses; xportal down ends the machine",
         billed=(f"{instance.id} {instance.type}",),
     )
+
+
+def confirm(aws: Aws, instance: Instance, generations: Mapping[str, int]) -> None:
+    """Say that what a machine has at its devices are the drives. Raises MachineGone if it is being discarded.
+
+    Whoever discards it has marked it before, and looks for what is said here after that (see `discard`).
+    """
+    tag_drives(aws, instance, generations)
+    found = compute.find_instance(aws, instance.id)
+    disks = [v for device, v in instance.disks.items() if device != instance.root_device]
+    there = storage.list_volumes(aws, [{"Name": "volume-id", "Values": disks}]) if disks else []
+    if (found and tags.MARKED in found.tags) or any(tags.MARKED in volume.tags for volume in there):
+        raise MachineGone(
+            f"{instance.id} is being ended by the command that launched it, which had lost its lock",
+            hint="the same command tries again",
+        )
 
 
 def tag_drives(aws: Aws, instance: Instance, generations: Mapping[str, int]) -> None:

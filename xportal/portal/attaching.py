@@ -1,13 +1,18 @@
-"""A volume that outlived its machine, attached to another one in its zone: no snapshot is waited for."""
+"""A volume that outlived its machine, attached to another one in its zone: no snapshot is waited for.
+
+A volume that somebody may have decided to delete never lives again. The order of what is done here, and the pauses, are
+one half of the proof in docs/drive-protocol.md; the machine boots meanwhile.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from xportal.aws import compute, storage, tags
 from xportal.aws.devices import device_of
 from xportal.aws.errors import AwsError
+from xportal.aws.lag import wait_for_lists, wait_for_machine
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 from xportal.aws.tagging import delete_tag, set_tags
@@ -21,43 +26,84 @@ POLL_SECONDS = 0.5
 SHOWN_SECONDS = 60.0
 
 
-def attach_drives(aws: Aws, machine: Instance, story: Story) -> Instance:
+class NotAttached(MachineLost):
+    """A volume is not to be had for the machine that was launched for it."""
+
+
+def attach_drives(aws: Aws, machine: Instance, story: Story, beat: Callable[[], None] = lambda: None) -> Instance:
     """Attach what a running machine was launched for, and the machine as it is then. Idempotent.
 
-    Raises MachineLost if a volume is not to be had: then the machine is empty, and `down` ends it.
+    Raises NotAttached if a volume is not to be had: then the machine is empty, and `down` ends it.
     """
     if tags.AWAITS not in machine.tags:
         return machine
-    for name in tags.drive_names(machine.tags):
-        drive = observe(aws, name)
-        action = p.plan(p.Goal.UP, drive, portal=machine.tags.get(tags.PORTAL))
+    wait_for_machine(aws, machine)
+    names = tags.drive_names(machine.tags)
+    found = {name: _look(aws, machine, name) for name in names}
+    _withdraw(aws, machine, [drive for drive, action in found.values() if isinstance(action, p.Attach)])
+    for _, action in found.values():
         if isinstance(action, p.Attach):
+            _begin_life(aws, action)
+    wait_for_lists()
+    beat()
+    for name in names:
+        drive, action = _look(aws, machine, name)
+        if isinstance(action, p.Attach):
+            if action.volume.tags.get(tags.GENERATION) != str(action.generation) or _unsettled(drive):
+                raise _lost(machine, name)
             story.say(f"attaching {action.volume.id} of drive {name} to {machine.id}")
-            _raise_generation(aws, drive, action)
             _attach(aws, name, action)
-        elif not isinstance(action, p.Ready):
-            raise _lost(machine, name)
     delete_tag(aws, machine.id, tags.AWAITS)  # what is taken off from now on, somebody took off
     return compute.find_instance(aws, machine.id) or machine
 
 
-def _raise_generation(aws: Aws, drive: Drive, action: p.Attach) -> None:
-    """From here on no earlier final save of the volume permits to delete it (I2): neither by its generation, nor by
-    its kind, should somebody edit the volume's tags.
+def _look(aws: Aws, machine: Instance, name: str) -> tuple[Drive, p.Attach | p.Ready]:
+    """Whether a drive can be attached, or is. Raises NotAttached."""
+    drive = observe(aws, name)
+    action = p.plan(p.Goal.UP, drive, portal=machine.tags.get(tags.PORTAL))
+    if isinstance(action, (p.Attach, p.Ready)) and action.machine.id == machine.id:
+        return drive, action
+    raise _lost(machine, name)
+
+
+def _unsettled(drive: Drive) -> list[str]:
+    """The ids of final saves of the drive's volumes by which one might be deleted."""
+    return [final.id for volume in drive.volumes for final in drive.unsettled_finals(volume)]
+
+
+def _withdraw(aws: Aws, machine: Instance, drives: Iterable[Drive]) -> None:
+    """Take back final saves that are pending: those that the last machine made by itself as it ended.
+
+    Nobody relies on one before it is complete. So one that is pending after AWS shows everybody that it was taken back
+    never permits a deletion; it is a checkpoint from then on. Raises NotAttached if one was quicker: it stays final.
+    """
+    pending = {name: _unsettled(drive) for drive in drives if (name := drive.name) and _unsettled(drive)}
+    if not pending:
+        return
+    _set_kinds(aws, pending.values(), tags.WITHDRAWN)
+    wait_for_lists()
+    for name, ids in pending.items():
+        drive = observe(aws, name)
+        if any(s.state != "pending" for s in drive.snapshots if s.id in ids):
+            _set_kinds(aws, pending.values(), tags.FINAL)
+            raise _lost(machine, name)
+    _set_kinds(aws, pending.values(), tags.CHECKPOINT)
+
+
+def _set_kinds(aws: Aws, snapshots: Iterable[list[str]], kind: str) -> None:
+    for ids in snapshots:
+        for snapshot_id in ids:
+            set_tags(aws, snapshot_id, {tags.KIND: kind})
+
+
+def _begin_life(aws: Aws, action: p.Attach) -> None:
+    """From here on no earlier final save of the volume permits to delete it (I2): its generation and its launch are
+    others.
     """
     volume = action.volume
-    for final in (s for s in drive.snapshots if s.volume_id == volume.id and s.tags.get(tags.KIND) == tags.FINAL):
-        set_tags(aws, final.id, {tags.KIND: tags.CHECKPOINT})
     told = {tags.GENERATION: str(action.generation), tags.LAUNCH: action.machine.tags.get(tags.LAUNCH, "")}
     told |= {tags.ENDED: ""} if tags.ENDED in volume.tags else {}  # that was before this machine
     set_tags(aws, volume.id, told)
-    by_id = [{"Name": "volume-id", "Values": [volume.id]}]
-
-    def is_shown() -> bool:
-        return any(v.tags.get(tags.GENERATION) == str(action.generation) for v in storage.list_volumes(aws, by_id))
-
-    if not _wait_until(is_shown):
-        raise MachineLost(f"AWS does not show the new tags of {volume.id}", hint="the same command tries again")
 
 
 def _attach(aws: Aws, name: str, action: p.Attach) -> None:
@@ -77,9 +123,9 @@ def _attach(aws: Aws, name: str, action: p.Attach) -> None:
         raise _lost(machine, name)
 
 
-def _lost(machine: Instance, name: str) -> MachineLost:
+def _lost(machine: Instance, name: str) -> NotAttached:
     portal = tags.portal_name(machine.tags)
-    return MachineLost(
+    return NotAttached(
         f"the volume of drive {name} cannot be attached to {machine.id}",
         hint=f"xportal down {portal} ends the machine; then xportal up {portal} goes on from what there is",
     )

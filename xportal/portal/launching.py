@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from xportal.agent.core.config import AgentConfig, DriveConfig
 from xportal.aws import keys, network
@@ -10,11 +10,11 @@ from xportal.aws.errors import AwsError
 from xportal.aws.records import Instance, KeyPair, Volume
 from xportal.aws.roles import ensure_instance_profile
 from xportal.aws.session import Aws
-from xportal.drive.lifecycle import Story
+from xportal.drive.lifecycle import Heart, Story
 from xportal.errors import DriveInUse, Unreachable
 from xportal.machine.access import Claim, caller_cidr, get_host_key
 from xportal.machine.images import LOGIN_USER
-from xportal.machine.launch import DriveOrder, LaunchOrder, discard, launch_first, without_role
+from xportal.machine.launch import DriveOrder, LaunchOrder, confirm, discard, launch_first, without_role
 from xportal.machine.offers import Offer
 from xportal.machine.userdata import build
 from xportal.portal.preparing import DrivePlan, Preparation
@@ -24,21 +24,24 @@ from xportal.portal.undo import Undo
 def launch(
     aws: Aws, plan: Preparation, drives: Sequence[DrivePlan], locks: Sequence[KeyPair], claim: Claim, story: Story
 ) -> tuple[Instance, Offer]:
-    """The first machine that AWS grants, still under our locks. Raises NoCapacity, AwsError, DriveInUse.
+    """The first machine that AWS grants, confirmed under our locks. Raises NoCapacity, AwsError, DriveInUse.
 
     If it raises for want of capacity or of a lock, nothing of the launch is left.
     """
     order = _order(aws, plan, drives, locks, claim, _find_profile(aws, story))
+    beat = Heart(aws, claim.launch).beat
     story.update(f"launching {plan.offers[0]}")
     with Undo(story.warn) as undo:
         try:
-            machine, offer = launch_first(aws, order, plan.offers, _SecurityGroups(aws, undo).get, claim, story.say)
+            groups = _SecurityGroups(aws, undo)
+            machine, offer = launch_first(aws, order, plan.offers, groups.get, claim, story.say, beat)
         except AwsError as error:
             if error.code != "InvalidKeyPair.NotFound":
                 raise
             raise _lock_gone(locks[0].name, "nothing was launched") from error
         for lock in locks:
-            _check_lock(aws, order, lock, machine)
+            _check_lock(aws, order, lock, machine, beat)
+        confirm(aws, machine, {drive.name: drive.generation for drive in drives})
         undo.keep()
     return machine, offer
 
@@ -87,12 +90,12 @@ def _order(
     )
 
 
-def _check_lock(aws: Aws, order: LaunchOrder, ours: KeyPair, machine: Instance) -> None:
-    """I3: the holder looks again; if the lock went to another, its copy goes, which nobody wrote to."""
+def _check_lock(aws: Aws, order: LaunchOrder, ours: KeyPair, machine: Instance, beat: Callable[[], None]) -> None:
+    """I3: the holder looks again; if the lock went to another, its copy goes, unless another `up` took that over."""
     lock = keys.find_key_pair(aws, ours.name)
     if lock is None or lock.id != ours.id:
-        discard(aws, machine, order)
-        raise _lock_gone(ours.name, f"{machine.id} was ended again")
+        ended = discard(aws, machine, order, beat)
+        raise _lock_gone(ours.name, f"{machine.id} was ended again" if ended else f"another up uses {machine.id}")
 
 
 def _lock_gone(name: str, left: str) -> DriveInUse:

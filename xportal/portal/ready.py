@@ -14,7 +14,7 @@ from xportal.aws.tagging import delete_tag
 from xportal.drive.lifecycle import Story
 from xportal.drive.observe import observe
 from xportal.errors import GoingDown, MachineGone, MachineLost, Refused
-from xportal.machine.launch import tag_drives
+from xportal.machine.launch import confirm
 from xportal.portal.access import log_in, look_after
 from xportal.portal.agent import (
     AGAIN_SECONDS,
@@ -124,7 +124,7 @@ def adopt(aws: Aws, spec: PortalSpec, machine: Instance, story: Story) -> Instan
         if volume.delete_on_termination:
             story.warn(f"{volume.id} was to be deleted with {machine.id}: somebody had switched that on, now it is off")
             compute.keep_volume(aws, machine.id, volume.device or "")
-    _finish_tags(aws, machine)
+    _take_over(aws, machine)
     _take_back_end(aws, machine)
     return machine
 
@@ -138,16 +138,17 @@ def _take_back_end(aws: Aws, machine: Instance) -> None:
             delete_tag(aws, volume.id, tags.ENDED)
 
 
-def _finish_tags(aws: Aws, machine: Instance) -> None:
-    """An `up` that was cut off right after its launch has not told the machine's disks apart."""
+def _take_over(aws: Aws, machine: Instance) -> None:
+    """An `up` that was cut off right after its launch, or sleeps there, has not told the machine's disks apart. Raises
+    MachineGone if it ends the machine.
+    """
     generations: dict[str, int] = {}
     for name in tags.drive_names(machine.tags):
         drive = observe(aws, name)
         volume = next((v for v in drive.volumes if v.instance_id == machine.id), None)
         if volume and tags.GENERATION not in volume.tags:
             generations[name] = drive.generation_of(volume)
-    if generations:
-        tag_drives(aws, machine, generations)
+    confirm(aws, machine, generations)
 
 
 def drive_volumes(aws: Aws, machine: Instance) -> list[Volume]:

@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from xportal.aws import tags
 from xportal.aws.records import Instance, Volume
 from xportal.aws.session import Aws
+from xportal.aws.tagging import tag_machine
 from xportal.drive import plan as p
-from xportal.drive.lifecycle import Agent, Lifecycle, Story
+from xportal.drive.lifecycle import Agent, Heart, Lifecycle, Story
 from xportal.drive.observe import observe
 from xportal.errors import DriveInUse, GoingDown, NoCapacity
 from xportal.machine.access import Claim, new_claim
 from xportal.machine.offers import Offer
 from xportal.portal.agent import AgentStatus
-from xportal.portal.attaching import attach_drives
+from xportal.portal.attaching import NotAttached, attach_drives
 from xportal.portal.claiming import earlier_claim, give_up
 from xportal.portal.down import down
 from xportal.portal.launching import launch
@@ -106,7 +108,6 @@ def _launch_locked(aws: Aws, prepared: Preparation, claim: Claim, story: Story, 
         machine, offer = _launch_near(aws, prepared, drives, claim, story) or _launch_anywhere(
             aws, prepared, drives, claim, story
         )
-        machine = attach_drives(aws, machine, story)
         undo.keep()
     claim.release()
     story.say(f"machine {machine.id}: {offer}")
@@ -121,7 +122,7 @@ def _launch_near(
 ) -> tuple[Instance, Offer] | None:
     """A machine for the volumes that are left, where they are; None if not all drives are there, or no machine is.
 
-    They are attached to it, and no snapshot is waited for.
+    They are attached to it, and no snapshot is waited for. A machine that did not get them is ended by what comes next.
     """
     volumes = [drive.source for _, drive in settled.values() if isinstance(drive.source, Volume)]
     zones = {volume.zone for volume in volumes}
@@ -129,9 +130,15 @@ def _launch_near(
     if not offers or len(volumes) < len(settled):
         return None
     try:
-        return _launch(aws, replace(prepared, offers=offers), settled, claim, story)
+        machine, offer = _launch(aws, replace(prepared, offers=offers), settled, claim, story)
     except NoCapacity:
         story.say(f"no machine in {offers[0].zone}, where {', '.join(v.id for v in volumes)} is: snapshots move it")
+        return None
+    try:
+        return attach_drives(aws, machine, story, Heart(aws, claim.launch).beat), offer
+    except NotAttached as error:
+        story.say(f"{error.message}: its final save was quicker, and is gone on from")
+        tag_machine(aws, machine.id, {tags.MARKED: aws.now().isoformat()})  # nobody attaches anything to it any more
         return None
 
 

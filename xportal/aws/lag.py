@@ -1,0 +1,28 @@
+"""AWS's lists and tags lag behind: what a call has just changed shows in them some seconds later."""
+
+from __future__ import annotations
+
+import time
+
+from xportal.aws.records import Instance
+from xportal.aws.session import Aws
+
+LAG_SECONDS = 5.0  # the most that is reckoned with: the proof in docs/drive-protocol.md rests on it
+BOTH_WAYS = 2  # once for others to see what was written here, once for this side to see what they wrote before that
+
+
+def wait_for_lists() -> None:
+    """Between what a command writes and its last look, so that of two that do this one sees the other."""
+    time.sleep(BOTH_WAYS * LAG_SECONDS)
+
+
+def wait_for_machine(aws: Aws, machine: Instance) -> None:
+    """Until AWS shows everybody that a machine was launched: most are older when they run."""
+    age = (aws.now() - machine.launched).total_seconds()  # launches are told to the second
+    if age < LAG_SECONDS:
+        time.sleep(min(LAG_SECONDS - age, LAG_SECONDS))
+
+
+def is_shown(since: float) -> bool:
+    """Whether that time is over for what was written at a moment of the monotonic clock."""
+    return time.monotonic() - since >= BOTH_WAYS * LAG_SECONDS
