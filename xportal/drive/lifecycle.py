@@ -20,7 +20,7 @@ from xportal.aws.session import Aws
 from xportal.aws.tagging import delete_tag, set_tags, tag_machine
 from xportal.drive import plan as p
 from xportal.drive import refusals
-from xportal.drive.model import ENDING, Description, Drive, described, lock_name, restored_text
+from xportal.drive.model import ENDING, Description, Drive, LockState, described, lock_name, restored_text
 from xportal.drive.observe import find_strangers, observe
 from xportal.errors import MachineLost, SaveIncomplete, Unreachable
 
@@ -348,9 +348,10 @@ class Lifecycle:
         drive = observe(self._aws, self._drive)
         found = drive.find_copy(copy.id)
         saved = isinstance(found, Volume) and drive.unsettled_finals(found)
-        if found is None or tags.MARKED in found.tags or saved:
+        going = found is None or tags.MARKED in found.tags or saved
+        if going or drive.lock_state(self._lock.launch if self._lock else None) is not LockState.MINE:
             self._unchoose(copy, before)
-            raise refusals.is_going(self.observed, copy)
+            raise refusals.is_going(drive, copy) if going else refusals.gone_on(drive, copy)
 
     def _unchoose(self, copy: Volume | Snapshot, generation: int) -> None:
         """Take a choice back. A copy that is gone by now needs nothing."""

@@ -103,6 +103,14 @@ def is_going(drive: Drive, chosen: Volume | Snapshot) -> NoSuchCopy:
     )
 
 
+def gone_on(drive: Drive, chosen: Volume | Snapshot) -> DriveInUse:
+    """Somebody else took the lock while a copy was chosen."""
+    return DriveInUse(
+        f'drive "{drive.name}" was brought up by somebody else while {chosen.id} was chosen: the choice is taken back',
+        hint=f"xportal drives history {drive.name} shows where it stands",
+    )
+
+
 def newest_failed(drive: Drive, newest: Snapshot) -> SnapshotFailed:
     """The newest snapshot is in error, or in a state that nothing can be made of."""
     return SnapshotFailed(

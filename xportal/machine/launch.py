@@ -206,8 +206,9 @@ def discard(aws: Aws, instance: Instance, order: LaunchOrder, beat: Callable[[],
     found, copies = compute.find_instance(aws, instance.id), _copies(aws, order)
     if any(tags.GENERATION in volume.tags for volume in copies) or (found and _has_volumes(found, order)):
         return False
-    compute.terminate_instance(aws, instance.id)
+    compute.terminate_instance(aws, instance.id, at_once=True)  # at a shutdown its agent would save
     _wait_state(aws, instance, ("terminated",), beat)
+    _disown_saves(aws, list(marked))
     deadline = time.monotonic() + START_SECONDS
     while (copies := _copies(aws, order)) and time.monotonic() < deadline:
         _mark(aws, copies, marked)
@@ -225,6 +226,13 @@ def _mark(aws: Aws, copies: Sequence[Volume], marked: dict[str, float]) -> None:
         if volume.id not in marked:
             set_tags(aws, volume.id, {tags.MARKED: aws.now().isoformat()})
             marked[volume.id] = time.monotonic()
+
+
+def _disown_saves(aws: Aws, volume_ids: list[str]) -> None:
+    """What the machine saved by itself meanwhile counts less than what the drive went on with."""
+    by_volume: list[Any] = [{"Name": "volume-id", "Values": volume_ids}]
+    for snapshot in storage.list_snapshots(aws, by_volume) if volume_ids else ():
+        set_tags(aws, snapshot.id, {tags.STRAY: "1"})
 
 
 def _has_volumes(machine: Instance, order: LaunchOrder) -> bool:

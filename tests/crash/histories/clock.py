@@ -38,6 +38,7 @@ class Clock:
         self._due: list[tuple[datetime, int, str, Callable[[], object]]] = []
         self._order = itertools.count()
         self.patience = timedelta.max  # how long a command may wait before its user presses Ctrl-C
+        self.worked: Callable[[], None] = lambda: None  # called after work that was due
 
     def utcnow(self) -> datetime:
         """AWS's time, naive, as moto has it."""
@@ -67,7 +68,17 @@ class Clock:
             due, _, _, work = heapq.heappop(self._due)
             self._now = max(self._now, due)
             work()
+            self.worked()
         self._now = until
+
+    @contextmanager
+    def at(self, then: datetime) -> Iterator[None]:
+        """A block in which it is an earlier moment."""
+        now, self._now = self._now, then
+        try:
+            yield
+        finally:
+            self._now = now
 
     def later(self, seconds: float, work: Callable[[], object], key: str = "") -> None:
         """Have `work` done in so many seconds."""

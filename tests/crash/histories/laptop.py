@@ -32,7 +32,7 @@ BUSY = (
     b'<?xml version="1.0" encoding="UTF-8"?><Response><Errors><Error><Code>RequestLimitExceeded</Code>'
     b"<Message>Request limit exceeded.</Message></Error></Errors><RequestID>1</RequestID></Response>"
 )
-PATIENCE_SECONDS = 60.0  # that a user waits for a command that only waits
+PATIENCE_SECONDS = 120.0  # that a user waits for a command that only waits
 
 
 class KilledError(BaseException):
@@ -47,12 +47,14 @@ class Trouble:
     """
 
     at: int | str
-    how: str  # kill, kill-after, ctrl-c, busy, lost, or meanwhile
+    how: str  # kill, kill-after, ctrl-c, busy, lost, meanwhile, or each: `meanwhile` comes before every step
     times: int = 1  # that it happens in a row
     meanwhile: Callable[[], None] | None = None
 
     def hits(self, number: int, operation: str) -> bool:
         """Whether this step is the one, or one of those right after."""
+        if self.how == "each":
+            return True
         if self.at == operation:
             self.at = number
         return isinstance(self.at, int) and self.at <= number < self.at + self.times
@@ -77,8 +79,9 @@ class Laptop:
     wait_ready: Callable[[Instance], None]
     trouble: Trouble | None = None
     calls: int = 0  # of the command under way
+    call: str = ""  # the one that is about to be made: its operation
     raced_at: int | None = None  # the call before which another laptop had its way
-    gives_up: str | None = None  # the volume that its user discards
+    gives_up: tuple[str, int] | None = None  # the volume that its user discards, and in which of its lives
     dead: bool = False
     lines: list[str] = field(default_factory=list)
     home: Path = Path()  # a new one for every history
@@ -97,11 +100,13 @@ class Laptop:
 
     # Commands
 
-    def up(self, drive: str) -> None:
-        """`xportal up DRIVE`."""
+    def up(self, drive: str) -> Instance:
+        """`xportal up DRIVE`; the machine that it says is ready."""
         spec = PortalSpec(drive, MachineSpec(gpu=False, types=("t3.medium",)))
+        machine: Instance
         machine, _ = self._command(lambda: find_or_launch(self._aws, spec, self, self._agent))
         self.wait_ready(machine)
+        return machine
 
     def save(self, drive: str, *, wait: bool = True) -> None:
         """`xportal save DRIVE`."""
@@ -173,12 +178,12 @@ class Laptop:
         """Count it, and let happen what happens before it; what is to happen with it."""
         self.die_if(self.dead)
         self.clock.advance(CALL_SECONDS)
-        self.calls += 1
+        self.calls, self.call = self.calls + 1, operation
         trouble = self.trouble
         if trouble is None or not trouble.hits(self.calls, operation):
             return ""
         if trouble.meanwhile:
-            self.trouble = None
+            self.trouble = trouble if trouble.how == "each" else None
             trouble.meanwhile()
             self.raced_at = self.calls
         self.die_if(trouble.how == "kill")

@@ -31,6 +31,8 @@ class Copy:
     failed: bool = False  # a snapshot in state `error`
     deleted: bool = False  # by hand, and not yet gone
     before: Place | None = None  # it was chosen: its place until then
+    attachments: int = 0  # how often a volume was put into a machine that was launched without it
+    rolling: bool = False  # a checkpoint that a machine takes by itself, and that goes after a final save
     disowned: bool = False  # made by hand, and the only tag that told whose it is was deleted
 
     @property
@@ -66,6 +68,7 @@ class Ledger:
         volume = self.copies[volume_id]
         volume.place = (next(self._order), 1, 0)
         volume.life += 1
+        volume.attachments += 1
         self.unmounted.discard(volume_id)
 
     def gone(self, copy_id: str) -> None:
@@ -87,6 +90,12 @@ class Ledger:
         if copy.before and not copy.is_volume:  # a volume may have been written to: when it was chosen still tells
             copy.place = copy.before
             self.settle_for_newest()
+
+    def taken_back(self, copy_id: str) -> None:
+        """The command that chose a copy says that it did not."""
+        copy = self.copies[copy_id]
+        copy.place, copy.before = copy.before or copy.place, None
+        self.settle_for_newest()
 
     def newest(self) -> Copy | None:
         """The copy that the next life must begin with."""
@@ -132,17 +141,20 @@ class Ledger:
             raise Violation(f"acknowledged {self.acknowledged}, but the newest copy is {newest}")
 
     def check_deletion(self, copy_id: str, completed: set[str]) -> None:
-        """I2: a volume has a complete successor with all that is on it; snapshots are never deleted."""
+        """I2: a volume has a complete successor with all that is on it; so has a rolling checkpoint that nobody chose,
+        and other snapshots are never deleted.
+        """
         copy = self.copies.get(copy_id)
         if copy is None:
             raise Violation(f"I2: {copy_id} is deleted and is no drive")
-        if not copy.is_volume:
+        if not copy.is_volume and (not copy.rolling or copy.before):
             raise Violation(f"I2: the snapshot {copy_id} is deleted")
         if self.unflushed.get(copy_id):
             raise Violation(f"I2: {copy_id} is deleted with work under way")
         size = len(copy.records)
         disowned = {c.id for c in self.copies.values() if c.disowned}
-        kept = [c for c in self.copies.values() if c.id in completed - disowned and c.records[:size] == copy.records]
+        stay = completed - disowned - {copy_id}
+        kept = [c for c in self.copies.values() if c.id in stay and c.records[:size] == copy.records]
         if copy.records and not kept:
             raise Violation(f"I2: {copy_id} is deleted, and no complete snapshot has what is on it: {copy.records}")
 

@@ -295,7 +295,8 @@ class Histories(RuleBasedStateMachine):
             "discard": lambda: laptop.down(world.drive, discard=True),
             "restore": lambda: self._restore(laptop),
         }
-        laptop.gives_up = newest.id if newest and newest.is_volume and what == "discard" else None
+        discards = newest and newest.is_volume and what == "discard"
+        laptop.gives_up = (newest.id, newest.attachments) if newest and discards else None
         try:
             commands[what]()
         except (XportalError, KilledError, CtrlC) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 
 from tests.crash.histories.clock import Clock, ticking
+from tests.crash.histories.lagging import Lagging
 from tests.crash.histories.laptop import Laptop, Wire
 from tests.crash.histories.ledger import Copy, Ledger, Violation, append_records
 from tests.crash.histories.wire import Direct, quicken
@@ -42,6 +44,7 @@ from xportal.sandbox.api.server import Cloud
 from xportal.sandbox.hardware import Boot, Disk, FileHardware
 
 _numbers = itertools.count()
+USED_BYTES = 1 << 16  # of a disk, by records
 
 
 class Disks(FileHardware):
@@ -76,6 +79,7 @@ class Disks(FileHardware):
         return super().boot(boot)
 
     def shut_down(self, instance_id: str, deadline_s: float) -> None:
+        self.world.shut_down(instance_id)
         for volume_id in self._let_go(instance_id):
             self.world.flush(volume_id)
         super().shut_down(instance_id, deadline_s)
@@ -155,6 +159,8 @@ class World:
     attached: dict[str, str] = field(default_factory=dict)  # volume id: the machine it is plugged into
     deaf: set[str] = field(default_factory=set)  # machines that do not answer ssh
     by_xportal: set[str] = field(default_factory=set)  # ids of what it deleted, which was right
+    saves_itself: bool = False  # whether machines that are shut down take the snapshot by themselves
+    strict: bool = True  # if lists do not lag: no snapshot is taken twice, and no launch fails for want of its lock
     violations: list[Violation] = field(default_factory=list)
     configs: dict[str, AgentConfig] = field(default_factory=dict)  # by launch: what its user data tell the agent
     laptops: list[Laptop] = field(init=False)
@@ -172,9 +178,30 @@ class World:
         for what in (self.attached, self.deaf, self.by_xportal, self.violations, self.configs):
             what.clear()
         self.cloud.settings.snapshot_seconds = snapshot_seconds
+        self.saves_itself = False
         for laptop in self.laptops:
             laptop.home = self.homes / self.drive / laptop.name
             laptop.lines.clear()
+
+    def copy_files(self, directory: Path) -> None:
+        """Copy the disks, of which the beginning is all that is used, and the laptops' homes."""
+        for disk in self.disks.directory.glob("*/*-*"):
+            target = directory / "disks" / disk.parent.name / disk.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with disk.open("rb") as source, target.open("wb") as copied:
+                copied.write(source.read(USED_BYTES))
+                copied.truncate(disk.stat().st_size)
+        for laptop in self.laptops:
+            if laptop.home.exists():
+                shutil.copytree(laptop.home, directory / laptop.name)
+
+    def move_to(self, directory: Path) -> None:
+        """Go on with copies that `copy_files` made."""
+        self.disks.directory = directory / "disks"
+        for kind in ("volumes", "snapshots"):
+            (self.disks.directory / kind).mkdir(parents=True, exist_ok=True)
+        for laptop in self.laptops:
+            laptop.home = directory / laptop.name
 
     def end(self) -> None:
         """Empty the account."""
@@ -252,20 +279,38 @@ class World:
         self.flush(volume.id)
         self.ledger.unmounted.add(volume.id)
 
-    def save_itself(self, machine: instances.Instance) -> str:
-        """A FAKE of the agent's save at a notice: unmount, then the snapshot. The words of that are the agent's own.
+    def save_itself(self, machine: instances.Instance, save: str = "notice", *, role: bool = True) -> str:
+        """A FAKE of the agent's save at a notice or a shutdown: unmount, then, with its role, the snapshot. The words
+        of that are the agent's own.
 
         What it did.
         """
-        volume_id = self._mounted(machine)
+        volume_id = self.mounted(machine)
         if volume_id is None:
             return "it has no drive to save"
         self.flush(volume_id)
         self.ledger.unmounted.add(volume_id)
+        return self._snapshot_itself(machine, volume_id, save, "final") if role else "it has no role"
+
+    def shut_down(self, instance_id: str) -> None:
+        """The OS of a machine is shut down, by whomever."""
+        machine = instances.find_instance(self.backend, instance_id)
+        if machine and self.saves_itself:
+            self.save_itself(machine, "shutdown")
+
+    def roll(self, machine: instances.Instance) -> str:
+        """A FAKE of a rolling checkpoint, which a machine takes while the work goes on; its id."""
+        volume_id = self.mounted(machine) or ""
+        self.flush(volume_id)
+        taken = self._snapshot_itself(machine, volume_id, f"rolling-{self.clock.monotonic():.0f}", "rolling")
+        self.ledger.copies[taken].rolling = True
+        return taken
+
+    def _snapshot_itself(self, machine: instances.Instance, volume_id: str, save: str, kind: str) -> str:
         config = self.configs[self.tags_of(machine.id)[tags.LAUNCH]]
         drive = {"name": config.main.name, "generation": config.main.generation, "volume_id": volume_id}
         try:
-            return take_snapshot(Role(self), drive, plan_tags(config, drive, "notice", "final"))
+            return take_snapshot(Role(self), drive, plan_tags(config, drive, save, kind))
         except ApiError as error:
             return f"no snapshot: {error}"
 
@@ -283,9 +328,9 @@ class World:
 
     def working_volume(self) -> str | None:
         """The volume that a program on a machine can write to, if one runs."""
-        return next(filter(None, map(self._mounted, self.machines("running"))), None)
+        return next(filter(None, map(self.mounted, self.machines("running"))), None)
 
-    def _mounted(self, machine: instances.Instance) -> str | None:
+    def mounted(self, machine: instances.Instance) -> str | None:
         """The drive on a machine that runs, until it is unmounted."""
         attachment = machine.block_device_mapping.get(DEVICE)
         volume_id = str(attachment.volume_id) if attachment else ""
@@ -313,14 +358,16 @@ class World:
                     self._check_deletion(laptop, volume_id)
             elif operation == "CreateTags":
                 self._tagged(parameters["ResourceId.1"], set(parameters.values()))
-            elif operation == "RunInstances" and _makes_blank(parameters):
+            elif operation == "DeleteTags" and tags.RESTORED in parameters.values():
+                self.ledger.taken_back(parameters["ResourceId.1"])
+            elif operation == "RunInstances" and _makes_blank(parameters) and self.strict:
                 self.ledger.check_blank()
         except Violation as violation:
             self.violations.append(violation)
 
     def _tagged(self, record_id: str, told: set[str]) -> None:
         """A copy gets tags: it is chosen, or a volume is about to be attached to a new machine."""
-        if tags.RESTORED in told:
+        if tags.RESTORED in told and record_id in self.ledger.copies:
             self.ledger.restored(record_id)
         elif tags.GENERATION in told and record_id in self.ledger.copies:
             self.ledger.copies[record_id].life += 1
@@ -329,7 +376,7 @@ class World:
         """I5: one final snapshot of a volume, as long as none failed. A rival may be quicker by a few calls, not more:
         CreateSnapshot takes no ClientToken.
         """
-        if volume_id not in self.ledger.copies:  # a rival was quicker, and is done with it
+        if volume_id not in self.ledger.copies or not self.strict:  # a rival was quicker, and is done with it
             return
         life = self.ledger.copies[volume_id].life
         finals = [
@@ -345,8 +392,9 @@ class World:
             raise Violation(f"I5: one more final snapshot of {volume_id} after {finals}")
 
     def _check_deletion(self, laptop: Laptop, copy_id: str) -> None:
-        gone = copy_id not in self.ledger.copies and copy_id not in self.backend.volumes  # another was quicker
-        if gone or copy_id == laptop.gives_up:
+        copy = self.ledger.copies.get(copy_id)
+        gone = copy is None and copy_id not in self.backend.volumes  # another was quicker
+        if gone or (copy and (copy_id, copy.attachments) == laptop.gives_up):
             return
         self.ledger.check_deletion(copy_id, self.completed())
         self.by_xportal.add(copy_id)
@@ -369,8 +417,10 @@ def _makes_blank(parameters: dict[str, str]) -> bool:
 
 
 @contextmanager
-def open_world(directory: Path) -> Iterator[World]:
-    """A cloud that goes by a virtual clock. Its catalogue never changes, so the commands ask for it once."""
+def open_world(directory: Path, *, lagging: bool = False) -> Iterator[World]:
+    """A cloud that goes by a virtual clock, its lists `lagging` behind or not. Its catalogue never changes, so the
+    commands ask for it once.
+    """
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     disks = Disks(directory / "disks")
     settings = Settings(invisible_seconds=0)
@@ -387,7 +437,10 @@ def open_world(directory: Path) -> Iterator[World]:
         patch.setattr(moto_responses, "method_names_from_class", cache(moto_responses.method_names_from_class))
         quicken(patch)
         patch.setattr(launching, "_find_profile", lambda *_: None)
-        wire = Direct(cloud._application_for_user(), clock.http_date)
+        wire: Direct | Lagging = Direct(cloud._application_for_user(), clock.http_date)
+        if lagging:
+            wire = Lagging(wire, clock)
+            clock.worked = wire.note
         world = disks.world = World(cloud, disks, clock, wire, directory / "homes")
         patch.setattr(launching, "build", world.user_data)
         world.begin(1)
