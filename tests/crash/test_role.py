@@ -153,7 +153,7 @@ def test_a_user_who_may_not_gets_a_machine_all_the_same(bench: Bench) -> None:
 
     ensure_instance_profile(bench.aws)
     with closing_claim() as claim:
-        machine = _run_with_role(forbidding, request(bench.aws), claim, bench.story.say)
+        machine = _run_with_role(forbidding, request(bench.aws), claim, bench.story.say, lambda: None)
     assert "takes the snapshot" in bench.story.lines[-1]
     assert profile_of(bench.aws, machine) is None
 
@@ -164,6 +164,6 @@ def test_a_new_profile_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(bench.cloud.settings, "profile_seconds", 1.0)
     ensure_instance_profile(bench.aws)
     with closing_claim() as claim:
-        machine = _run_with_role(bench.aws, request(bench.aws), claim, bench.story.say)
+        machine = _run_with_role(bench.aws, request(bench.aws), claim, bench.story.say, lambda: None)
     assert profile_of(bench.aws, machine) == ROLE
     assert bench.story.lines == []

@@ -29,6 +29,7 @@ REMEMBERED = "xportal:last-time"  # on machines and copies: what a person asked 
 MARKED = (
     "xportal:marked"  # on what may be deleted from then on, and since when: it never lives again, and is not taken back
 )
+BLANK = "xportal:blank"  # on copies: the drives of which no `up` has seen yet that they have a filesystem
 STRAY = "xportal:stray"  # "1" on snapshots of a volume that no `up` took over, when the drive had gone on without it
 HOST_KEY = "xportal:host-key"
 HOLDER = "xportal:holder"
@@ -86,6 +87,11 @@ def portal_name(told: Mapping[str, str]) -> str:
 def remembered(told: Mapping[str, str]) -> dict[str, str]:
     """Those of the tags that remember what a person asked of `up`."""
     return {key: value for key, value in told.items() if key.partition(".")[0] == REMEMBERED}
+
+
+def is_blank(told: Mapping[str, str], drive: str) -> bool:
+    """Whether the tags of a copy say that its drive may never have got a filesystem."""
+    return drive in told.get(BLANK, "").split(",")
 
 
 def drive_filter(name: str) -> list[Any]:

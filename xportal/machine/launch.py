@@ -61,6 +61,11 @@ class DriveOrder:
     size_gib: int
     generation: int
 
+    @property
+    def blank(self) -> bool:
+        """Whether it has no filesystem yet, as far as anybody knows: its first machine may have died too soon."""
+        return self.source is None or tags.is_blank(self.source.tags, self.name)
+
 
 @dataclass(frozen=True)
 class LaunchOrder:
@@ -133,7 +138,9 @@ def run_request(order: LaunchOrder, offer: Offer, group_id: str) -> dict[str, An
     """The parameters of RunInstances."""
     names = ",".join(drive.name for drive in order.drives)
     ours = {tags.OURS: "1", tags.PORTAL: order.portal, tags.DRIVE: names, tags.LAUNCH: order.launch}
-    drive = {**ours, tags.ARCHITECTURE: order.architecture, **order.remembered}
+    blank = ",".join(drive.name for drive in order.drives if drive.blank)
+    told = {**order.remembered, **({tags.BLANK: blank} if blank else {})}
+    drive = {**ours, tags.ARCHITECTURE: order.architecture, **told}
     root: dict[str, Any] = {"DeleteOnTermination": True}  # whatever the image says
     machine = {
         **ours,

@@ -64,13 +64,15 @@ def _order(
     profile: str | None,
 ) -> LaunchOrder:
     host_key = get_host_key(claim.launch)
+    orders = tuple(DriveOrder(d.name, d.device, d.source, d.size_gib, d.generation) for d in drives)
     config = AgentConfig(
         portal=plan.spec.name,
         launch=claim.launch,
         region=aws.region,
         endpoint=aws.endpoint,
         drives=[
-            DriveConfig(d.name, d.generation, device=d.device, mount=d.mount, blank=d.source is None) for d in drives
+            DriveConfig(d.name, d.generation, device=d.device, mount=d.mount, blank=order.blank)
+            for d, order in zip(drives, orders, strict=True)
         ],
         login_user=LOGIN_USER,
         attach=any(isinstance(d.source, Volume) for d in drives),
@@ -81,7 +83,7 @@ def _order(
         lock_ids=tuple(lock.id for lock in locks),
         key_name=locks[0].name,
         image=plan.image,
-        drives=tuple(DriveOrder(d.name, d.device, d.source, d.size_gib, d.generation) for d in drives),
+        drives=orders,
         architecture=plan.architecture,
         user_data=build(config, host_key),
         host_key=host_key.public,

@@ -77,6 +77,7 @@ def wait_ready(
         error.hint = error.hint or f"xportal ssh {portal} to look; xportal down {portal} saves and ends it"
         error.billed = (machine_cost(machine),)
         raise
+    _note_filesystems(aws, machine)
     return status, {"ssh": connected - began, "ready": time.monotonic() - connected}
 
 
@@ -149,6 +150,13 @@ def _take_over(aws: Aws, machine: Instance) -> None:
         if volume and tags.GENERATION not in volume.tags:
             generations[name] = drive.generation_of(volume)
     confirm(aws, machine, generations)
+
+
+def _note_filesystems(aws: Aws, machine: Instance) -> None:
+    """A machine is ready: from now on no launch says of its drives that they may have no filesystem (I4)."""
+    for volume in drive_volumes(aws, machine):
+        if tags.BLANK in volume.tags:
+            delete_tag(aws, volume.id, tags.BLANK)
 
 
 def drive_volumes(aws: Aws, machine: Instance) -> list[Volume]:

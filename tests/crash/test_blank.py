@@ -1,0 +1,69 @@
+"""A new drive whose first machine dies too soon is usable all the same, and no drive with data is ever called blank."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from tests.crash.conftest import Bench
+from tests.crash.test_attach import full_zone, interrupt
+from xportal.agent.core.config import AgentConfig
+from xportal.aws import tags
+from xportal.aws.records import Instance
+from xportal.drive.observe import observe
+from xportal.portal import launching
+from xportal.portal.ready import _note_filesystems
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def drive() -> str:
+    """A drive of this test's own."""
+    return f"blank{next(_numbers)}"
+
+
+@pytest.fixture
+def configs(monkeypatch: pytest.MonkeyPatch) -> list[AgentConfig]:
+    """What launches tell their machines, the latest last."""
+    told: list[AgentConfig] = []
+    build = launching.build
+
+    def noted(config: AgentConfig, *rest: Any) -> bytes:
+        told.append(config)
+        return build(config, *rest)
+
+    monkeypatch.setattr(launching, "build", noted)
+    return told
+
+
+def up(bench: Bench, drive: str, configs: list[AgentConfig]) -> tuple[Instance, bool]:
+    """The drive's machine, and whether it may make a filesystem where it finds nothing."""
+    machine = bench.up(drive, size_gib=1)
+    return machine, configs[-1].main.blank
+
+
+def test_a_machine_that_dies_before_it_made_the_filesystem(
+    bench: Bench, drive: str, configs: list[AgentConfig]
+) -> None:
+    """The next one may make it, on the same volume or a restored one; after one that was ready none may."""
+    machine, blank = up(bench, drive, configs)
+    assert blank
+    volume = interrupt(bench, machine)
+    again, blank = up(bench, drive, configs)
+    assert (volume in again.disks.values(), blank) == (True, True)
+    interrupt(bench, again)
+    with full_zone(bench, again.zone):
+        elsewhere, blank = up(bench, drive, configs)
+    assert (volume in elsewhere.disks.values(), blank) == (False, True)
+    _note_filesystems(bench.aws, elsewhere)
+    interrupt(bench, elsewhere)
+    _, blank = up(bench, drive, configs)
+    assert not blank
+    bench.down(drive)
+    assert not any(tags.BLANK in s.tags for s in observe(bench.aws, drive).snapshots[-1:])
+    _, blank = up(bench, drive, configs)
+    assert not blank
+    bench.down(drive)

@@ -1,0 +1,163 @@
+"""Who launches may lose the lock meanwhile: nothing that another took over is discarded, and nothing else stays."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.crash.conftest import Bench
+from xportal.aws import compute, keys, storage, tags
+from xportal.aws.devices import DEVICE
+from xportal.aws.errors import AwsError
+from xportal.aws.records import NO_CAPACITY, Instance
+from xportal.aws.session import Aws
+from xportal.drive import lifecycle
+from xportal.drive.model import LockState, lock_name
+from xportal.drive.observe import observe
+from xportal.errors import DriveInUse, MachineGone
+from xportal.machine import launch
+from xportal.portal import launching
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def drive() -> str:
+    """A drive of this test's own, with a record on it."""
+    return f"lost{next(_numbers)}"
+
+
+def save_first(bench: Bench, drive: str) -> None:
+    """A drive with data, at rest."""
+    bench.write(bench.up(drive, size_gib=1), "old")
+    bench.down(drive)
+
+
+def lose_lock(bench: Bench, drive: str) -> None:
+    """Somebody deletes the lock by hand, or breaks it for it is old."""
+    lock = keys.find_key_pair(bench.aws, lock_name(drive))
+    assert lock
+    keys.delete_key_pair(bench.aws, lock.id)
+
+
+def asleep_before_its_look(monkeypatch: pytest.MonkeyPatch, meanwhile: Any) -> None:
+    """The next `up` sleeps when its machine runs, before it looks at its lock again."""
+    check = launching._check_lock
+    slept: list[Instance] = []
+
+    def late(aws: Aws, order: Any, ours: Any, machine: Instance, beat: Any) -> None:
+        if not slept:
+            slept.append(machine)
+            meanwhile(machine)
+        check(aws, order, ours, machine, beat)
+
+    monkeypatch.setattr(launching, "_check_lock", late)
+
+
+def test_machine_that_another_up_took_over(
+    bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whoever launched it sleeps meanwhile, and finds the lock gone: the machine and hours of work stay."""
+    save_first(bench, drive)
+
+    def meanwhile(machine: Instance) -> None:
+        lose_lock(bench, drive)
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "b"))
+        again = bench.up(drive)
+        assert again.id == machine.id
+        bench.write(again, "hours of work")
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+    asleep_before_its_look(monkeypatch, meanwhile)
+    with pytest.raises(DriveInUse, match="another up uses"):
+        bench.up(drive)
+    assert bench.read(bench.up(drive)) == ["old", "hours of work"]
+    bench.down(drive)
+
+
+def test_machine_that_nobody_took_over(bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is ended, and its copy deleted, without a word of it in the drive's history."""
+    save_first(bench, drive)
+    before = observe(bench.aws, drive)
+    asleep_before_its_look(monkeypatch, lambda _: lose_lock(bench, drive))
+    with pytest.raises(DriveInUse, match="was ended again"):
+        bench.up(drive)
+    after = observe(bench.aws, drive)
+    assert (after.snapshots, after.volumes, after.live_machine()) == (before.snapshots, (), None)
+
+
+def test_taking_over_what_is_being_discarded(bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mark came first: whoever takes it over sees that, and does not work on what is about to go."""
+    save_first(bench, drive)
+    taken: list[type[Exception]] = []
+
+    def take_over(aws: Aws, machine: Instance) -> None:
+        try:
+            launch.confirm(aws, machine, {drive: 2})
+        except MachineGone as error:
+            taken.append(type(error))
+
+    wait = launch.wait_for_lists
+
+    def meanwhile(machine: Instance) -> None:
+        lose_lock(bench, drive)
+        monkeypatch.setattr(launch, "wait_for_lists", lambda: (wait(), take_over(bench.aws, machine)))
+
+    asleep_before_its_look(monkeypatch, meanwhile)
+    with pytest.raises(DriveInUse):
+        bench.up(drive)
+    assert taken == [MachineGone]
+    monkeypatch.setattr(launch, "wait_for_lists", wait)
+    bench.down(drive)
+    assert bench.read(bench.up(drive)) == ["old"]
+    bench.down(drive)
+
+
+def test_launch_that_ended_for_want_of_capacity_is_not_over(
+    bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AWS granted a machine and ended it: its holder tries the next offer, and nobody breaks its lock meanwhile."""
+    save_first(bench, drive)
+    wait = launch._wait_running
+    states: list[LockState] = []
+
+    def ended(aws: Aws, instance: Instance, beat: Any) -> Instance:
+        if states:
+            return wait(aws, instance, beat)
+        compute.terminate_instance(aws, instance.id)
+        gone = launch._wait_state(aws, instance, ("terminated",), beat)
+        seen = observe(aws, drive)
+        machines = {**seen.machines, gone.id: replace(gone, state_reason=NO_CAPACITY)}
+        states.append(replace(seen, machines=machines).lock_state(None))
+        return replace(gone, state_reason=NO_CAPACITY)
+
+    monkeypatch.setattr(launch, "_wait_running", ended)
+    again = bench.up(drive)
+    assert states == [LockState.STARTING]
+    assert bench.read(again) == ["old"]
+    assert [v.id for v in storage.list_volumes(bench.aws, tags.tag_filter(drive=drive))] == [again.disks[DEVICE]]
+    bench.down(drive)
+
+
+def test_a_launch_over_many_offers_beats(bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each offer may take minutes: the lock's heartbeat goes on, or others would take the holder for dead."""
+    monkeypatch.setattr(lifecycle, "HEARTBEAT_SECONDS", 0.0)
+    beats: list[str] = []
+    run = compute.run_instance
+
+    def refused(aws: Aws, request: Any) -> Instance:
+        lock = observe(aws, drive).lock
+        assert lock
+        beats.append(lock.tags[tags.HEARTBEAT])
+        if len(beats) < 3:
+            raise AwsError("none", code="InsufficientInstanceCapacity", operation="RunInstances")
+        return run(aws, request)
+
+    monkeypatch.setattr(compute, "run_instance", refused)
+    bench.up(drive, size_gib=1)
+    assert len(set(beats)) == len(beats)
+    bench.down(drive)
