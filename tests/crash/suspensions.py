@@ -33,7 +33,7 @@ from tests.crash.histories.ledger import Violation, read_records
 from tests.crash.histories.world import World, open_world
 from xportal.aws.devices import DEVICE
 from xportal.errors import DriveInUse, MachineLost, Refused, SaveIncomplete, XportalError
-from xportal.sandbox.api import instances, interruption
+from xportal.sandbox.api import instances, interruption, keypairs
 
 SLEEP_SECONDS = 60.0  # of the suspended command, before somebody else does anything
 PATIENCE_SECONDS = 700.0  # of somebody who is told that a drive is being brought up: then its lock is old
@@ -134,9 +134,9 @@ class Play:
         """Bring the drive down."""
         self.attempt(laptop, "down", lambda: laptop.down(self.world.drive))
 
-    def restore_oldest(self, laptop: Laptop) -> None:
-        """Choose the first copy that was ever saved, if it is there; wait where a lock has to grow old."""
-        found = self.oldest or next((s.id for s in self.world.snapshots()), "snap-0")
+    def restore(self, laptop: Laptop) -> None:
+        """Choose the rolling checkpoint, or the first copy that was saved; wait where a lock has to grow old."""
+        found = self.rolled or self.oldest or next((s.id for s in self.world.snapshots()), "snap-0")
         for _ in range(2):
             error = self.attempt(laptop, "restore", lambda: laptop.restore(self.world.drive, found))
             if not isinstance(error, DriveInUse):
@@ -312,7 +312,15 @@ def _bob_down(play: Play) -> None:
 
 
 def _bob_restores(play: Play) -> None:
-    play.restore_oldest(play.bob)
+    play.restore(play.bob)
+
+
+def _lock_deleted(play: Play) -> None:
+    """Somebody deletes the lock by hand."""
+    lock = play.world.lock()
+    if lock:
+        play.told.append("the lock is deleted by hand")
+        keypairs.delete_key_pair(play.world.backend, {"KeyName": lock.key_name})
 
 
 _CUT, _DOWN, _NOTICE = _work_until(Play.cut_power), _work_until(_bob_down), _work_until(Play.notice)
@@ -320,6 +328,7 @@ STORIES: dict[str, Story] = {
     "up, power cut": _CUT,
     "up, down": _DOWN,
     "up, at work": _work_until(lambda _: None),
+    "lock deleted; up, at work": _two(_lock_deleted, _work_until(lambda _: None)),
     "up, notice": _NOTICE,
     "down": _bob_down,
     "restore": _bob_restores,
@@ -363,7 +372,8 @@ class Stage:
     """
 
     world: World
-    chosen: Callable[[int], bool]  # which trials are played, by their number
+    every: int = 1  # of how many trials one is played
+    stops: bool = False  # at the first that finds something
     processes: int = 2
     outcomes: list[Outcome] = field(default_factory=list)
     _number: int = 0
@@ -392,7 +402,12 @@ class Stage:
             if turn % 2 != play.role or (reads and turn % READ_TURNS not in (0, 1)):
                 continue
             self._number += 1
-            if self.chosen(self._number) and self._fork(play, Trial(scenario, play.role, play.ann.calls, story)):
+            done = self.stops and any(outcome.wrong for outcome in self.outcomes)
+            if (
+                self._number % self.every == 0
+                and not done
+                and self._fork(play, Trial(scenario, play.role, play.ann.calls, story))
+            ):
                 return
 
     def _fork(self, play: Play, trial: Trial) -> bool:
@@ -478,9 +493,11 @@ def _finish(play: Play) -> None:
         play.wrong.append(f"lost: {records} came up, acknowledged is {world.ledger.acknowledged}")
 
 
-def play_all(world: World, names: Sequence[str] = (), every: int = 1) -> Iterator[list[Outcome]]:
+def play_all(
+    world: World, names: Sequence[str] = (), every: int = 1, *, stops: bool = False
+) -> Iterator[list[Outcome]]:
     """The outcomes of each scenario, of those named or of all."""
-    stage = Stage(world, lambda number: number % every == 0, processes=os.cpu_count() or 1)
+    stage = Stage(world, every, stops, processes=os.cpu_count() or 1)
     for scenario in SCENARIOS:
         if not names or scenario.name in names:
             for role in (True, False):

@@ -33,6 +33,7 @@ class Copy:
     before: Place | None = None  # it was chosen: its place until then
     attachments: int = 0  # how often a volume was put into a machine that was launched without it
     rolling: bool = False  # a checkpoint that a machine takes by itself, and that goes after a final save
+    marked: int | None = None  # how many records it had when it was marked
     disowned: bool = False  # made by hand, and the only tag that told whose it is was deleted
 
     @property

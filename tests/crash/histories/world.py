@@ -366,7 +366,10 @@ class World:
             self.violations.append(violation)
 
     def _tagged(self, record_id: str, told: set[str]) -> None:
-        """A copy gets tags: it is chosen, or a volume is about to be attached to a new machine."""
+        """A copy gets tags: it is chosen or marked, or a volume is about to be attached to a new machine."""
+        if tags.MARKED in told and record_id in self.ledger.copies:
+            copy = self.ledger.copies[record_id]
+            copy.marked = len(copy.records) if copy.marked is None else copy.marked
         if tags.RESTORED in told and record_id in self.ledger.copies:
             self.ledger.restored(record_id)
         elif tags.GENERATION in told and record_id in self.ledger.copies:
@@ -394,7 +397,8 @@ class World:
     def _check_deletion(self, laptop: Laptop, copy_id: str) -> None:
         copy = self.ledger.copies.get(copy_id)
         gone = copy is None and copy_id not in self.backend.volumes  # another was quicker
-        if gone or (copy and (copy_id, copy.attachments) == laptop.gives_up):
+        given_up = copy is not None and (copy_id, copy.attachments) == laptop.gives_up
+        if gone or (given_up and copy and copy.marked in (None, len(copy.records))):
             return
         self.ledger.check_deletion(copy_id, self.completed())
         self.by_xportal.add(copy_id)
