@@ -22,7 +22,7 @@ test -e /dev/loop-control || sudo mknod /dev/loop-control c 10 237
 loop=$(sudo losetup --find); test -e $loop || sudo mknod $loop b 7 ${loop#/dev/loop}
 """
 MAKE = """truncate -s 32M /v1/data.img
-mkfs.ext4 -q /v1/data.img
+sudo mkfs.ext4 -q /v1/data.img
 sudo sh -c 'fallocate -l 8M /v1/swap; chmod 600 /v1/swap; mkswap -q /v1/swap'
 """
 USE = """sudo losetup $loop /v1/data.img
