@@ -200,4 +200,4 @@ def test_the_secret_stays_until_a_reset(home: Path, url: str, secret: Secret) ->
     control.stop(home)
     control.start(home)
     assert Place(home).find_secret() == secret
-    assert boto3.Session(profile_name=control.PROFILE).client("ec2").describe_key_pairs()["KeyPairs"]
+    assert curl(*signed(secret, url), f"{url}/").startswith("200 ")
