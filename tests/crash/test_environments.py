@@ -22,6 +22,7 @@ import pytest
 
 from tests.crash.conftest import Bench, make_bench
 from xportal.sandbox.api.server import Cloud
+from xportal.sandbox.secret import Secret
 
 ROOT = Path(__file__).parents[2]
 DRIVER = [sys.executable, "-m", "tests.crash.odd_program"]
@@ -43,7 +44,8 @@ class Place:
 
     home: Path
     url: str
-    servers: dict[str, str] = field(default_factory=dict)
+    secret: Secret
+    servers: dict[str, str]
 
     def config(self, text: str) -> dict[str, str]:
         """AWS's settings, as a file."""
@@ -244,7 +246,7 @@ def place(account: Bench, servers: dict[str, str]) -> Iterator[Place]:
     (home / "context").mkdir()
     (home / "context" / "Dockerfile").write_text("FROM scratch\n")
     try:
-        yield Place(home, account.cloud.endpoint_url, servers)
+        yield Place(home, account.cloud.endpoint_url, account.cloud.secret, servers)
     finally:
         shutil.rmtree(home)
 
@@ -258,8 +260,8 @@ def environment(place: Place, odd: Settings) -> dict[str, str]:
         "HOME": str(place.home),
         "XDG_STATE_HOME": str(place.home / "state"),
         "AWS_ENDPOINT_URL": place.url,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_ACCESS_KEY_ID": place.secret.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": place.secret.secret_access_key,
         "AWS_DEFAULT_REGION": "us-east-1",
         "USER": "somebody",
         **odd,
