@@ -385,9 +385,11 @@ class Stage:
         """All suspensions of a scenario's command. Raises AssertionError if it fails undisturbed."""
         play = begin(self.world, scenario, role=role)
         play.ann.trouble = Trouble(0, "each", meanwhile=lambda: self._suspend(play, scenario))
-        error = play.attempt(play.ann, scenario.name, lambda: scenario.command(play, play.ann))
-        if self._asleep:
-            self._report(play)
+        try:
+            error = play.attempt(play.ann, scenario.name, lambda: scenario.command(play, play.ann))
+        finally:
+            if self._asleep:
+                self._report(play)
         while self._running:
             self._collect()
         self.world.end()
@@ -433,12 +435,14 @@ class Stage:
         return True
 
     def _report(self, play: Play) -> NoReturn:
-        """The end of a fork."""
-        with _ended_by_violations(play):
-            _finish(play)
-        play.wrong += [f"lost: {violation}" for violation in play.world.violations]
-        (self._reports / "report").write_text(json.dumps([play.wrong, play.told]))
-        os._exit(0)
+        """The end of a fork, however it ends: it has none of the threads that its parent would wait for."""
+        try:
+            with _ended_by_violations(play):
+                _finish(play)
+            play.wrong += [f"lost: {violation}" for violation in play.world.violations]
+            (self._reports / "report").write_text(json.dumps([play.wrong, play.told]))
+        finally:
+            os._exit(0)
 
     def _collect(self) -> None:
         process, _ = os.wait()
