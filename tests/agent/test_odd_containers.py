@@ -190,3 +190,45 @@ def test_a_container_that_is_paused_for_a_commit_gets_its_signal(own: OwnEngine,
         assert own.inspect("train")["State"]["ExitCode"] == 3
     finally:
         own("rm", "-f", "train")
+
+
+@pytest.mark.parametrize("way", ["edit", "anew"])
+def test_docker_itself_does_not_start_what_is_held_back(own: OwnEngine, drive: Path, way: str) -> None:
+    """Its mount is not there: neither as Docker starts, for which no directory is made, nor as it starts once more.
+
+    Where Docker's files are not edited, Docker has started it, and made the directory: it is stopped at once.
+    """
+    source = own.home / "gone" / "models"
+    own(
+        "run",
+        "-d",
+        "--init",
+        "--name",
+        "train",
+        "--restart",
+        "always",
+        "-v",
+        f"{source}:/models",
+        "odd",
+        "sleep",
+        "999",
+    )
+    try:
+        own.stop()
+        source.rmdir()
+        note = f"{source} is not there" if way == "edit" else f"{source} is on this machine's root disk, not on a drive"
+        assert live(own, drive, [], way) == {"train": f"is not started: {note}"}
+        assert source.exists() == (way == "anew")
+        for _ in range(2):
+            assert not own.inspect("train")["State"]["Running"]
+            own.stop()
+            own.start()
+        source.mkdir(exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", source], check=True)
+        assert live(own, drive, [], way) == {}
+        info = own.inspect("train")
+        assert (info["State"]["Running"], info["HostConfig"]["RestartPolicy"]["Name"]) == (True, "always")
+    finally:
+        own("rm", "-f", "train")
+        subprocess.run(["umount", source], check=True)
+        source.rmdir()
