@@ -22,7 +22,11 @@ EXIT_STATUSES = (
 )
 
 GROUPS = {"drives", "sandbox"}
-GO_ON = {"up", "down", "sweep", "push", "build"}  # commands that go on where an interruption left them
+AGAIN = "xportal status shows what there is, the same command again goes on"
+GO_ON = {  # commands that go on where an interruption left them
+    **dict.fromkeys(("up", "sweep", "push", "build"), AGAIN),
+    "down": f"a machine whose save has begun ends itself, and is billed until two minutes after that; {AGAIN}",
+}
 
 app = typer.Typer(
     name="xportal",
@@ -63,8 +67,8 @@ def main() -> None:
         status = failed.exit_status
     except Exception as error:
         status = _ended(error, console)
-    if status == 130 and _command_words().strip() in GO_ON:
-        console.say("interrupted; xportal status shows what there is, the same command again goes on")
+    if status == 130 and (left := GO_ON.get(_command_words().strip())):
+        console.say(f"interrupted; {left}")
     local.give_up_unwritten()
     sys.exit(status if isinstance(status, int) else 0)
 
