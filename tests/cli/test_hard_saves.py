@@ -71,7 +71,7 @@ def test_down(hard: User) -> None:
     assert "held by the disk image /v1/data.img" in told
     assert "sleep inf (pid" in told
     assert snapshots(hard)[-1]["xportal:kind"] == "final"
-    assert snapshots(hard)[-1]["xportal:save"].startswith("save-")
+    assert "could not" not in told  # it is that of the unmounted volume, on a machine that ran still
     hard.types("up", "demo", "--cpu")
     assert results(hard) == ["first"]
 
