@@ -46,6 +46,7 @@ def nothing_is_billed(user: User) -> None:
     assert ec2.describe_key_pairs()["KeyPairs"] == []
 
 
+@pytest.mark.all
 def test_a_machine_with_a_role_saves_and_ends_itself(user: User) -> None:
     """The final snapshot is there, the machine off within three minutes; `up` goes on from it."""
     user.types(*UP)

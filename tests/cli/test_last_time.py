@@ -61,6 +61,7 @@ def power_cut(user: User) -> None:
     wait_until_gone(user)
 
 
+@pytest.mark.all
 def test_two_drives_come_back_with_a_plain_up(user: User) -> None:
     """Through a `down`, an interruption and a power cut: the container finds its data on the second drive."""
     user.types("up", "demo", *OPTIONS)
