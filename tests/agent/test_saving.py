@@ -18,7 +18,7 @@ from xportal.agent.core.events import Log
 from xportal.agent.core.extensions import load
 from xportal.agent.core.files import write_json
 from xportal.agent.core.mounts import list_mounts
-from xportal.agent.core.process import Done
+from xportal.agent.core.process import AgentError, Done
 from xportal.agent.core.requests import Request, read_end
 from xportal.agent.core.saving import FinalSave, make_save
 from xportal.agent.core.state import update_state
@@ -35,7 +35,8 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     monkeypatch.setattr(quiescing.docker, "stop", lambda: None)
     monkeypatch.setattr(saving.units, "is_pending", lambda unit: False)
     monkeypatch.setattr(saving.units, "mask_docker", lambda: None)
-    monkeypatch.setattr(saving, "run", lambda argv, **more: (given.append(argv), Done(0, "", ""))[1])
+    for module in (saving, steps):
+        monkeypatch.setattr(module, "run", lambda argv, **more: (given.append(argv), Done(0, "", ""))[1])
     return given
 
 
@@ -86,7 +87,7 @@ def test_no_step_hangs_for_ever(paths: Paths, monkeypatch: pytest.MonkeyPatch, n
     for module, target, nothing in (
         (quiescing, "record_running", [{"Id": "a", "State": {}, "Name": "/a"}]),
         (quiescing, "record_from_files", None),
-        (quiescing, "run", Done(0, "", "")),
+        (steps, "run", Done(0, "", "")),
         (saving, "unmount", (True, [])),
         (saving, "run", Done(0, "", "")),
     ):
@@ -97,7 +98,7 @@ def test_no_step_hangs_for_ever(paths: Paths, monkeypatch: pytest.MonkeyPatch, n
     monkeypatch.setattr(saving.units, "is_pending", lambda unit: False)
     monkeypatch.setattr(saving.units, "mask_docker", lambda: None)
     hung = {"record": (quiescing, "record_running"), "commit": (quiescing.Commits, "commit_changed")}
-    hung |= {"docker": (quiescing.docker, "stop"), "sync": (saving, "run"), "unmount": (saving, "unmount")}
+    hung |= {"docker": (quiescing.docker, "stop"), "sync": (steps, "run"), "unmount": (saving, "unmount")}
     monkeypatch.setattr(*hung[name], hang)
     began = time.monotonic()
     went_well = make_save(paths, "save-1", Request(), load())
@@ -106,6 +107,24 @@ def test_no_step_hangs_for_ever(paths: Paths, monkeypatch: pytest.MonkeyPatch, n
     log = [json.loads(line) for line in (paths.logs / "save-1.jsonl").read_text().splitlines()]
     assert any(line.get("step") == name and "did not end within" in line["text"] for line in log)
     assert went_well == (name not in ("sync", "unmount"))
+
+
+def test_an_error_that_the_kernel_tells_once_is_kept(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What containers wrote is written before commits: the error comes then, and the last look finds none."""
+    told = Steps(paths, "save-1", Request(), Log(paths.logs / "save-1.jsonl"))
+    answers = [Done(1, "", "sync: error syncing '/v1': Input/output error"), Done(0, "", "")]
+
+    def run(argv: list[str]) -> Done:
+        done = answers.pop(0)
+        if done.status:
+            raise AgentError(done.err)
+        return done
+
+    monkeypatch.setattr(steps, "run", run)
+    told.sync("Writing what containers have written", ["/v1"])
+    told.sync("Writing everything to the drive", ["/v1"])
+    assert told.faults == ["not everything could be written"]
+    assert answers == []
 
 
 def test_a_notice_shortens_a_save_that_is_at_work(paths: Paths) -> None:

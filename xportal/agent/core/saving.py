@@ -68,7 +68,7 @@ def work_off(work: FinalSave, steps: Steps, more: Extensions) -> bool:
         update_state(paths, phase="saved" if paths.saved.exists() else "failed", error=words)
         log.end(False, words, {"seconds": log.seconds})
         return False
-    faults = "; ".join(result["faults"])
+    faults = "; ".join(dict.fromkeys(result["faults"]))
     log.end(not faults, faults or None, {**result, "seconds": {} if result["already"] else log.seconds})
     return not faults
 
@@ -81,7 +81,6 @@ class FinalSave:
         self._more = more
         self._paths = steps.paths
         self._config = steps.paths.get_config()
-        self._faults: List[str] = []  # why a snapshot taken now would be no final one
 
     def run(self) -> Dict[str, Any]:
         """The result. With `faults` a snapshot taken now is a checkpoint, and that of the detached volume is final."""
@@ -92,7 +91,7 @@ class FinalSave:
         try:
             write_json(self._paths.saved, result)
         except OSError as error:  # as when the root disk is full: a reboot would open the drive again
-            self._faults.append(f"the machine cannot note that it has made its final save: {error}")
+            self._steps.faults.append(f"the machine cannot note that it has made its final save: {error}")
         units.mask_docker()
         update_state(self._paths, phase="saved")
         return result
@@ -101,8 +100,9 @@ class FinalSave:
         """All but the marks that nothing is opened again."""
         save = self._steps.save
         update_state(self._paths, phase="saving", save=save, error=None)
-        result = {"save": save, "already": False, "faults": self._faults, **self._more.quiesce(self._steps)}
-        self._sync()
+        result = {"save": save, "already": False, "faults": self._steps.faults, **self._more.quiesce(self._steps)}
+        points = [mount.point for _, _, mount in self._devices() if mount]
+        self._steps.sync("Writing everything to the drive", points)
         return {**result, "killed": self._unmount()}
 
     def take_snapshots(self, kind: str, until: float) -> Dict[str, str]:
@@ -111,7 +111,7 @@ class FinalSave:
         With faults none is a final one.
         """
         drives, log = read_state(self._paths)["drives"], self._steps.log
-        kind = "checkpoint" if self._faults else kind
+        kind = "checkpoint" if self._steps.faults else kind
         with log.step("snapshot", "Asking AWS for the snapshot"):
             return self._more.take_snapshots(self._config, drives, self._steps.save, kind, log, lambda: left(until))
 
@@ -124,21 +124,15 @@ class FinalSave:
             if device:
                 yield drive.name, device, find_device(device)
 
-    def _sync(self) -> None:
-        points = [mount.point for _, _, mount in self._devices() if mount]
-        sync = partial(run, ["sync", "-f", *points])
-        if points and self._steps.attempt("sync", "Writing everything to the drive", sync) is None:
-            self._faults.append("not everything could be written")
-
     def _unmount(self) -> List[str]:
         """Returns who was ended for it."""
         killed = []
         for name, device, mount in reversed(list(self._devices())):
             if mount and mount.options.startswith("ro"):
-                self._faults.append(f"drive {name} has become read-only")
+                self._steps.faults.append(f"drive {name} has become read-only")
             work = partial(unmount, device, self._steps.log, self._more.release)
             gone, who = self._steps.attempt("unmount", f"Unmounting drive {name}", work) or (False, [])
             killed += who
             if not gone:
-                self._faults.append(f"drive {name} could not be unmounted")
+                self._steps.faults.append(f"drive {name} could not be unmounted")
         return killed

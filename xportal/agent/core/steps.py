@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional, TypeVar
+from typing import Callable, List, Optional, Sequence, TypeVar
 
 from .config import Paths
 from .deadline import left
 from .events import Log
 from .files import read_json
-from .process import AgentError, limited
+from .process import AgentError, limited, run
 from .requests import Request
 
 T = TypeVar("T")
@@ -24,6 +24,7 @@ class Steps:
         self.save = save
         self.request = request
         self.log = log
+        self.faults: List[str] = []  # why a snapshot taken now would be no final one
 
     def left(self) -> float:
         """Seconds; AWS's notice may come while a save is at work that has all the time."""
@@ -33,6 +34,11 @@ class Steps:
     def limit(self, seconds: float) -> float:
         """What a step may take that usually takes less than these seconds: never more than half of what is left."""
         return max(LEAST_SECONDS, min(seconds, self.left() / 2))
+
+    def sync(self, text: str, points: Sequence[str]) -> None:
+        """Write everything to the filesystems at these points. The kernel tells of an error once, to who asks first."""
+        if points and self.attempt("sync", text, lambda: run(["sync", "-f", *points])) is None:
+            self.faults.append("not everything could be written")
 
     def attempt(self, step: str, text: str, work: Callable[[], T], seconds: float = 0) -> Optional[T]:
         """One step's result; None if it fails or takes longer."""

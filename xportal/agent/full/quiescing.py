@@ -57,7 +57,7 @@ def end_containers(config: AgentConfig, steps: Steps) -> Dict[str, Any]:
     if why:
         steps.log.say("stop", f"Docker says: {why}")
     # Commits may take the time that is left.
-    steps.attempt("sync", "Writing what containers have written", lambda: run(["sync", "-f", config.main.mount]))
+    steps.sync("Writing what containers have written", [config.main.mount])
     budget = Budget(steps.left)
     commits = Commits(Engine(budget.check), docker.Docker(budget.run), drive, steps.log, budget)
     commit = partial(commits.commit_changed, infos)
