@@ -149,7 +149,8 @@ def _take_over(aws: Aws, machine: Instance) -> None:
         volume = next((v for v in drive.volumes if v.instance_id == machine.id), None)
         if volume and tags.GENERATION not in volume.tags:
             generations[name] = drive.generation_of(volume)
-    confirm(aws, machine, generations)
+    if generations:
+        confirm(aws, machine, generations)
 
 
 def _note_filesystems(aws: Aws, machine: Instance) -> None:

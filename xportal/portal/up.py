@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from xportal.aws import tags
+from xportal.aws.lag import wait_for_lists
 from xportal.aws.records import Instance, Volume
 from xportal.aws.session import Aws
 from xportal.aws.tagging import tag_machine
@@ -139,6 +140,7 @@ def _launch_near(
     except NotAttached as error:
         story.say(f"{error.message}: its final save was quicker, and is gone on from")
         tag_machine(aws, machine.id, {tags.MARKED: aws.now().isoformat()})  # nobody attaches anything to it any more
+        wait_for_lists()
         return None
 
 
