@@ -401,7 +401,7 @@ class Stage:
         reads = play.ann.call.startswith(READING)
         for number, story in enumerate(STORIES):
             turn = play.ann.calls + number
-            if turn % 2 != play.role or (reads and turn % READ_TURNS not in (0, 1)):
+            if reads and (turn % 2 != play.role or turn % READ_TURNS not in (0, 1)):
                 continue
             self._number += 1
             done = self.stops and any(outcome.wrong for outcome in self.outcomes)
