@@ -10,7 +10,7 @@ from tests.crash.conftest import Bench
 from tests.crash.test_attach import interrupt
 from xportal.aws import tags
 from xportal.aws.devices import DEVICE
-from xportal.aws.tagging import set_tags
+from xportal.aws.tagging import delete_tag, set_tags
 from xportal.drive.observe import observe
 from xportal.errors import NoSuchCopy
 from xportal.portal.restoring import restore
@@ -47,6 +47,19 @@ def test_mark_put_on_a_volume_that_is_left(bench: Bench, drive: str) -> None:
     mark(bench, interrupt(bench, machine))
     again = bench.up(drive)
     assert again.disks[DEVICE] != machine.disks[DEVICE]
+    assert bench.read(again) == ["kept"]
+    bench.down(drive)
+
+
+def test_mark_taken_off(bench: Bench, drive: str) -> None:
+    """Somebody says that nobody deletes it any more: it is attached like any other."""
+    machine = bench.up(drive, size_gib=1)
+    bench.write(machine, "kept")
+    volume = interrupt(bench, machine)
+    mark(bench, volume)
+    delete_tag(bench.aws, volume, tags.MARKED)
+    again = bench.up(drive)
+    assert again.disks[DEVICE] == volume
     assert bench.read(again) == ["kept"]
     bench.down(drive)
 
