@@ -378,8 +378,12 @@ class Stage:
     outcomes: list[Outcome] = field(default_factory=list)
     _number: int = 0
     _running: dict[int, tuple[Trial, Path]] = field(default_factory=dict)
-    _reports: Path = field(default_factory=lambda: Path(tempfile.mkdtemp()))
     _asleep: Trial | None = None  # in a fork: the trial that it plays
+    _reports: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        """What the forks tell lies beside the homes."""
+        self._reports = self.world.homes / "forks"
 
     def play(self, scenario: Scenario, *, role: bool) -> None:
         """All suspensions of a scenario's command. Raises AssertionError if it fails undisturbed."""
@@ -417,6 +421,7 @@ class Stage:
         while len(self._running) >= self.processes:
             self._collect()
         place = self._reports / str(self._number)
+        place.mkdir(parents=True)
         play.world.copy_files(place / "files")
         process = os.fork()
         if process:
@@ -500,11 +505,11 @@ def _finish(play: Play) -> None:
 def play_all(
     world: World, names: Sequence[str] = (), every: int = 1, *, stops: bool = False
 ) -> Iterator[list[Outcome]]:
-    """The outcomes of each scenario, of those named or of all."""
+    """The outcomes of each scenario, of those named or of all. In a sample, with a role and without take turns."""
     stage = Stage(world, every, stops, processes=os.cpu_count() or 1)
-    for scenario in SCENARIOS:
+    for number, scenario in enumerate(SCENARIOS):
         if not names or scenario.name in names:
-            for role in (True, False):
+            for role in (True, False) if every == 1 else (number % 2 == 0,):
                 stage.play(scenario, role=role)
             yield stage.outcomes
             stage.outcomes = []

@@ -11,7 +11,7 @@ from tests.crash.histories.planted_lives import PLANTED
 from tests.crash.histories.world import World, open_world
 from tests.crash.suspensions import Outcome, play_all, summary
 
-SAMPLE = 45  # of so many suspensions one is part of `make test`
+SAMPLE = 64  # of so many suspensions one is part of `make test`
 
 
 @pytest.fixture(scope="module")
