@@ -150,11 +150,10 @@ def down(
     check_name("portal", portal)
     if discard and (no_wait or grace is not None):
         raise UsageError("--discard saves nothing: it goes with neither --no-wait nor --grace", hint="drop one of them")
-    if discard and not yes:
-        _confirm_discard(ctx, portal)
+    seen = _confirm_discard(ctx, portal) if discard and not yes else None
     agent = RemoteAgent(ctx.aws, ctx.console, grace)
     with ctx.console.waiting(f"bringing down {portal}"):
-        report = bring_down.down(ctx.aws, portal, ctx.console, agent, wait=not no_wait, discard=discard)
+        report = bring_down.down(ctx.aws, portal, ctx.console, agent, wait=not no_wait, discard=discard, seen=seen)
     if ctx.json:
         ctx.console.answer_json(asdict(report))
     elif not report.found:
@@ -278,21 +277,28 @@ def _left_text(left: DriveLeft, discarded: bool) -> str:
     return f"saved as {left.snapshot.id} ({left.snapshot.size_gib} GiB), nothing runs"
 
 
-def _confirm_discard(ctx: Context, portal: str) -> None:
-    """Ask on a terminal. Raises UsageError where nobody can answer, typer.Abort on a no."""
+def _confirm_discard(ctx: Context, portal: str) -> dict[str, frozenset[str]]:
+    """Ask on a terminal. Returns what was there then of each drive, which is what the answer is about.
+
+    Raises UsageError where nobody can answer, typer.Abort on a no.
+    """
+    from xportal.drive.observe import observe
     from xportal.portal import status as state
     from xportal.portal.finding import find_drives
 
-    histories = [state.list_copies(ctx.aws, drive) for drive in find_drives(ctx.aws, portal)]
+    drives = find_drives(ctx.aws, portal)
+    seen = {drive: observe(ctx.aws, drive).there() for drive in drives}
+    histories = [state.list_copies(ctx.aws, drive) for drive in drives]
     awake = [history for history in histories if history and history[0].kind == "volume"]
     if not awake:
-        return
+        return seen
     for newest, *older in awake:
         back = f"{older[0].kind} {older[0].id} of {time_text(older[0].made)} is" if older else "nothing of the drive is"
         ctx.console.say(f"{newest.id} is deleted without being saved; {back} what is left")
     if not sys.stdin.isatty():
         raise UsageError("--discard asks before it deletes, and nobody can answer here", hint="--yes says it at once")
     typer.confirm("Delete it?", abort=True, err=True)
+    return seen
 
 
 def _show_plan(ctx: Context, portal: str, plan: Instance | Preparation) -> None:

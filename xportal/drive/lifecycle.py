@@ -84,8 +84,17 @@ class Lifecycle:
     """The loop for one drive on behalf of one portal."""
 
     def __init__(
-        self, aws: Aws, drive: str, *, portal: str | None, agent: Agent, story: Story, lock: Lock | None = None
+        self,
+        aws: Aws,
+        drive: str,
+        *,
+        portal: str | None,
+        agent: Agent,
+        story: Story,
+        lock: Lock | None = None,
+        seen: frozenset[str] | None = None,
     ) -> None:
+        """`seen` is what was there when the command began (`Drive.there`); None: what the first look shows."""
         self._aws = aws
         self._drive = drive
         self._portal = portal
@@ -93,7 +102,7 @@ class Lifecycle:
         self._story = story
         self._lock = lock
         self._unreachable: frozenset[str] = frozenset()
-        self._seen: frozenset[str] | None = None  # the machines, lock and newest life when the command began
+        self._seen = seen
         self._heart = Heart(aws, lock.launch) if lock else None
         self._waiting = ("", 0.0)  # for what, since when
         self.observed: Drive

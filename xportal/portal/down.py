@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from xportal.aws import compute, keys, network, tags
@@ -40,19 +41,29 @@ class DownReport:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def down(aws: Aws, name: str, story: Story, agent: Agent, *, wait: bool = True, discard: bool = False) -> DownReport:
+def down(
+    aws: Aws,
+    name: str,
+    story: Story,
+    agent: Agent,
+    *,
+    wait: bool = True,
+    discard: bool = False,
+    seen: Mapping[str, frozenset[str]] | None = None,
+) -> DownReport:
     """Save and end portal `name`; idempotent. Raises SaveIncomplete with nothing lost, DriveInUse.
 
     Without `wait` it returns once the final snapshot is started and the machine ended: a sweep does the rest. With
-    `discard` nothing is saved: what was written since the drives came up is deleted.
+    `discard` nothing is saved: what was written since the drives came up is deleted. `seen` tells of each drive what
+    was there (`Drive.there`) when the user was asked; what came later is neither ended nor deleted.
     """
     check_name("portal", name)
     began = time.monotonic()
     goal = p.Goal.DISCARD if discard else p.Goal.DOWN
     before = [observe(aws, drive) for drive in find_drives(aws, name)]
-    lifecycles = [_lifecycle(aws, drive, name, story, agent) for drive in before]
+    there = {drive.name: drive.there() for drive in before} | dict(seen or {})
+    lifecycles = [_lifecycle(aws, drive, name, story, agent, there[drive.name]) for drive in before]
     for lifecycle in lifecycles:
-        # What is there now is what this command ends, however long the others take.
         action = lifecycle.plan(goal, wait=wait)
         if discard and isinstance(action, p.Refuse):
             raise action.error  # before anything is gone
@@ -95,10 +106,12 @@ def sweep(aws: Aws, story: Story, agent: Agent) -> tuple[list[DownReport], list[
     return reports, errors
 
 
-def _lifecycle(aws: Aws, drive: Drive, portal: str | None, story: Story, agent: Agent) -> Lifecycle:
+def _lifecycle(
+    aws: Aws, drive: Drive, portal: str | None, story: Story, agent: Agent, seen: frozenset[str] | None = None
+) -> Lifecycle:
     """The loop, with the lock that an interrupted `up` of this computer left, if it did."""
     lock = earlier_claim(drive)
-    return Lifecycle(aws, drive.name, portal=portal, agent=agent, story=story, lock=lock)
+    return Lifecycle(aws, drive.name, portal=portal, agent=agent, story=story, lock=lock, seen=seen)
 
 
 def _mark_ended(aws: Aws, drive: Drive, story: Story) -> None:

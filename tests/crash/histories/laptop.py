@@ -21,6 +21,7 @@ from tests.user import make_session
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 from xportal.drive.lifecycle import Agent
+from xportal.drive.observe import observe
 from xportal.errors import MachineLost
 from xportal.portal.checkpointing import save
 from xportal.portal.down import down, sweep
@@ -114,7 +115,16 @@ class Laptop:
 
     def down(self, drive: str, **how: bool) -> None:
         """`xportal down DRIVE`, with `wait` False and `discard` as its options."""
-        self._command(lambda: down(self._aws, drive, self, self._agent, **how))
+        seen = {drive: self._look(drive)} if how.get("discard") else None
+        self._command(lambda: down(self._aws, drive, self, self._agent, seen=seen, **how))
+
+    def _look(self, drive: str) -> frozenset[str]:
+        """What the user is asked about, in the moment of the answer."""
+        trouble, self.trouble = self.trouble, None
+        try:
+            return observe(self._aws, drive).there()
+        finally:
+            self.trouble = trouble
 
     def restore(self, drive: str, copy_id: str) -> None:
         """`xportal drives restore DRIVE ID`."""
