@@ -204,7 +204,7 @@ def test_a_notice_while_another_save_has_all_the_time(cloud: AgentBench) -> None
     """A commit of `down`'s that would take minutes is left off, and what is left of the time is the notice's."""
     machine = begin(cloud, "vol-0e7")
     machine.run("docker run -d --init --name train tiny sh -c 'echo x > /x; while :; do sleep 1; done'")
-    wrap_docker(machine, '[ "$1" != commit ] || exec sleep 300')
+    wrap_docker(machine, '[ "$1" != diff ] || exec sleep 300')  # what a commit begins with
     machine.run("cd / && sudo /opt/xportal/agent save save-1 --grace 1")
     machine.run("until grep -q Committing /run/xportal/log/save-1.jsonl; do sleep 0.05; done")
     announce(machine, 40)

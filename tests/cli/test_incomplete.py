@@ -43,7 +43,7 @@ def test_killed_and_refused(user: User, desk: User) -> None:
         f'error: drive "demo": {volume} keeps everything.*could not finish snap-.*nothing is lost', error
     )
     assert billed == f"billed: {volume} 1 GiB"  # and no machine: that one was ended
-    assert {row["state"] for row in user.asks("status", "demo")} <= {"shutting-down"}
+    assert {row["state"] for row in user.asks("status", "demo")} <= {"shutting-down", "down"}
 
     user.types("sandbox", "fault", "clear")
     [command] = re.findall(r"^hint: +xportal (.*?)  +finishes it", hint)

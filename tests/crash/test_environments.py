@@ -333,7 +333,8 @@ def test_closed_streams(place: Place, streams: str) -> None:
             check=False,
         )
         said = done.stdout + done.stderr
-        assert done.returncode in (0, 1), f"{line}\n{said}"
+        # ssh itself ends by SIGPIPE where nobody reads it, as any program does.
+        assert done.returncode in (0, 1, *([141] if words[0] == "ssh" else [])), f"{line}\n{said}"
         assert not any(word in said for word in ("Traceback", "unexpected", "Exception ignored")), f"{line}\n{said}"
     keys = list((place.home / "state" / "xportal").glob("*.key"))
     assert all(key.read_text().startswith("-----BEGIN") and "portal" not in key.read_text() for key in keys)

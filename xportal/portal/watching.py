@@ -33,6 +33,7 @@ from xportal.portal.replacing import successor
 from xportal.spec import DriveSpec, PortalSpec
 
 LOOK_SECONDS = 15.0
+CLOCK_STEPS = timedelta(minutes=1)  # more than AWS's clock steps back, which its answers tell to the second
 WRITE_EVERY = timedelta(minutes=5)  # a machine's meter
 # Only a person can do something about these; after all others the next look may find things well: also after
 # NoCredentials, once there were some.
@@ -210,7 +211,7 @@ class Watch:
         id_, seen = self._metered
         now = self._aws.now()
         carried = read_meter(machine)
-        if carried and carried.since > now:  # edited by hand: it would count nothing until then
+        if carried and carried.since > now + CLOCK_STEPS:  # edited by hand: it would count nothing until then
             carried = None
         told = carried or (seen if id_ == machine.id else None) or self._begin(machine)
         if machine.state in LIVE:
