@@ -102,7 +102,7 @@ def test_bad_company(portal: Portal) -> None:
 
 
 def test_a_full_drive(portal: Portal) -> None:
-    """What has to be written down is, on space kept for that; the drive comes back with what ran, and can be emptied."""
+    """What has to be written down is, on space kept for that; what ran comes back, and the drive can be emptied."""
     machine = portal.machine
     assert machine
     portal.type("sandbox", "fault", "disk-full", "demo")
