@@ -12,11 +12,11 @@ import pytest
 
 from tests.crash.conftest import Bench, FileAgent
 from tests.crash.watches import SECONDS, ended, live, next_machine, take, wait_for, watch
-from xportal.aws import compute, storage, tags
+from xportal.aws import compute, keys, storage, tags
 from xportal.aws.devices import DEVICE
 from xportal.aws.records import Instance
 from xportal.aws.tagging import set_tags
-from xportal.drive.model import Description
+from xportal.drive.model import Description, lock_name
 from xportal.errors import UsageError
 from xportal.portal.metering import Meter, read_meter
 from xportal.portal.up import find_or_launch
@@ -174,8 +174,11 @@ def test_forgotten_machine_that_aws_took(
 
 
 def forget(bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An hour passes for AWS's terminated machines."""
+    """An hour passes for AWS's terminated machines, and for the drive's lock."""
     by_drive = tags.drive_filter(drive)
+    lock = keys.find_key_pair(bench.aws, lock_name(drive))
+    assert lock
+    set_tags(bench.aws, lock.id, {tags.HEARTBEAT: (bench.aws.now() - timedelta(hours=1)).isoformat()})
     while any(m.state != "terminated" for m in compute.list_instances(bench.aws, by_drive)):
         time.sleep(0.1)
     with monkeypatch.context() as passing:
