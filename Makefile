@@ -12,7 +12,7 @@ demo: venv ## the main job, on a cloud that runs on this computer: no account, n
 	@$(WITH_ENGINE) $(BIN)/python -m xportal.sandbox.demo $(ARGS)
 
 # Machines in one process, one after the other; beside it, in another, what needs none (tests/conftest.py).
-test: venv ## the tests, about 20 minutes
+test: venv ## the tests, half an hour and more
 	@$(WITH_ENGINE) $(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
 test-all: venv ## every test: the fastai image, the notebook, a fresh Debian
