@@ -104,9 +104,11 @@ def test_lives_that_nobody_ended(cloud: AgentBench) -> None:
 
 
 def test_a_notice_at_the_worst_moment(cloud: AgentBench) -> None:
-    """Seconds after boot, with the core alone; then once more, with `down` beside it: one save, and it goes through."""
+    """Seconds after boot, with the core alone, while somebody works in the home; then once more, with `down` beside it:
+    one save, and it goes through."""
     cloud.bench.hardware.create_volume("vol-0e2", 4, None)
     machine = cloud.boot("vol-0e2", blank=True)
+    machine.run("nohup sudo sleep 300 > held 2>&1 &")
     announce(machine, 90)
     wait_saved(machine)
     machine.deliver()

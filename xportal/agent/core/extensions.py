@@ -5,6 +5,7 @@ The class here is the core's own: what a machine does that nobody has logged in 
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Callable, Dict, List, Sequence, Tuple
@@ -12,6 +13,7 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 from .config import AgentConfig, Paths
 from .events import Log
 from .imds import Imds
+from .mounts import kill_holders, try_unmount
 from .process import AgentError
 from .requests import Request
 from .steps import Steps
@@ -34,8 +36,13 @@ class Extensions:
         return {}
 
     def release(self, device: str, log: Log) -> Tuple[bool, List[str]]:
-        """End who holds a device's filesystem, and unmount it. Returns whether it is unmounted, and who was ended."""
-        return False, []
+        """End who holds a device's filesystem, and unmount it. Returns whether it is unmounted, and who was ended.
+
+        The core ends who logged in a moment ago, and works in the home on the drive: there is nobody else yet.
+        """
+        ended = kill_holders(os.stat(device).st_rdev)
+        log.say("unmount", f"The drive was held by {', '.join(ended)}: killed")
+        return try_unmount(device), ended
 
     def take_snapshots(
         self,

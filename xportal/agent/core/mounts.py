@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
+import signal
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, List, Optional, Tuple
@@ -102,6 +104,25 @@ def take_off(mount: Mount, device: int) -> bool:
     except AgentError:  # a server that does not answer: with -f the kernel ends the calls that wait for it
         how = "-fl"
     return foreign and not run(["umount", how, mount.point], check=False, timeout=UMOUNT_SECONDS).status
+
+
+def kill_holders(device: int) -> List[str]:
+    """Kill the processes that work in the device's filesystem or have a file open there. Returns which."""
+    killed = []
+    for proc in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            if any(is_on(link, device) for link in (proc / "cwd", *proc.glob("fd/*"))):
+                os.kill(int(proc.name), signal.SIGKILL)
+                killed.append(f"process {proc.name}")
+    return killed
+
+
+def is_on(path: Path, device: int) -> bool:
+    """Whether a file that may be gone is on the device's filesystem."""
+    try:
+        return os.stat(path).st_dev == device
+    except OSError:
+        return False
 
 
 def is_free(device: str) -> bool:
