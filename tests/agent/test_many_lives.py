@@ -53,7 +53,9 @@ def cloud(bench: Bench) -> AgentBench:
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize(("way", "volume"), [("edit", "vol-0d1"), ("anew", "vol-0d2")])
+@pytest.mark.parametrize(
+    ("way", "volume"), [("edit", "vol-0d1"), pytest.param("anew", "vol-0d2", marks=pytest.mark.all)]
+)
 def test_a_container_over_many_lives(
     cloud: AgentBench, way: str, volume: str, record_property: Callable[[str, object], None]
 ) -> None:

@@ -118,7 +118,7 @@ def in_order(info: dict[str, Any]) -> dict[str, Any]:
     return {**info, "Mounts": sorted(mounts, key=lambda mount: str(mount["Destination"])), "HostConfig": host}
 
 
-@pytest.mark.parametrize("way", ["edit", "anew"])
+@pytest.mark.parametrize("way", ["edit", pytest.param("anew", marks=pytest.mark.all)])
 def test_everything_that_inspect_says_is_as_it_was(
     own: OwnEngine, odd: dict[str, dict[str, Any]], drive: Path, way: str
 ) -> None:

@@ -90,6 +90,7 @@ def test_a_portal_s_lives(cloud: AgentBench) -> None:
     third.off()
 
 
+@pytest.mark.all
 def test_what_mounts_something_that_is_on_no_drive_is_not_started_elsewhere(cloud: AgentBench) -> None:
     """Said while it is there, in the status and at the save; on the next machine it stays stopped, and that is said."""
     cloud.bench.hardware.create_volume("vol-0ce", 4, None)

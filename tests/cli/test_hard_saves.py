@@ -76,6 +76,7 @@ def test_down(hard: User) -> None:
     assert results(hard) == ["first"]
 
 
+@pytest.mark.all
 def test_notice(hard: User) -> None:
     """The machine alone does as much, and takes the final snapshot in its time."""
     use(hard, "second")

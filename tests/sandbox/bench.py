@@ -147,7 +147,7 @@ class Bench:
             done = subprocess.run(argv, capture_output=True, text=True, check=False)
             if done.returncode != 255 or time.monotonic() > deadline:
                 return done
-            time.sleep(0.05)
+            time.sleep(0.2)
 
     def ssh_argv(self, address: str, script: str, *, key: Path | None = None, user: str = "ec2-user") -> list[str]:
         """The command that runs a script on the machine, its host key pinned."""
