@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ class AgentBench:
         Not `plugged`, its drives are attached later.
         """
         self.booted += 1
-        instance_id = f"i-0c{self.booted:03x}"
+        instance_id = f"i-0c{os.getpid():06x}{self.booted:03x}"  # no other session has it
         places = [(f"/dev/sd{letter}", "/v1" if letter == "f" else f"/v{letter}") for letter in "fghij"]
         named = [(f"demo{n}", *places[n]) for n, _ in enumerate(volumes)]
         drives = [DriveConfig(name, generation, device, mount, blank) for name, device, mount in named]
