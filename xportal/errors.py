@@ -73,6 +73,10 @@ class KeyRefused(LoginRefused):
     """The machine answers with its own host key, and lets nobody in with our login key."""
 
 
+class NoSuchDrive(Refused):
+    """No drive has that name."""
+
+
 class NoSuchCopy(Refused):
     """The drive has no such snapshot or volume to go on from."""
 

@@ -50,6 +50,6 @@ def test_a_portal_comes_back_by_itself(user: User) -> None:
 def test_mistakes(user: User) -> None:
     """A portal that is not up is refused; limits must be more than nothing."""
     done = user.types("watch", "nowhere", check=False)
-    assert (done.returncode, "hint:  xportal up nowhere" in done.stderr) == (3, True)
+    assert (done.returncode, 'there is no portal "nowhere"' in done.stderr) == (3, True)
     done = user.types("watch", "nowhere", "--budget", "0", check=False)
     assert (done.returncode, "--budget 0 is not possible" in done.stderr) == (2, True)

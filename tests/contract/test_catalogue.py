@@ -25,6 +25,16 @@ def test_ssm_leads_to_an_image(account: Account, region: str, architecture: str,
     assert (ebs["VolumeSize"], ebs["VolumeType"], image["State"]) == (root_gib, "gp3", "available")
 
 
+def test_regions_are_those_that_a_new_account_has(account: Account) -> None:
+    """Those that are opted in to are told with AllRegions alone, and no other partition's ever."""
+    told = [region["RegionName"] for region in account.ec2.describe_regions()["Regions"]]
+    every = {r["RegionName"]: r["OptInStatus"] for r in account.ec2.describe_regions(AllRegions=True)["Regions"]}
+    assert len(told) == 17
+    assert {every[name] for name in told} == {"opt-in-not-required"}
+    assert every["il-central-1"] == "not-opted-in"
+    assert not [name for name in every if name.startswith(("cn-", "us-gov-"))]
+
+
 def test_an_unknown_parameter_is_not_found(account: Account, refused: Refuse) -> None:
     """ParameterNotFound, as for any name."""
     assert refused(account.client("ssm").get_parameter, Name="/aws/service/nothing").code == "ParameterNotFound"

@@ -13,6 +13,13 @@ from xportal.aws.session import Aws
 from xportal.errors import UsageError
 
 
+def list_regions(aws: Aws) -> list[str]:
+    """The regions that are enabled for the account."""
+    regions = aws.call(aws.ec2.describe_regions)["Regions"]
+    with understood("the regions"):
+        return [region["RegionName"] for region in regions if foreign.name(region["RegionName"])]
+
+
 def get_parameter(aws: Aws, name: str) -> str:
     """A public SSM parameter's value. Raises AwsError (ParameterNotFound)."""
     answer = aws.call(aws.ssm().get_parameter, Name=name)

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from functools import cached_property
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
@@ -31,26 +32,35 @@ T = TypeVar("T")
 
 KNOWN_SECONDS = 30.0
 _TIMEOUTS: dict[str, Any] = {"connect_timeout": 10, "read_timeout": 60}
+_IN_PASSING = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 1})
 
 
 class Aws:
     """Clients of one account and region. Every call goes through `call` or `pages`, which map the errors."""
 
-    def __init__(self, session: boto3.Session, region: str) -> None:
+    def __init__(self, session: boto3.Session, region: str, patience: Config | None = None) -> None:
         self._session = session
         self.region = region
         self._clock: tuple[datetime, float] | None = None
-        self.ec2: EC2Client = self._client(
-            "ec2", Config(retries={"mode": "standard", "total_max_attempts": 5}, **_TIMEOUTS)
-        )
-        # Without retries: AWS reports missing capacity as HTTP 500, which the SDK would retry in the same empty zone,
-        # and CreateSnapshot made again after a lost answer is a second snapshot.
-        self.once: EC2Client = self._client("ec2", Config(retries={"total_max_attempts": 1}, **_TIMEOUTS))
+        patience = patience or Config(retries={"mode": "standard", "total_max_attempts": 5}, **_TIMEOUTS)
+        self.ec2: EC2Client = self._client("ec2", patience)
+
+    @cached_property
+    def once(self) -> EC2Client:
+        """A client that tries once. AWS reports missing capacity as HTTP 500, which the SDK would retry in the same
+        empty zone, and CreateSnapshot made again after a lost answer is a second snapshot.
+        """
+        client: EC2Client = self._client("ec2", Config(retries={"total_max_attempts": 1}, **_TIMEOUTS))
+        return client
 
     @property
     def endpoint(self) -> str:
         """The URL of the EC2 API that the clients use."""
         return self.ec2.meta.endpoint_url
+
+    def in_region(self, region: str) -> Aws:
+        """The same account in another region, for a question in passing: asked once, and given up after seconds."""
+        return Aws(self._session, region, _IN_PASSING)
 
     def ssm(self) -> SSMClient:
         """A client of Systems Manager, for its public parameters."""
@@ -103,10 +113,11 @@ class Aws:
         return told + timedelta(seconds=time.monotonic() - when)
 
     def _client(self, service: str, config: Config) -> Any:
-        client = self._session.client(service, config=config)  # type: ignore[call-overload]
+        client = self._session.client(service, region_name=self.region, config=config)  # type: ignore[call-overload]
         if getproxies() and _is_loopback(client.meta.endpoint_url):
             client.close()  # no proxy leads to this computer itself
-            client = self._session.client(service, config=config.merge(Config(proxies={})))  # type: ignore[call-overload]
+            direct = config.merge(Config(proxies={}))
+            client = self._session.client(service, region_name=self.region, config=direct)  # type: ignore[call-overload]
         client.meta.events.register_first("before-call.*.*", self._check_credentials)
         client.meta.events.register("before-parse.*.*", check_answer)
         client.meta.events.register("after-call.*.*", self._note_date)

@@ -17,7 +17,7 @@ from xportal.console import Console
 from xportal.errors import LocalFileError, UsageError, XportalError
 
 EXIT_STATUSES = (
-    "Exit status: 0 done; 2 usage or spec; 3 refused by state (in use, forked, not up); 4 AWS said no; "
+    "Exit status: 0 done; 2 usage or spec; 3 refused by state (in use, forked, down, unknown); 4 AWS said no; "
     "5 no capacity; 6 save incomplete, nothing lost; 130 interrupted; 1 anything else."
 )
 

@@ -42,12 +42,13 @@ def drives(ctx: Context) -> None:
 
 def history(ctx: Context, drive: Drive) -> None:
     """Show every copy of a drive, newest first: volumes, final saves, checkpoints, snapshots made by hand."""
-    from xportal.portal import status
+    from xportal.portal import names, status
 
+    names.check_drive_known(ctx.aws, drive)
     copies = status.list_copies(ctx.aws, drive)
     if ctx.json:
         ctx.console.answer_json([asdict(copy) for copy in copies])
-    elif copies:
+    else:
         ctx.console.table(
             ("COPY", "KIND", "STATE", "GENERATION", "SIZE", "MADE", ""),
             [
@@ -55,8 +56,6 @@ def history(ctx: Context, drive: Drive) -> None:
                 for c in copies
             ],
         )
-    else:
-        ctx.console.say(f"no drive {drive}")
 
 
 def restore(
@@ -65,8 +64,9 @@ def restore(
     copy: Annotated[str, typer.Argument(metavar="COPY", help="A snapshot, or at a fork a volume, of its history.")],
 ) -> None:
     """Go on from an older copy: it becomes the newest, as a generation of its own. Nothing is copied or deleted."""
-    from xportal.portal import restoring
+    from xportal.portal import names, restoring
 
+    names.check_drive_known(ctx.aws, drive)
     with ctx.console.waiting(f"restoring {drive}"):
         chosen = restoring.restore(ctx.aws, drive, copy, ctx.console)
     if ctx.json:

@@ -145,6 +145,7 @@ def down(
 ) -> None:
     """Save everything, end the machine, delete the volume once its snapshot is complete."""
     from xportal.portal import down as bring_down
+    from xportal.portal.names import check_known
     from xportal.portal.saving import RemoteAgent
 
     check_name("portal", portal)
@@ -154,10 +155,12 @@ def down(
     agent = RemoteAgent(ctx.aws, ctx.console, grace)
     with ctx.console.waiting(f"bringing down {portal}"):
         report = bring_down.down(ctx.aws, portal, ctx.console, agent, wait=not no_wait, discard=discard, seen=seen)
+        if not report.found:
+            check_known(ctx.aws, portal)
     if ctx.json:
         ctx.console.answer_json(asdict(report))
     elif not report.found:
-        ctx.console.answer(f"{portal}: was not up")
+        ctx.console.answer(f"{portal}: is down")
     else:
         for left in report.drives:
             ctx.console.answer(f"{portal}: {_left_text(left, discard)}, {report.seconds['total']:.0f} s")
@@ -184,8 +187,11 @@ def save(ctx: Context, portal: Portal = DEFAULT_PORTAL, no_wait: NoWait = False)
 def status(ctx: Context, portal: OptionalPortal = None) -> None:
     """Show the portals that are up; of one, also how full its drive is and what runs."""
     from xportal.portal import status as state
+    from xportal.portal.names import check_known
 
     rows = state.list_portal(ctx.aws, portal, ctx.console.warn) if portal else state.list_portals(ctx.aws)
+    if portal and not rows:
+        check_known(ctx.aws, portal)
     lines = [
         (r.portal, r.machine, r.state, r.type or "", r.zone or "", r.address or "", _price(r.price))
         for r in rows
@@ -203,7 +209,7 @@ def status(ctx: Context, portal: OptionalPortal = None) -> None:
     elif lines:
         ctx.console.table(("PORTAL", "MACHINE", "STATE", "TYPE", "ZONE", "ADDRESS", "PRICE"), lines)
     else:
-        ctx.console.say(f"portal {portal} is {'down' if rows else 'not up'}" if portal else "no portal is up")
+        ctx.console.say(f"portal {portal} is down" if portal else "no portal is up")
     if told and portal:
         _show_machine(ctx, portal, told)
     if rows and rows[0].last_time and not ctx.json:
@@ -360,7 +366,7 @@ def _show_machine(ctx: Context, portal: str, status: AgentStatus) -> None:
 
 
 def _say_billed(ctx: Context) -> None:
-    from xportal.portal.status import billed
+    from xportal.portal.money import billed
 
     ctx.console.billed(billed(ctx.aws))
 

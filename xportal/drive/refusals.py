@@ -67,7 +67,7 @@ def not_up(drive: Drive, portal: str | None) -> PortalNotUp:
             f'portal "{portal}" is not up; drive "{drive.name}" is in {left}, with no machine',
             hint=f"xportal down {portal}        saves it; xportal up {portal} saves it and goes on",
         )
-    return PortalNotUp(f'portal "{portal}" is not up: its drive is saved already', hint=f"xportal up {portal}")
+    return PortalNotUp(f'portal "{portal}" is down: its drive is saved', hint=f"xportal up {portal}")
 
 
 def on_its_way_down(drive: Drive, machine: Instance) -> Refused:

@@ -13,7 +13,7 @@ from xportal.aws.errors import AwsError
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 from xportal.drive.model import LIVE
-from xportal.errors import KeyRefused, MachineGone, MachineLost, PortalNotUp, XportalError
+from xportal.errors import KeyRefused, MachineGone, MachineLost, Unreachable, XportalError
 from xportal.machine.access import (
     caller_cidr,
     find_public_key,
@@ -24,9 +24,10 @@ from xportal.machine.access import (
 )
 from xportal.machine.images import LOGIN_USER
 from xportal.portal.agent import AgentStatus, agent_status
+from xportal.portal.finding import find_machine
 from xportal.portal.money import machine_cost
+from xportal.portal.names import not_up
 from xportal.remote import Host, Login, connect
-from xportal.spec import check_name
 
 CONNECT_SECONDS = 60.0
 LOOK_SECONDS = 5.0
@@ -71,17 +72,11 @@ def open_portal(aws: Aws, name: str, tell: Callable[[str], None]) -> Iterator[Op
         yield OpenPortal(name, machine, login_of(machine), host, agent_status(host))
 
 
-def find_machine(aws: Aws, name: str) -> Instance | None:
-    """The live machine of portal `name`."""
-    found = compute.list_instances(aws, tags.tag_filter(portal=check_name("portal", name)))
-    return max((m for m in found if m.state in LIVE), key=lambda m: m.launched, default=None)
-
-
 def get_machine(aws: Aws, name: str) -> Instance:
-    """The live machine of portal `name`. Raises PortalNotUp."""
+    """The live machine of portal `name`. Raises PortalNotUp, which tells a name that nobody knows from one at rest."""
     machine = find_machine(aws, name)
     if machine is None:
-        raise PortalNotUp(f'portal "{name}" is not up in {aws.region}', hint=f"xportal up {name}, or another --region")
+        raise not_up(aws, name)
     return machine
 
 
@@ -134,18 +129,26 @@ def log_in(
 
 
 def login_for(aws: Aws, machine: Instance, tell: Callable[[str], None] = _unheard) -> Login:
-    """How to log in, once ssh is open to the address that this computer has now.
+    """How to log in, once ssh is open to the address that this computer has now, if that can be had.
 
     A key that this computer does not have is replaced through EC2 Instance Connect.
     """
-    group = network.find_security_group(aws, machine.vpc_id or "")
-    if group:
-        network.allow_ssh(aws, group, caller_cidr(aws.endpoint))
-    login = login_of(machine)
+    login = replace(login_of(machine), closed=_open_ssh(aws, machine))
     if find_public_key(login.key_file) is None:
         replace_login_key(aws, machine, tell)
     mark_used(login.key_file)
     return login
+
+
+def _open_ssh(aws: Aws, machine: Instance) -> str:
+    """Let this computer's address in. Where that is refused it may be open all the same: returns what was said."""
+    try:
+        group = network.find_security_group(aws, machine.vpc_id or "")
+        if group:
+            network.allow_ssh(aws, group, caller_cidr(aws.endpoint))
+    except (AwsError, Unreachable) as error:
+        return f"it could not be opened to this computer: {error.message}"
+    return ""
 
 
 def login_of(machine: Instance) -> Login:

@@ -12,6 +12,7 @@ from xportal.aws.session import Aws
 from xportal.drive import plan as p
 from xportal.drive.lifecycle import Agent, Lifecycle, Story
 from xportal.portal.finding import find_drives
+from xportal.portal.names import check_known
 from xportal.spec import check_name
 
 
@@ -39,6 +40,7 @@ def save(aws: Aws, name: str, story: Story, agent: Agent, *, wait: bool = True) 
     """
     began = time.monotonic()
     check_name("portal", name)
+    check_known(aws, name)
     choice = f"save-{secrets.token_hex(4)}"
     saved: list[DriveSaved] = []
     seconds: Counter[str] = Counter()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from xportal import foreign
-from xportal.aws import tags
+from xportal.aws import compute, storage, tags
 from xportal.aws.records import Instance
+from xportal.aws.session import Aws
+from xportal.drive.model import LIVE
 
 GP3_DOLLARS_A_MONTH = 0.08  # per GiB in us-east-1; other regions cost a little more
 
@@ -29,3 +31,10 @@ def machine_cost(machine: Instance) -> str:
 def volume_text(volume_id: str, size_gib: int) -> str:
     """A volume and its price."""
     return f"{volume_id} {size_gib} GiB {volume_cost(size_gib)}"
+
+
+def billed(aws: Aws) -> list[str]:
+    """What runs and costs money now, in words."""
+    machines = [m for m in compute.list_instances(aws, tags.tag_filter(ours="1")) if m.state in LIVE]
+    volumes = [v for v in storage.list_volumes(aws, tags.tag_filter(ours="1")) if tags.DRIVE in v.tags]
+    return [machine_cost(m) for m in machines] + [volume_text(v.id, v.size_gib) for v in volumes]

@@ -6,9 +6,9 @@ import time
 from contextlib import closing
 from dataclasses import dataclass
 
-from xportal.aws import catalogue, compute, storage, tags
+from xportal.aws import catalogue, compute, tags
 from xportal.aws.devices import device_of
-from xportal.aws.records import Instance, Volume
+from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 from xportal.aws.tagging import delete_tag
 from xportal.drive.lifecycle import Story
@@ -26,6 +26,7 @@ from xportal.portal.agent import (
     remember,
     try_again,
 )
+from xportal.portal.finding import drive_volumes
 from xportal.portal.money import machine_cost, price_of
 from xportal.remote import Host
 from xportal.spec import PortalSpec
@@ -158,13 +159,6 @@ def _note_filesystems(aws: Aws, machine: Instance) -> None:
     for volume in drive_volumes(aws, machine):
         if tags.BLANK in volume.tags:
             delete_tag(aws, volume.id, tags.BLANK)
-
-
-def drive_volumes(aws: Aws, machine: Instance) -> list[Volume]:
-    """The volumes at the devices of the machine's drives."""
-    devices = [device_of(machine, name) or "" for name in tags.drive_names(machine.tags)]
-    ids = [machine.disks[device] for device in devices if device in machine.disks]
-    return storage.list_volumes(aws, [{"Name": "volume-id", "Values": ids}]) if ids else []
 
 
 def awake_drives(aws: Aws, machine: Instance) -> list[AwakeDrive]:

@@ -14,9 +14,8 @@ from xportal.aws.tagging import set_tags
 from xportal.drive.lifecycle import Story
 from xportal.drive.model import LIVE
 from xportal.errors import Unreachable
-from xportal.portal.access import find_machine
+from xportal.portal.finding import drive_volumes, find_machine
 from xportal.portal.last_time import LastTime, asked_as, beginning, completed, from_tags, to_tags, with_drives
-from xportal.portal.ready import drive_volumes
 from xportal.spec import PortalSpec, check_name
 
 AHEAD = timedelta(minutes=5)  # of AWS's clock: no `up` of ours was later than now

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from xportal.aws import compute, storage, tags
+from xportal.aws import compute, tags
 from xportal.aws.records import Instance, Snapshot, Volume
 from xportal.aws.session import Aws
 from xportal.drive.lifecycle import Story
-from xportal.drive.model import LIVE, Drive, restored_from
+from xportal.drive.model import Drive, restored_from
 from xportal.drive.observe import list_drive_names, observe
 from xportal.portal.access import open_portal
 from xportal.portal.agent import AgentStatus
 from xportal.portal.last_time import LastTime
-from xportal.portal.money import machine_cost, price_of, volume_text
+from xportal.portal.money import price_of
 from xportal.portal.remembering import find_last_time
 from xportal.spec import check_name
 
@@ -115,13 +115,6 @@ def _note(drive: Drive, copy: Volume | Snapshot) -> str:
     before = restored_from(copy)
     notes = ["forked" if forked else "newest" if copy == drive.newest() else ""]
     return ", ".join(filter(None, [*notes, f"restored, was generation {before}" if before else ""]))
-
-
-def billed(aws: Aws) -> list[str]:
-    """What runs and costs money now, in words."""
-    machines = [m for m in compute.list_instances(aws, tags.tag_filter(ours="1")) if m.state in LIVE]
-    volumes = [v for v in storage.list_volumes(aws, tags.tag_filter(ours="1")) if tags.DRIVE in v.tags]
-    return [machine_cost(m) for m in machines] + [volume_text(v.id, v.size_gib) for v in volumes]
 
 
 def _portal_row(machine: Instance, last: LastTime | None) -> PortalRow:

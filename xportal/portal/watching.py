@@ -17,7 +17,6 @@ from xportal.drive.model import ENDING, LIVE, Drive
 from xportal.drive.observe import observe
 from xportal.errors import (
     DriveForked,
-    PortalNotUp,
     Refused,
     SnapshotFailed,
     TooDear,
@@ -28,6 +27,7 @@ from xportal.portal.down import DownReport, down
 from xportal.portal.endings import Ending, ending_of, last_sign
 from xportal.portal.metering import Meter, read_meter
 from xportal.portal.money import price_of
+from xportal.portal.names import not_up
 from xportal.portal.patience import pauses
 from xportal.portal.replacing import successor
 from xportal.spec import DriveSpec, PortalSpec
@@ -194,9 +194,7 @@ class Watch:
         if found:
             self._last = max(found, key=lambda m: (m.state in LIVE, m.launched, self._order[m.id]))
         elif self._last is None:
-            raise PortalNotUp(
-                f'portal "{self._spec.name}" is not up', hint=f"xportal up {self._spec.name}, then watch it"
-            )
+            raise not_up(self._aws, self._spec.name)
         elif self._last.state != "terminated":
             self._last = replace(self._last, state="terminated")
         return self._last

@@ -13,11 +13,38 @@ from xportal.sandbox.api import spot
 from xportal.sandbox.api.calls_base import Calls
 from xportal.sandbox.api.filters import page
 
+# The regions of AWS from before March 2019, which no account needs to opt in to.
+ENABLED = frozenset(
+    f"{place}-{number}"
+    for place, numbers in {
+        "us-east": "12", "us-west": "12", "ca-central": "1", "sa-east": "1", "eu-west": "123", "eu-central": "1",
+        "eu-north": "1", "ap-south": "1", "ap-southeast": "12", "ap-northeast": "123",
+    }.items()
+    for number in numbers
+)  # fmt: skip
+OTHER_PARTITIONS = ("cn-", "us-gov-")
 TYPES_PAGE = 100
 KEPT_MAX = 200
 
 
 class CatalogueCalls(Calls):
+    def describe_regions(self) -> ActionResult:
+        """Those that a new account has enabled: the others are opted in to, one by one."""
+        given = self.given
+        self.error_on_dryrun()
+        wanted = given.get("RegionNames") or []
+        ours = [r for r in self.backend.describe_regions(wanted) if not r.name.startswith(OTHER_PARTITIONS)]
+        found = ours if given.get("AllRegions") else [r for r in ours if r.name in ENABLED]
+        shown = [
+            {
+                "RegionName": region.name,
+                "Endpoint": region.endpoint,
+                "OptInStatus": "opt-in-not-required" if region.name in ENABLED else "not-opted-in",
+            }
+            for region in found
+        ]
+        return ActionResult({"Regions": shown})
+
     def describe_instance_types(self) -> Any:
         """The answers never change and take moto a while to write: each is kept."""
         question = json.dumps([self.region, self.given], sort_keys=True, default=str)
