@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.crash.conftest import Bench
 from xportal.aws import compute
 from xportal.aws.records import Instance
+from xportal.drive.observe import observe
 from xportal.errors import KeyRefused, LoginRefused
 from xportal.portal import access
 from xportal.portal.access import log_in, login_for
@@ -67,3 +72,51 @@ def test_a_refused_key_is_replaced_once(bench: Bench, drive: str, monkeypatch: p
     assert machine.id in caught.value.billed[0]
     assert login_for(bench.aws, machine).key_file.read_bytes() == before
     bench.down(drive)
+
+
+def forbid(bench: Bench, operation: str) -> None:
+    """As policies that do not allow it, for this account's further calls."""
+
+    def refuse(**_: object) -> None:
+        answer: Any = {"Error": {"Code": "UnauthorizedOperation", "Message": f"you may not {operation}"}}
+        raise ClientError(answer, operation)
+
+    bench.aws.ec2.meta.events.register(f"before-call.ec2.{operation}", refuse)
+
+
+def saved(bench: Bench, drive: str) -> list[str]:
+    """What `down`, with the real way onto machines, saves of the drive."""
+    report = down(bench.aws, drive, bench.story, RemoteAgent(bench.aws, bench.story))
+    assert report.drives[0].snapshot
+    assert not observe(bench.aws, drive).live_machine()
+    return bench.bytes_of(report.drives[0].snapshot.id)
+
+
+def test_down_saves_where_ssh_cannot_be_opened(bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The group is full, or not ours to change: it may be open already; else the error says why nobody answered."""
+    bench.write(bench.up(drive), "one")
+    forbid(bench, "AuthorizeSecurityGroupIngress")
+    monkeypatch.setattr("xportal.portal.saving.CONNECT_SECONDS", 0.5)  # nobody answers at the machines of files
+    assert saved(bench, drive) == ["one"]
+    [told] = [line for line in bench.story.lines if "is shut down and its drive saved" in line]
+    assert "it could not be opened to this computer: " in told
+    assert "you may not AuthorizeSecurityGroupIngress" in told
+
+
+def test_down_saves_where_no_key_can_be_kept(
+    bench: Bench, drive: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This computer's directory of keys cannot be used: the machine's shutdown saves, and the tidying is left."""
+    bench.write(bench.up(drive), "one")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    assert saved(bench, drive) == ["one"]
+    assert any("is shut down and its drive saved afterwards" in line for line in bench.story.lines)
+
+
+def test_a_tidying_that_is_forbidden_fails_no_down(bench: Bench, drive: str) -> None:
+    """Everything is saved: what is left is said."""
+    bench.write(bench.up(drive), "one")
+    forbid(bench, "DeleteSecurityGroup")
+    bench.down(drive)
+    assert any("something that costs nothing is left behind" in line for line in bench.story.lines)

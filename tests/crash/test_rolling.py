@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.crash.conftest import Bench
 from xportal.aws import storage, tags
@@ -123,3 +125,18 @@ def test_one_that_is_marked_while_it_is_chosen(bench: Bench, drive: str, monkeyp
         restore(bench.aws, drive, rolled.id, bench.story)
     assert bench.read(bench.up(drive)) == ["early", "late"]
     bench.down(drive)
+
+
+def test_an_account_that_may_not_delete_them(bench: Bench, drive: str) -> None:
+    """`down` has saved everything, and says that they stay."""
+    machine = bench.up(drive, size_gib=1)
+    rolled = roll(bench, drive, machine)
+
+    def refuse(**_: object) -> None:
+        answer: Any = {"Error": {"Code": "UnauthorizedOperation", "Message": "you may not"}}
+        raise ClientError(answer, "DeleteSnapshot")
+
+    bench.aws.ec2.meta.events.register("before-call.ec2.DeleteSnapshot", refuse)
+    bench.down(drive)
+    assert rolled.id in left(bench, drive)
+    assert f"{rolled.id} stays: this account may not delete it" in bench.story.lines

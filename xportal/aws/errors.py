@@ -57,6 +57,11 @@ class AwsError(AwsRefused):
         self.status = status
 
 
+def is_forbidden(error: AwsError) -> bool:
+    """Whether the account's policies are what refused."""
+    return error.code in _PERMISSION_CODES
+
+
 def is_in_doubt(error: XportalError) -> bool:
     """Whether it is not known if the call was carried out: no answer came, or one that is not known to be a refusal.
 

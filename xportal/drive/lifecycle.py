@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NoReturn, Protocol
 
 from xportal.aws import compute, keys, storage, tags
-from xportal.aws.errors import AwsError, is_transient
+from xportal.aws.errors import AwsError, is_forbidden, is_transient
 from xportal.aws.lag import wait_for_lists
 from xportal.aws.records import Instance, Snapshot, Volume
 from xportal.aws.session import Aws
@@ -340,9 +340,10 @@ class Lifecycle:
             try:
                 storage.delete_snapshot(self._aws, snapshot.id)
             except AwsError as error:
-                if error.code != "InvalidSnapshot.InUse":
+                if error.code != "InvalidSnapshot.InUse" and not is_forbidden(error):
                     raise
-                self._story.say(f"{snapshot.id} stays: somebody made an image of it")
+                why = "this account may not delete it" if is_forbidden(error) else "somebody made an image of it"
+                self._story.say(f"{snapshot.id} stays: {why}")
                 delete_tag(self._aws, snapshot.id, tags.ROLLING)
 
     def _choose(self, copy: Volume | Snapshot, generation: int) -> None:

@@ -73,7 +73,7 @@ def down(
     for lifecycle in lifecycles:
         lifecycle.settle(goal, wait=wait)
         seconds.update(lifecycle.seconds)
-    _tidy(aws)
+    _tidy(aws, story)
     after = [observe(aws, drive.name) for drive in before]
     for drive in after:
         _mark_ended(aws, drive, story)
@@ -102,7 +102,7 @@ def sweep(aws: Aws, story: Story, agent: Agent) -> tuple[list[DownReport], list[
             continue
         done = (before.lock, before.volumes) != (after.lock, after.volumes)
         reports.append(DownReport(name, [DriveLeft(name, after.newest_snapshot())], done))
-    _tidy(aws)
+    _tidy(aws, story)
     return reports, errors
 
 
@@ -125,8 +125,16 @@ def _mark_ended(aws: Aws, drive: Drive, story: Story) -> None:
         story.warn(f"a watch over the portal may not notice its end: {error.message}")
 
 
-def _tidy(aws: Aws) -> None:
-    """What the drive's protocol does not know of: security groups that no machine uses, login keys of dead machines."""
+def _tidy(aws: Aws, story: Story) -> None:
+    """What the drive's protocol does not know of. Everything is saved by then: no `down` fails for it."""
+    try:
+        _forget(aws)
+    except XportalError as error:
+        story.warn(f"something that costs nothing is left behind, for a later sweep: {error.message}")
+
+
+def _forget(aws: Aws) -> None:
+    """Security groups that no machine uses, login keys of dead machines."""
     ours = compute.list_instances(aws, tags.tag_filter(ours="1"))
     busy = {m.vpc_id for m in ours if m.state != "terminated"}
     for vpc in {s.vpc_id for s in network.list_default_subnets(aws)} - busy:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from xportal.aws.records import Instance, Volume
 from xportal.aws.session import Aws
 from xportal.drive.lifecycle import Story
-from xportal.errors import KeyRefused, MachineLost
+from xportal.errors import KeyRefused, LocalFileError, MachineLost
 from xportal.portal import agent
 from xportal.portal.access import log_in, look_after
 from xportal.remote import Host
@@ -28,12 +28,13 @@ class RemoteAgent:
     def save(self, machine: Instance, volume: Volume) -> None:
         """A final save: stop, commit, unmount. Raises MachineLost, SaveIncomplete.
 
-        A machine that lets nobody in is one that does not answer: it may be well, and then its shutdown saves.
+        A machine that lets nobody in, or for which this computer can keep no key, is one that does not answer: it may
+        be well, and then its shutdown saves.
         """
         self.story.update(f"saving {volume.id} on {machine.id}")
         try:
             agent.final_save(lambda: self._log_in(machine), self.story.say, self.story.warn, grace=self.grace)
-        except KeyRefused as error:
+        except (KeyRefused, LocalFileError) as error:
             raise MachineLost(error.message) from error
 
     @contextmanager

@@ -150,7 +150,8 @@ def _lost(login: Login, last: Exception) -> XportalError:
         )
     # what paramiko says when the key exchange has run out of time
     reason = "it took too long" if "No existing session" in str(last) else str(last) or type(last).__name__
+    closed = f"; {login.closed}" if login.closed else ""
     return MachineLost(
-        f"the machine at {login.address} does not answer ssh: {reason}",
+        f"the machine at {login.address} does not answer ssh: {reason}{closed}",
         hint="xportal status says what became of it; tcp/22 must be open to your address",
     )

@@ -21,6 +21,7 @@ class Login:
     key_file: Path
     host_key: str
     port: int = 22
+    closed: str = ""  # why tcp/22 may not be open to this computer, if something is known
 
 
 @dataclass(frozen=True)
