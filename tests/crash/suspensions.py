@@ -11,6 +11,7 @@ there, in order; each deletion had a complete successor at that moment; nothing 
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 import logging
@@ -515,11 +516,15 @@ def play_all(
             stage.outcomes = []
 
 
-def main(words: Sequence[str]) -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Play the scenarios named, or all; how many suspensions ended with anything wrong."""
-    names = list(words)
-    every = int(names.pop(names.index("--every") + 1)) if "--every" in names else 1
-    names = [name for name in names if name != "--every"]
+    parser = argparse.ArgumentParser(prog="python -m tests.crash.suspensions", description=__doc__)
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join(s.name for s in SCENARIOS))
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="play every N-th suspension only")
+    told = parser.parse_args(words)
+    names, every = told.scenarios, told.every
+    if unknown := set(names) - {scenario.name for scenario in SCENARIOS}:
+        parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     found: list[Outcome] = []
     with tempfile.TemporaryDirectory() as directory, open_world(Path(directory), lagging=True) as world:
@@ -548,4 +553,4 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(1 if main(sys.argv[1:]) else 0)
+    sys.exit(1 if main() else 0)
