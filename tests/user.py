@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import boto3
+import botocore.session
 import requests
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.loaders import create_loader
 
 from xportal.sandbox.secret import Secret
 
 SECRET = Secret("AKIATESTTESTTESTTEST", "the-tests-secret")
 KEYS = {"aws_access_key_id": SECRET.access_key_id, "aws_secret_access_key": SECRET.secret_access_key}
+_LOADER = create_loader()
 
 
 def make_session(region: str = "us-east-1") -> boto3.Session:
-    """A session of AWS's SDK with the user's access key."""
-    return boto3.Session(**KEYS, region_name=region)
+    """A session of AWS's SDK with the user's access key. All read the SDK's data files once."""
+    session = botocore.session.get_session()
+    session.register_component("data_loader", _LOADER)
+    return boto3.Session(**KEYS, region_name=region, botocore_session=session)
 
 
 class Signing(requests.auth.AuthBase):
