@@ -160,9 +160,12 @@ def test_late_final_save_of_an_earlier_life(bench: Bench, drive: str, told: str)
     bench.write(machine, "first")
     interrupt(bench, machine)
     [volume] = observe(bench.aws, drive).volumes
-    asleep = bench.lifecycle(drive)._moment(observe(bench.aws, drive), volume, None)
+    slow = bench.lifecycle(drive)
+    asleep = slow._moment(observe(bench.aws, drive), volume, None)
     again = bench.up(drive)
-    bench.lifecycle(drive)._create_snapshots(asleep, None, {tags.KIND: tags.FINAL})
+    for volume_id, its_tags in asleep.items():
+        slow._seal(volume_id, its_tags)
+    slow._create_snapshots(asleep, None, {tags.KIND: tags.FINAL})
     time.sleep(1)  # snapshots of one generation and one second are not in order
     bench.write(again, "second")
     if told:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 
+from xportal.agent.full.proofs import seal_of
 from xportal.aws import tags
 from xportal.aws.devices import DEVICE
 from xportal.aws.records import Instance, KeyPair, Snapshot, Volume
@@ -21,6 +22,7 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 CALLER, HOLDER = "L-caller", "L-machine"
 SAVE = "save-1"
 ZONE = "a"
+PROOF = "what the machine alone can show"
 NOWHERE: frozenset[str] = frozenset()
 # What is wanted, and the zones where a machine can be had: a column of the table each.
 COLUMNS = {
@@ -40,7 +42,7 @@ def machine(state: str, *, portal: str = "demo", disk: bool = True, awaits: bool
 def volume(state: str = "available", *, name: str = "vol-2", on: str | None = None, tagged: bool = True,
            delete: bool = False, marked: bool = False) -> Volume:  # fmt: skip
     """The volume of generation 2."""
-    own = {tags.GENERATION: "2"} | ({tags.DRIVE: "demo"} if tagged else {})
+    own = {tags.GENERATION: "2", tags.SEAL: seal_of(PROOF, "demo")} | ({tags.DRIVE: "demo"} if tagged else {})
     own |= {tags.MARKED: NOW.isoformat()} if marked else {}
     device = DEVICE if on else None
     return Volume(name, state, 8, ZONE, NOW, "snap-1", on, device, delete_on_termination=delete, tags=own)
@@ -49,6 +51,7 @@ def volume(state: str = "available", *, name: str = "vol-2", on: str | None = No
 def snapshot(name: str, generation: int, kind: str, state: str = "completed", hours: int = 0) -> Snapshot:
     """A snapshot that xportal took of the volume of that generation; its id ends with it."""
     own = {tags.DRIVE: "demo", tags.NAME: "demo", tags.GENERATION: str(generation), tags.KIND: kind}
+    own |= {tags.PROOF: PROOF} if kind == tags.FINAL else {}
     text = str(Description({"demo": generation}, kind))
     started = NOW + timedelta(hours=hours)
     return Snapshot(name, f"vol-{generation}", state, started, 8, tags=own, description=text)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from xportal.agent.full.proofs import seal_of
 from xportal.aws import tags
 from xportal.aws.records import Instance, KeyPair, Snapshot, Volume
 from xportal.drive import plan as p
@@ -16,6 +17,8 @@ from xportal.drive.plan import Goal, plan
 from xportal.errors import DriveForked, DriveInUse, NoSuchCopy, PortalNotUp, Refused, SnapshotFailed
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+PROOF = "what the machine alone can show"
+SEAL = seal_of(PROOF, "demo")
 C = TypeVar("C", Volume, Snapshot)
 
 
@@ -25,6 +28,7 @@ def snapshot(name: str = "snap-1", **told: Any) -> Snapshot:
     kind = told.pop("kind", tags.FINAL)
     own = {tags.GENERATION: str(generation)} if generation else {}
     own |= {tags.KIND: kind} if kind else {}
+    own |= {tags.PROOF: PROOF} if kind == tags.FINAL else {}
     values = {"volume_id": "vol-1", "state": "completed", "started": NOW, "size_gib": 8, "tags": own}
     if kind and generation:
         values["description"] = str(Description({"demo": generation}, kind))
@@ -34,7 +38,7 @@ def snapshot(name: str = "snap-1", **told: Any) -> Snapshot:
 def volume(name: str = "vol-1", **told: Any) -> Volume:
     """A detached volume of generation 1, unless told otherwise."""
     generation = told.pop("generation", 1)
-    own = {tags.DRIVE: "demo"} | ({tags.GENERATION: str(generation)} if generation else {})
+    own = {tags.DRIVE: "demo", tags.SEAL: SEAL} | ({tags.GENERATION: str(generation)} if generation else {})
     values = {"state": "available", "size_gib": 8, "zone": "a", "created": NOW, "tags": own}
     return Volume(id=name, **(values | told))
 

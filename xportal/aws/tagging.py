@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from xportal.aws.errors import AwsError
 from xportal.aws.session import Aws
 from xportal.aws.tags import to_aws
 
+TAGGED_AT_ONCE = 500  # EC2 takes a thousand
+SNAPSHOT_GONE = "InvalidSnapshot.NotFound"
 GONE = {"InvalidID", "InvalidInstanceID.NotFound"}
 
 
 def set_tags(aws: Aws, resource_id: str, tags: Mapping[str, str]) -> None:
     """Create or overwrite `tags` on a resource."""
     aws.call(aws.ec2.create_tags, Resources=[resource_id], Tags=to_aws(tags))
+
+
+def set_tags_of_all(aws: Aws, snapshot_ids: Sequence[str], tags: Mapping[str, str]) -> None:
+    """The same on many snapshots, in one call. One that is gone meanwhile keeps the others from nothing."""
+    for begin in range(0, len(snapshot_ids), TAGGED_AT_ONCE):
+        ids = list(snapshot_ids[begin : begin + TAGGED_AT_ONCE])
+        try:
+            aws.call(aws.ec2.create_tags, Resources=ids, Tags=to_aws(tags))
+        except AwsError as error:
+            if error.code != SNAPSHOT_GONE:
+                raise
+            for snapshot_id in ids if len(ids) > 1 else ():
+                set_tags_of_all(aws, [snapshot_id], tags)
 
 
 def tag_machine(aws: Aws, machine_id: str, tags: Mapping[str, str]) -> None:

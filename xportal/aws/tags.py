@@ -30,6 +30,10 @@ MARKED = (
     "xportal:marked"  # on what may be deleted from then on, and since when: it never lives again, and is not taken back
 )
 BLANK = "xportal:blank"  # on copies: the drives of which no `up` has seen yet that they have a filesystem
+SEAL = "xportal:seal"  # on machines and volumes: hashes of the proofs that the machine's final saves will show
+UNMOUNTED = "xportal:unmounted"  # on a volume that no machine writes to any more in this life: the same of a command's
+PROOF = "xportal:proof"  # on final saves: what a seal of their volume is the hash of
+FOLLOWED = "xportal:followed-by"  # on copies: NOBODY, or the volume or copy with which the drive went on after them
 STRAY = "xportal:stray"  # "1" on snapshots of a volume that no `up` took over, when the drive had gone on without it
 HOST_KEY = "xportal:host-key"
 HOLDER = "xportal:holder"
@@ -37,6 +41,8 @@ HEARTBEAT = "xportal:heartbeat"
 NAME = "Name"
 
 REMEMBERED_TAGS_MAX = 8
+
+NOBODY = "nobody"
 
 FINAL = "final"
 WITHDRAWN = "withdrawn"  # a final save that an `up` takes back; a checkpoint once nobody can have relied on it

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NoReturn, Protocol
 
+from xportal.agent.full.proofs import seal_of
 from xportal.aws import compute, keys, storage, tags
 from xportal.aws.errors import AwsError, is_forbidden, is_transient
 from xportal.aws.lag import wait_for_lists
 from xportal.aws.records import Instance, Snapshot, Volume
 from xportal.aws.session import Aws
-from xportal.aws.tagging import delete_tag, set_tags, tag_machine
+from xportal.aws.tagging import delete_tag, set_tags, set_tags_of_all, tag_machine
 from xportal.drive import plan as p
 from xportal.drive import refusals
 from xportal.drive.model import ENDING, Description, Drive, LockState, described, lock_name, restored_text
@@ -105,6 +106,7 @@ class Lifecycle:
         self._seen = seen
         self._heart = Heart(aws, lock.launch) if lock else None
         self._waiting = ("", 0.0)  # for what, since when
+        self._proofs: dict[str, str] = {}  # by volume: what the final saves that this command takes show
         self.observed: Drive
         self.seconds: dict[str, float] = {}  # by action, waiting included, observing in "Observe"
 
@@ -265,7 +267,17 @@ class Lifecycle:
                 self._prune(snapshots)
             case p.DeleteVolume(volume, why):
                 self._story.say(f"deleting {volume.id}: {why}")
-                storage.delete_volume(self._aws, volume.id)
+                self._delete(volume)
+
+    def _delete(self, volume: Volume) -> None:
+        """Once it is gone, nothing tells any more that the drive went on with it, or that it was given up."""
+        drive = self.observed
+        if drive.is_final_started(volume):
+            follow(self._aws, drive, drive.generation_of(volume), volume.id)
+        storage.delete_volume(self._aws, volume.id)
+        if not drive.is_final_started(volume):
+            before = [s.id for s in drive.snapshots if s.tags.get(tags.FOLLOWED) == volume.id]
+            set_tags_of_all(self._aws, before, {tags.FOLLOWED: tags.NOBODY})
 
     def _tell_source(self, launch: p.Launch) -> None:
         """What a user of the AWS console may not expect."""
@@ -352,6 +364,7 @@ class Lifecycle:
             f'drive "{self._drive}" goes on from {copy.id} (generation {before}), as generation {generation}'
         )
         told = {tags.GENERATION: str(generation), tags.RESTORED: restored_text(before, self.observed.now)}
+        told[tags.FOLLOWED] = tags.NOBODY
         own = {tags.NAME: self._drive, tags.DRIVE: self._drive} if isinstance(copy, Volume) else {}
         set_tags(self._aws, copy.id, {**told, **own})  # a volume may have told of several drives until now
         wait_for_lists()  # a deletion that was decided meanwhile shows then; who decides on one from now on sees this
@@ -362,15 +375,20 @@ class Lifecycle:
         if going or drive.lock_state(self._lock.launch if self._lock else None) is not LockState.MINE:
             self._unchoose(copy, before)
             raise refusals.is_going(drive, copy) if going else refusals.gone_on(drive, copy)
+        follow(self._aws, drive, generation, copy.id)
+        for volume in drive.volumes:  # whose snapshots are yet to come
+            if volume.id != copy.id:
+                set_tags(self._aws, volume.id, {tags.FOLLOWED: copy.id})
 
     def _unchoose(self, copy: Volume | Snapshot, generation: int) -> None:
         """Take a choice back. A copy that is gone by now needs nothing."""
         try:
             set_tags(self._aws, copy.id, {tags.GENERATION: str(generation)})
-            if tags.RESTORED in copy.tags:
-                set_tags(self._aws, copy.id, {tags.RESTORED: copy.tags[tags.RESTORED]})
-            else:
-                delete_tag(self._aws, copy.id, tags.RESTORED)
+            for key in (tags.RESTORED, tags.FOLLOWED):
+                if key in copy.tags:
+                    set_tags(self._aws, copy.id, {key: copy.tags[key]})
+                else:
+                    delete_tag(self._aws, copy.id, key)
         except AwsError as error:
             if error.code not in ("InvalidVolume.NotFound", "InvalidSnapshot.NotFound"):
                 raise
@@ -380,18 +398,39 @@ class Lifecycle:
         is looked for first (I5).
         """
         drive = observe(self._aws, self._drive)
-        if drive.is_final_started(volume):
+        found = drive.find_copy(volume.id)  # with what was said on it since, and not in another life of it
+        known = found if isinstance(found, Volume) else volume
+        if drive.is_final_started(known):
             return
-        failed = drive.final_of(volume)
+        failed = drive.final_of(known)
         if failed:
             self._story.warn(f"AWS could not finish {failed.id}: {volume.id} is saved again")
         kind = {tags.KIND: tags.FINAL}
         try:
-            self._show(self._create_snapshots(self._moment(drive, volume, machine), machine, kind))
+            moment = self._moment(drive, volume, machine)
+            seals = {v: self._seal(v, told) for v, told in moment.items()}
+            self._show(self._create_snapshots(moment, machine, kind))
+            _wait_until_shown(lambda: self._are_sealed(seals))
         except AwsError as error:
             if is_transient(error):
                 raise
             raise self._incomplete(_kept(p.SnapshotVolume(volume), error.message), error.hint) from error
+
+    def _seal(self, volume_id: str, told: dict[str, str]) -> str:
+        """Say on a volume that was unmounted for good what its final save shows from now on, and have it show that.
+
+        Nobody but the account's users can tag a volume, so a final save with the proof is later than the unmount.
+        """
+        proof = self._proofs.setdefault(volume_id, secrets.token_urlsafe(16))
+        told[tags.PROOF] = proof
+        seal = seal_of(proof, told[tags.DRIVE])
+        set_tags(self._aws, volume_id, {tags.UNMOUNTED: seal})
+        return seal
+
+    def _are_sealed(self, seals: Mapping[str, str]) -> bool:
+        """Whether AWS shows what was said on volumes; one that is gone needs nothing."""
+        found = storage.list_volumes(self._aws, [{"Name": "volume-id", "Values": list(seals)}])
+        return all(v.tags.get(tags.UNMOUNTED) == seals[v.id] for v in found)
 
     def _checkpoint(self, machine: Instance, volume: Volume, save: str) -> None:
         moment = self._moment(self.observed, volume, machine)
@@ -439,6 +478,14 @@ class Lifecycle:
         _wait_until_shown(lambda: len(storage.list_snapshots(self._aws, by_id)) == len(snapshots))
 
 
+def follow(aws: Aws, drive: Drive, generation: int, with_: str) -> None:
+    """Say on the copies before `generation` that the drive went on, with what volume or copy. Idempotent.
+
+    See `Drive.passed_over`: it is said before anything can come after them that no user brought about.
+    """
+    set_tags_of_all(aws, [s.id for s in drive.to_be_followed(generation)], {tags.FOLLOWED: with_})
+
+
 def _kept(action: p.Action, trouble: str) -> str:
     """What went wrong, and of a save where the data is."""
     if not isinstance(action, (p.SaveOnMachine, p.SnapshotVolume)):
@@ -456,6 +503,7 @@ def _tags_of(drive: Drive, volume: Volume) -> dict[str, str]:
         tags.DRIVE: drive.name,
         tags.GENERATION: str(drive.generation_of(volume)),
         **{key: volume.tags[key] for key in (tags.LAUNCH, tags.ARCHITECTURE) if key in volume.tags},
+        tags.FOLLOWED: volume.tags.get(tags.FOLLOWED, tags.NOBODY),
         **({tags.STRAY: "1"} if drive.is_stray(volume) else {}),
         **({tags.BLANK: drive.name} if tags.is_blank(volume.tags, drive.name) else {}),
     }

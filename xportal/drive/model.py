@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from xportal import foreign
+from xportal.agent.full.proofs import seal_of
 from xportal.aws import tags
 from xportal.aws.devices import device_of
 from xportal.aws.records import NO_CAPACITY, Instance, KeyPair, Snapshot, Volume
@@ -204,7 +205,10 @@ class Drive:
         return max(self.snapshots, key=self._order, default=None)
 
     def final_of(self, volume: Volume) -> Snapshot | None:
-        """The newest snapshot of this very volume made after its last unmount; a failed one if there is no other."""
+        """The newest snapshot of this very volume made after its last unmount; a failed one if there is no other.
+
+        One that proves nothing may have been made by anybody, and before the unmount: it does not count.
+        """
         generation = self.generation_of(volume)  # it is raised when the volume is chosen: then it is saved again
         finals = [
             s
@@ -212,9 +216,16 @@ class Drive:
             if s.volume_id == volume.id
             and _is_final(s)
             and self.generation_of(s) >= generation
-            and _is_of_life(s, volume)
+            and s.tags.get(tags.LAUNCH) == volume.tags.get(tags.LAUNCH)
+            and self._is_proven(s, volume)
         ]
         return max(finals, key=lambda s: (s.state != "error", s.started), default=None)
+
+    def _is_proven(self, snapshot: Snapshot, volume: Volume) -> bool:
+        """Whether it shows what only the volume's own machine could know, or the command that saw the unmount."""
+        proof = snapshot.tags.get(tags.PROOF)
+        seals = [*volume.tags.get(tags.SEAL, "").split(","), volume.tags.get(tags.UNMOUNTED, "")]
+        return bool(proof) and seal_of(proof or "", self.name) in seals
 
     def is_final_started(self, volume: Volume) -> bool:
         """Whether a final snapshot of the volume is there, or on its way."""
@@ -230,7 +241,12 @@ class Drive:
         rolling = [s for s in self.snapshots if _is_rolling(s) and s.state == "completed" and s.id not in sources]
         finals = [s for s in self.snapshots if _is_final(s) and s.state == "completed"] if rolling else []
         return tuple(
-            s for s in rolling if any(f.volume_id == s.volume_id and self._order(s) < self._order(f) for f in finals)
+            s
+            for s in rolling
+            if any(
+                f.volume_id == s.volume_id and s.started <= f.started and self._order(s) < self._order(f)
+                for f in finals
+            )
         )
 
     def checkpoint_of(self, save: str) -> Snapshot | None:
@@ -249,6 +265,24 @@ class Drive:
             if self.generation_of(i) == newest and not self.is_stray(i) and not (isinstance(i, Snapshot) and i.is_copy)
         }
         return tuple(sorted(origins)) if len(origins) > 1 else ()
+
+    def passed_over(self) -> tuple[Snapshot, ...]:
+        """Copies with which nobody has gone on, though the newest one claims to be later, the newest of them first.
+
+        Whatever makes a copy newer, a launch, an attachment or a choice, says so on the copies before it. So nothing
+        that a user did leads to the newest one: it was made by hand, or forged. Nothing is told by copies that an
+        xportal made which did not say so.
+        """
+        newest = self.newest()
+        if not isinstance(newest, Snapshot):  # nobody but the account's users makes volumes
+            return ()
+        passed = self.to_be_followed(self.generation_of(newest))
+        return tuple(sorted((s for s in passed if s.state != "error"), key=self._order, reverse=True))
+
+    def to_be_followed(self, generation: int) -> tuple[Snapshot, ...]:
+        """Copies before a generation on which it does not stand yet that the drive went on without them."""
+        unfollowed = (s for s in self.snapshots if s.tags.get(tags.FOLLOWED) == tags.NOBODY and not self.is_stray(s))
+        return tuple(s for s in unfollowed if self.generation_of(s) < generation)
 
     def lock_state(self, mine: str | None) -> LockState:
         """What the lock says to the holder of launch id `mine`."""
@@ -294,14 +328,6 @@ class Drive:
 def _is_confirmed(volume: Volume) -> bool:
     """Whether an `up` said, after it had looked at its lock, that a launch's volume is the drive's (I5)."""
     return tags.GENERATION in volume.tags or tags.NAME in volume.tags
-
-
-def _is_of_life(snapshot: Snapshot, volume: Volume) -> bool:
-    """Whether a snapshot is of the volume's life on its last machine: one that was asked for in an earlier life may
-    come late. Tags that somebody deleted tell nothing.
-    """
-    told = {item.tags[tags.LAUNCH] for item in (snapshot, volume) if tags.LAUNCH in item.tags}
-    return len(told) < 2
 
 
 def _told(item: Volume | Snapshot) -> int:

@@ -218,11 +218,20 @@ def _plan_up(
         return Refuse(refusals.in_use(drive, None))
     if drive.lock and state is LockState.STALE:
         return ReleaseLock(drive.lock, "its holder is gone")
-    if drive.forks():
-        return Refuse(refusals.forked(drive))
+    unclear = _unclear(drive)
+    if unclear:
+        return unclear
     if state is LockState.FREE:
         return TakeLock()
     return _settle_for(drive, unreachable, zones) or _restore(drive)
+
+
+def _unclear(drive: Drive) -> Refuse | None:
+    """I1: which copy is the newest, the user must say."""
+    if drive.forks():
+        return Refuse(refusals.forked(drive))
+    newest, passed_over = drive.newest_snapshot(), drive.passed_over()
+    return Refuse(refusals.unexplained(drive, newest, passed_over[0])) if newest and passed_over else None
 
 
 def _attach(drive: Drive) -> Attach | None:
@@ -296,7 +305,7 @@ def _plan_restore(drive: Drive, mine: str | None, choice: str) -> Action:
         return Refuse(refusals.no_such_copy(drive, choice, chosen))
     if drive.is_going(chosen):
         return Refuse(refusals.is_going(drive, chosen))
-    if drive.newest() == chosen and not drive.forks():
+    if drive.newest() == chosen and not _unclear(drive):
         return ReleaseLock(drive.lock, f"{choice} is the newest") if drive.lock else Done()
     if drive.lock and state is LockState.STALE:
         return ReleaseLock(drive.lock, "its holder is gone")

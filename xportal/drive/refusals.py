@@ -40,6 +40,17 @@ def forked(drive: Drive) -> DriveForked:
     )
 
 
+def unexplained(drive: Drive, newest: Snapshot, passed_over: Snapshot) -> DriveForked:
+    """The newest copy claims to be later than one with which nobody has gone on."""
+    return DriveForked(
+        f'the newest copy of drive "{drive.name}", {newest.id} of {newest.started:%Y-%m-%d %H:%M:%S}, does not come '
+        f"from an up or a restore: the copy that they led to is {passed_over.id} of "
+        f"{passed_over.started:%Y-%m-%d %H:%M:%S}",
+        hint=f"xportal drives restore {drive.name} {passed_over.id} goes on from that one; xportal drives restore "
+        f"{drive.name} {newest.id} from the newest, if you know who made it; nothing is deleted before",
+    )
+
+
 def attached_elsewhere(drive: Drive, volume: Volume, machine: Instance) -> DriveInUse:
     """A volume of the drive is on a machine that is not the drive's."""
     launch = machine.tags.get(tags.LAUNCH)

@@ -80,6 +80,7 @@ class LaunchOrder:
     architecture: str
     user_data: bytes
     host_key: str
+    seal: str = ""  # hashes of the proofs that the machine's final saves will show
     profile: str | None = None  # the instance profile with the role of our machines
     remembered: Mapping[str, str] = field(default_factory=dict)  # tags: what `up` was asked for
 
@@ -138,12 +139,14 @@ def run_request(order: LaunchOrder, offer: Offer, group_id: str) -> dict[str, An
     """The parameters of RunInstances."""
     names = ",".join(drive.name for drive in order.drives)
     ours = {tags.OURS: "1", tags.PORTAL: order.portal, tags.DRIVE: names, tags.LAUNCH: order.launch}
+    sealed = {tags.SEAL: order.seal} if order.seal else {}
     blank = ",".join(drive.name for drive in order.drives if drive.blank)
     told = {**order.remembered, **({tags.BLANK: blank} if blank else {})}
-    drive = {**ours, tags.ARCHITECTURE: order.architecture, **told}
+    drive = {**ours, **sealed, tags.ARCHITECTURE: order.architecture, **told}
     root: dict[str, Any] = {"DeleteOnTermination": True}  # whatever the image says
     machine = {
         **ours,
+        **sealed,
         **order.remembered,
         tags.NAME: order.portal,
         tags.HOST_KEY: order.host_key,

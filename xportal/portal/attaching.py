@@ -17,7 +17,7 @@ from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 from xportal.aws.tagging import delete_tag, set_tags
 from xportal.drive import plan as p
-from xportal.drive.lifecycle import Story
+from xportal.drive.lifecycle import Story, follow
 from xportal.drive.model import Drive
 from xportal.drive.observe import observe
 from xportal.errors import MachineLost
@@ -53,6 +53,7 @@ def attach_drives(aws: Aws, machine: Instance, story: Story, beat: Callable[[], 
                 raise _lost(machine, name)
             story.say(f"attaching {action.volume.id} of drive {name} to {machine.id}")
             _attach(aws, name, action)
+            follow(aws, drive, action.generation, action.volume.id)
     delete_tag(aws, machine.id, tags.AWAITS)  # what is taken off from now on, somebody took off
     return compute.find_instance(aws, machine.id) or machine
 
@@ -102,6 +103,7 @@ def _begin_life(aws: Aws, action: p.Attach) -> None:
     """
     volume = action.volume
     told = {tags.GENERATION: str(action.generation), tags.LAUNCH: action.machine.tags.get(tags.LAUNCH, "")}
+    told |= {tags.SEAL: action.machine.tags.get(tags.SEAL, ""), tags.UNMOUNTED: "", tags.FOLLOWED: tags.NOBODY}
     told |= {tags.ENDED: ""} if tags.ENDED in volume.tags else {}  # that was before this machine
     set_tags(aws, volume.id, told)
 

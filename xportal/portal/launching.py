@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from xportal.agent.core.config import AgentConfig, DriveConfig
+from xportal.agent.full.proofs import proof_of, seal_of
 from xportal.aws import keys, network
 from xportal.aws.errors import AwsError
 from xportal.aws.records import Instance, KeyPair, Volume
@@ -87,6 +88,7 @@ def _order(
         architecture=plan.architecture,
         user_data=build(config, host_key),
         host_key=host_key.public,
+        seal=",".join(seal_of(proof_of(host_key.private, drive.name), drive.name) for drive in drives),
         profile=profile,
         remembered=plan.spec.remembered,
     )

@@ -11,7 +11,8 @@ from xportal.aws.devices import device_of
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 from xportal.aws.tagging import delete_tag
-from xportal.drive.lifecycle import Story
+from xportal.drive.lifecycle import Story, follow
+from xportal.drive.model import Drive
 from xportal.drive.observe import observe
 from xportal.errors import GoingDown, MachineGone, MachineLost, Refused
 from xportal.machine.launch import confirm
@@ -145,13 +146,17 @@ def _take_over(aws: Aws, machine: Instance) -> None:
     MachineGone if it ends the machine.
     """
     generations: dict[str, int] = {}
+    followed: list[tuple[Drive, Volume]] = []
     for name in tags.drive_names(machine.tags):
         drive = observe(aws, name)
         volume = next((v for v in drive.volumes if v.instance_id == machine.id), None)
         if volume and tags.GENERATION not in volume.tags:
             generations[name] = drive.generation_of(volume)
+        followed += [(drive, volume)] if volume else []
     if generations:
         confirm(aws, machine, generations)
+    for drive, volume in followed:
+        follow(aws, drive, drive.generation_of(volume), volume.id)
 
 
 def _note_filesystems(aws: Aws, machine: Instance) -> None:

@@ -13,7 +13,7 @@ from xportal.aws.records import Instance, Volume
 from xportal.aws.session import Aws
 from xportal.aws.tagging import tag_machine
 from xportal.drive import plan as p
-from xportal.drive.lifecycle import Agent, Heart, Lifecycle, Story
+from xportal.drive.lifecycle import Agent, Heart, Lifecycle, Story, follow
 from xportal.drive.observe import observe
 from xportal.errors import DriveInUse, GoingDown, NoCapacity
 from xportal.machine.access import Claim, new_claim
@@ -111,6 +111,8 @@ def _launch_locked(aws: Aws, prepared: Preparation, claim: Claim, story: Story, 
         )
         undo.keep()
     claim.release()
+    for lifecycle, drive in drives.values():
+        follow(aws, lifecycle.observed, drive.generation, machine.disks.get(drive.device, machine.id))
     story.say(f"machine {machine.id}: {offer}")
     return machine
 

@@ -76,6 +76,8 @@ def no_look_up_before_create_snapshot(patch: pytest.MonkeyPatch) -> None:
 
     def snapshot(self: Lifecycle, volume: Volume, machine: Instance | None = None) -> None:
         moment = self._moment(self.observed, volume, machine)
+        for volume_id, told in moment.items():
+            self._seal(volume_id, told)
         self._show(self._create_snapshots(moment, machine, {tags.KIND: tags.FINAL}))
 
     patch.setattr(Lifecycle, "_snapshot", snapshot)

@@ -23,8 +23,9 @@ from tests.crash.histories.laptop import Laptop, Wire
 from tests.crash.histories.ledger import Copy, Ledger, Violation, append_records
 from tests.crash.histories.wire import Direct, quicken
 from tests.user import SECRET
-from xportal.agent.core.config import AgentConfig
+from xportal.agent.core.config import AgentConfig, Paths
 from xportal.agent.full.ec2 import Ec2
+from xportal.agent.full.proofs import HOST_KEY
 from xportal.agent.full.snapshots import plan_tags, take_snapshot
 from xportal.aws import catalogue, network, tags
 from xportal.aws.devices import DEVICE
@@ -260,10 +261,17 @@ class World:
 
     # What the machine does
 
-    def user_data(self, config: AgentConfig, _: HostKey) -> bytes:
+    def user_data(self, config: AgentConfig, host_key: HostKey) -> bytes:
         """What a launch tells its machine."""
         self.configs[config.launch] = config
+        key = self.paths_of(config.launch).root / HOST_KEY
+        key.parent.mkdir(parents=True, exist_ok=True)
+        key.write_text(host_key.private)
         return f"#cloud-config\n# {config.launch}\n".encode()
+
+    def paths_of(self, launch: str) -> Paths:
+        """The root disk of a launch's machine, of which only the host key is there."""
+        return Paths(self.disks.directory / "roots" / launch)
 
     def wait_ready(self, machine: Instance) -> None:
         """A FAKE of ssh and the agent's answer."""
@@ -310,7 +318,7 @@ class World:
         config = self.configs[self.tags_of(machine.id)[tags.LAUNCH]]
         drive = {"name": config.main.name, "generation": config.main.generation, "volume_id": volume_id}
         try:
-            return take_snapshot(Role(self), drive, plan_tags(config, drive, save, kind))
+            return take_snapshot(Role(self), drive, plan_tags(config, drive, save, kind, self.paths_of(config.launch)))
         except ApiError as error:
             return f"no snapshot: {error}"
 

@@ -10,6 +10,7 @@ from ..core.events import Log
 from ..core.imds import Imds
 from ..core.process import AgentError, told_to_end
 from .ec2 import Ec2
+from .proofs import find_proof
 from .remembering import remembered
 
 FIRST_WAIT = 1.0
@@ -23,6 +24,7 @@ def plan_tags(
 ) -> Dict[str, str]:
     """As on the snapshots that the command line takes: see docs/drive-protocol.md."""
     machine = platform.machine()
+    proof = find_proof(paths, drive["name"]) if kind == "final" else ""  # before that it would permit a forged one
     return {
         **remembered(paths),
         "Name": drive["name"],
@@ -33,6 +35,8 @@ def plan_tags(
         "xportal:save": save,
         "xportal:launch": config.launch,
         "xportal:architecture": ARCHITECTURES.get(machine, machine),
+        "xportal:followed-by": "nobody",
+        **({"xportal:proof": proof} if proof else {}),
         **({"xportal:set": save} if len(config.drives) > 1 else {}),
     }
 
@@ -79,9 +83,10 @@ def is_any_pending(config: AgentConfig, drives: Sequence[Dict[str, Any]], imds: 
 
 def take_snapshot(ec2: Ec2, drive: Dict[str, Any], tags: Dict[str, str]) -> str:
     """Start a snapshot of a drive, or find the one whose answer was lost: CreateSnapshot has no ClientToken."""
-    # A machine makes one final save of a drive and no more.
-    known = ("xportal:launch", "xportal:kind") if tags["xportal:kind"] == "final" else ("xportal:save",)
-    found = ec2.find_snapshot(drive["volume_id"], {key: tags[key] for key in known})
+    # A machine makes one final save of a drive and no more; one without its proof is not its own.
+    final = tags["xportal:kind"] == "final"
+    known = ("xportal:launch", "xportal:kind", "xportal:proof") if final else ("xportal:save",)
+    found = ec2.find_snapshot(drive["volume_id"], {key: tags[key] for key in known if key in tags})
     kind = ROLLING if "xportal:rolling" in tags else tags["xportal:kind"]
     words = f"xportal drive {drive['name']}, generation {drive['generation']}, {kind}"
     return found or ec2.create_snapshot(drive["volume_id"], words, tags)

@@ -1,0 +1,240 @@
+"""Snapshots that another portal's machine forged: they neither end nor replace anybody's data.
+
+A machine's role may call CreateSnapshot on volumes of xportal, with any tags and any description. So what is forged
+here is made by API calls, with all that the role could know: everything that is on snapshots.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.crash.conftest import Bench
+from tests.crash.test_attach import interrupt
+from xportal.agent.full.proofs import proof_of
+from xportal.aws import storage, tags
+from xportal.aws.devices import DEVICE
+from xportal.aws.records import Instance, Snapshot
+from xportal.aws.tagging import set_tags
+from xportal.drive import plan as p
+from xportal.drive.model import Description
+from xportal.drive.observe import observe
+from xportal.errors import DriveForked
+from xportal.machine.access import get_host_key
+from xportal.portal.restoring import restore
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def drive() -> str:
+    """A drive of this test's own."""
+    return f"forged{next(_numbers)}"
+
+
+def forge(bench: Bench, drive: str, volume: str, generation: int, kind: str = tags.FINAL, **more: str) -> str:
+    """A snapshot as a machine's role could make it; its id, once it is complete."""
+    told = {tags.NAME: drive, tags.OURS: "1", tags.DRIVE: drive, tags.GENERATION: str(generation), tags.KIND: kind}
+    made = storage.create_snapshot(
+        bench.aws, volume, description=str(Description({drive: generation}, kind)), tags={**told, **more}
+    )
+    bench.aws.ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[made.id], WaiterConfig={"Delay": 1})
+    return made.id
+
+
+def save_as_machine(bench: Bench, drive: str, machine: Instance) -> str:
+    """What the agent does at a notice, after the unmount: the final save, with the proof."""
+    launch = machine.tags[tags.LAUNCH]
+    proof = proof_of(get_host_key(launch).private, drive)
+    volume = machine.disks[DEVICE]
+    generation = observe(bench.aws, drive).generation_of(storage.list_volumes(bench.aws, by_id(volume))[0])
+    own = {tags.LAUNCH: launch, tags.PROOF: proof, tags.FOLLOWED: tags.NOBODY, tags.SAVE: "notice-1"}
+    return forge(bench, drive, volume, generation, **own)
+
+
+def by_id(volume: str) -> list[Any]:
+    """A filter."""
+    return [{"Name": "volume-id", "Values": [volume]}]
+
+
+def strangers_volume(bench: Bench, record: str) -> str:
+    """The volume of another portal's machine."""
+    made = bench.aws.ec2.create_volume(AvailabilityZone="us-east-1a", Size=1, VolumeType="gp3")["VolumeId"]
+    bench.aws.ec2.get_waiter("volume_available").wait(VolumeIds=[made], WaiterConfig={"Delay": 1})
+    bench.append(made, record)
+    return str(made)
+
+
+def tags_of_snapshots(bench: Bench, drive: str) -> Mapping[str, str]:
+    """All that is told to who may list snapshots, the later ones' words before the earlier ones'."""
+    return {key: value for s in observe(bench.aws, drive).snapshots for key, value in s.tags.items()}
+
+
+@pytest.mark.parametrize("command", ["down", "up"])
+@pytest.mark.parametrize("launch", ["told", "not told"])
+def test_a_forged_final_save_ends_no_work(bench: Bench, drive: str, command: str, launch: str) -> None:
+    """A snapshot of a drive in use that says it was its last, even with the launch: the work goes on, and is saved."""
+    machine = bench.up(drive, size_gib=1)
+    bench.write(machine, "before")
+    own = {tags.LAUNCH: machine.tags[tags.LAUNCH]} if launch == "told" else {}
+    forge(bench, drive, machine.disks[DEVICE], 1, **{tags.PROOF: "guessed", **own})
+    bench.write(machine, "after")
+    if command == "up":
+        assert bench.up(drive).id == machine.id  # it is neither saved nor ended
+    bench.down(drive)
+    assert bench.read(bench.up(drive)) == ["before", "after"]
+    bench.down(drive)
+
+
+@pytest.mark.parametrize("command", ["down", "up"])
+def test_a_forged_final_save_deletes_no_volume(bench: Bench, drive: str, command: str) -> None:
+    """The machine is gone without a save: its volume is saved before it is deleted, whatever somebody's snapshot says.
+
+    The proofs of an earlier life are known to everybody who may list snapshots, and prove nothing.
+    """
+    bench.up(drive, size_gib=1)
+    bench.down(drive)
+    machine = bench.up(drive)
+    bench.write(machine, "before")
+    known = tags_of_snapshots(bench, drive)
+    forge(bench, drive, machine.disks[DEVICE], 2, **{**known, tags.LAUNCH: machine.tags[tags.LAUNCH]})
+    bench.write(machine, "after")
+    interrupt(bench, machine)
+    if command == "down":
+        bench.down(drive)
+    assert bench.read(bench.up(drive)) == ["before", "after"]
+    bench.down(drive)
+
+
+def test_the_machine_s_own_final_save_counts(bench: Bench, drive: str) -> None:
+    """It shows what that machine alone knows: no other snapshot is taken. And it shows nothing for a later life."""
+    machine = bench.up(drive, size_gib=1)
+    bench.write(machine, "first")
+    own = save_as_machine(bench, drive, machine)
+    assert observe(bench.aws, drive).is_saved(machine)
+    interrupt(bench, machine)
+    assert [s.id for s in bench.down(drive).snapshots] == [own]
+    again = bench.up(drive)
+    assert bench.read(again) == ["first"]
+    proof = observe(bench.aws, drive).snapshots[0].tags[tags.PROOF]
+    told = {tags.PROOF: proof, tags.LAUNCH: again.tags[tags.LAUNCH]}
+    forge(bench, drive, again.disks[DEVICE], 2, **told)
+    assert not observe(bench.aws, drive).is_saved(again)
+    bench.down(drive)
+
+
+def test_an_attached_volume_has_the_seal_of_its_new_machine(bench: Bench, drive: str) -> None:
+    """The final save of the machine that it was attached to counts, and no proof of the life before does."""
+    first = bench.up(drive, size_gib=1)
+    interrupt(bench, first)
+    again = bench.up(drive)
+    assert again.disks[DEVICE] == first.disks[DEVICE]
+    bench.write(again, "second")
+    old = {tags.PROOF: proof_of(get_host_key(first.tags[tags.LAUNCH]).private, drive)}
+    forge(bench, drive, again.disks[DEVICE], 2, **{**old, tags.LAUNCH: again.tags[tags.LAUNCH]})
+    assert not observe(bench.aws, drive).is_saved(again)
+    save_as_machine(bench, drive, again)
+    assert observe(bench.aws, drive).is_saved(again)
+    bench.down(drive)
+
+
+FORGED = ("of the next generation", "of generation 99", "without a generation")
+
+
+@pytest.mark.parametrize("forged", FORGED)
+def test_a_forged_newest_copy_is_not_booted(bench: Bench, drive: str, forged: str) -> None:
+    """What no up and no restore led to is refused, both copies are named, and either can be chosen for good."""
+    bench.write(bench.up(drive, size_gib=1), "mine")
+    [mine] = bench.down(drive).snapshots
+    volume = strangers_volume(bench, "theirs")
+    theirs = forge_newest(bench, drive, volume, forged, mine)
+    with pytest.raises(DriveForked) as refused:
+        bench.up(drive)
+    assert mine.id in refused.value.message
+    assert theirs in refused.value.message
+    assert f"xportal drives restore {drive} {mine.id}" in refused.value.hint
+    assert {s.id for s in bench.down(drive).snapshots} == {mine.id, theirs}  # which changes nothing of it
+    for chosen, record in ((theirs, "theirs"), (mine.id, "mine")):
+        restore(bench.aws, drive, chosen, bench.story)
+        assert bench.read(bench.up(drive)) == [record]
+        bench.down(drive)
+
+
+def forge_newest(bench: Bench, drive: str, volume: str, how: str, mine: Snapshot) -> str:
+    """A snapshot of a stranger's volume that is the drive's newest copy."""
+    if how == FORGED[2]:
+        by_name = {"ResourceType": "snapshot", "Tags": tags.to_aws({tags.NAME: drive})}
+        made = bench.aws.ec2.create_snapshot(VolumeId=volume, TagSpecifications=[by_name])["SnapshotId"]  # type: ignore[list-item]
+        bench.aws.ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[made], WaiterConfig={"Delay": 1})
+        return made
+    return forge(
+        bench,
+        drive,
+        volume,
+        2 if how == FORGED[0] else 99,
+        **{tags.FOLLOWED: tags.NOBODY, tags.PROOF: mine.tags[tags.PROOF]},
+    )
+
+
+def test_a_forged_newest_copy_while_the_drive_is_in_use(bench: Bench, drive: str) -> None:
+    """Of its own volume, too, as it was hours ago: the save that comes later is not put behind it."""
+    machine = bench.up(drive, size_gib=1)
+    bench.write(machine, "first")
+    theirs = forge(bench, drive, machine.disks[DEVICE], 98, **{tags.FOLLOWED: tags.NOBODY})
+    bench.write(machine, "second")
+    assert bench.up(drive).id == machine.id
+    left = bench.down(drive)
+    assert left.volumes == ()
+    assert bench.read(bench.up(drive)) == ["first", "second"]
+    assert theirs in {s.id for s in left.snapshots}
+    bench.down(drive)
+
+
+def test_no_up_asks_for_what_xportal_did_itself(bench: Bench, drive: str) -> None:
+    """Lives, checkpoints, volumes attached again, copies chosen and discarded: each next `up` goes on unasked."""
+    machine = bench.up(drive, size_gib=1)
+    bench.write(machine, "1")
+    bench.save(drive)
+    interrupt(bench, machine)
+    bench.write(bench.up(drive), "2")
+    first = bench.down(drive).newest_snapshot()
+    assert first
+    assert bench.read(bench.up(drive)) == ["1", "2"]
+    bench.down(drive)
+    restore(bench.aws, drive, first.id, bench.story)
+    assert bench.read(bench.up(drive)) == ["1", "2"]
+    bench.lifecycle(drive).settle(p.Goal.DISCARD)
+    seen = observe(bench.aws, drive)
+    newest = seen.newest_snapshot()
+    assert newest
+    assert newest.tags[tags.FOLLOWED] == tags.NOBODY  # as nobody has gone on from it in the end
+    assert bench.read(bench.up(drive)) == ["1", "2"]
+    bench.down(drive)
+
+
+def test_copies_of_before_tell_nothing(bench: Bench, drive: str) -> None:
+    """A drive whose copies an older xportal made, without these tags, comes up unasked."""
+    bench.write(bench.up(drive, size_gib=1), "old")
+    [old] = bench.down(drive).snapshots
+    bench.aws.ec2.delete_tags(Resources=[old.id], Tags=[{"Key": tags.FOLLOWED}, {"Key": tags.PROOF}])
+    again = bench.up(drive)
+    bench.aws.ec2.delete_tags(Resources=[again.disks[DEVICE]], Tags=[{"Key": tags.SEAL}])
+    bench.down(drive)
+    assert bench.read(bench.up(drive)) == ["old"]
+    bench.down(drive)
+
+
+def test_a_late_word_of_an_earlier_life_is_no_word(bench: Bench, drive: str) -> None:
+    """What is said on a volume of one unmount does not hold for its next life."""
+    machine = bench.up(drive, size_gib=1)
+    interrupt(bench, machine)
+    [volume] = observe(bench.aws, drive).volumes
+    set_tags(bench.aws, volume.id, {tags.UNMOUNTED: "stale"})
+    again = bench.up(drive)
+    [volume] = observe(bench.aws, drive).volumes
+    assert volume.tags[tags.UNMOUNTED] == ""
+    assert volume.tags[tags.SEAL] == again.tags[tags.SEAL]
+    bench.down(drive)
