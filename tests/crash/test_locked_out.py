@@ -9,12 +9,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.crash.conftest import Bench
-from xportal.aws import compute
+from xportal.aws import compute, tags
 from xportal.aws.records import Instance
+from xportal.aws.tagging import delete_tag, set_tags
 from xportal.drive.observe import observe
 from xportal.errors import KeyRefused, LoginRefused
 from xportal.portal import access
-from xportal.portal.access import log_in, login_for
+from xportal.portal.access import log_in, login_for, login_of
 from xportal.portal.down import down
 from xportal.portal.saving import RemoteAgent
 
@@ -120,3 +121,27 @@ def test_a_tidying_that_is_forbidden_fails_no_down(bench: Bench, drive: str) -> 
     forbid(bench, "DeleteSecurityGroup")
     bench.down(drive)
     assert any("something that costs nothing is left behind" in line for line in bench.story.lines)
+
+
+def test_the_host_key_of_the_launch_wins_over_the_tag(
+    bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A tag that was changed is said in one error, and nobody is connected to; another computer has the tag alone."""
+    machine = bench.up(drive)
+    right = machine.tags[tags.HOST_KEY]
+    wrong = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2FC8yWQ1yq3i3x4wGqRjbP8y1eGJmQmGJ4kBqjQm3a"
+    set_tags(bench.aws, machine.id, {tags.HOST_KEY: wrong})
+    changed = compute.find_instance(bench.aws, machine.id)
+    assert changed
+    monkeypatch.setattr(access, "connect", raises(AssertionError("it was connected to")))
+    with pytest.raises(LoginRefused, match="another host key than this computer gave it") as caught:
+        log_in(bench.aws, changed, seconds=1.0)
+    assert right in caught.value.hint
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
+        assert login_of(changed).host_key == wrong
+    delete_tag(bench.aws, machine.id, tags.HOST_KEY)
+    without = compute.find_instance(bench.aws, machine.id)
+    assert without
+    assert login_of(without).host_key == right
+    bench.down(drive)

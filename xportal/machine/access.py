@@ -120,11 +120,24 @@ def _new_private_key() -> bytes:
 
 def get_host_key(launch: str) -> HostKey:
     """The host key of a launch's machine; kept, so that the same launch tried again is the same request."""
-    path = key_file(launch).with_suffix(".host")
+    path = _host_key_file(launch)
     if find_public_key(path) is None:
         _write_secret(path, new_host_key().private.encode())
     with _our_files():
         return HostKey(path.read_text(), public_key_of(path).decode())
+
+
+def find_host_key(launch: str) -> str | None:
+    """The public host key that this computer gave the machine of a launch; None if it launched no such machine.
+
+    `launch` may come from a tag: of what is no launch's id there is none.
+    """
+    known = find_public_key(_host_key_file(launch)) if foreign.file_stem(launch) else None
+    return known.decode() if known else None
+
+
+def _host_key_file(launch: str) -> Path:
+    return key_file(launch).with_suffix(".host")
 
 
 def _write_secret(path: Path, text: bytes) -> Path:

@@ -13,9 +13,10 @@ from xportal.aws.errors import AwsError
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 from xportal.drive.model import LIVE
-from xportal.errors import KeyRefused, MachineGone, MachineLost, Unreachable, XportalError
+from xportal.errors import KeyRefused, LoginRefused, MachineGone, MachineLost, Unreachable, XportalError
 from xportal.machine.access import (
     caller_cidr,
+    find_host_key,
     find_public_key,
     key_file,
     mark_used,
@@ -152,13 +153,25 @@ def _open_ssh(aws: Aws, machine: Instance) -> str:
 
 
 def login_of(machine: Instance) -> Login:
-    """Where a machine is, and what it must answer with. Raises MachineLost if its address or host key is not told."""
+    """Where a machine is, and what it must answer with. Raises MachineLost if its address or host key is not told,
+    LoginRefused if its tag tells another host key than this computer gave it.
+    """
     if machine.public_address is None:
         raise MachineLost(f"{machine.id} has no public address", hint="its subnet must give public addresses")
-    host_key = foreign.host_key(machine.tags.get(tags.HOST_KEY, ""))
+    launch = _launch_of(machine)
+    told, known = foreign.host_key(machine.tags.get(tags.HOST_KEY, "")), find_host_key(launch)
+    if told and known and told != known:
+        put_back = f"--tags 'Key={tags.HOST_KEY},Value={known}'"
+        raise LoginRefused(
+            f"{machine.id}: its tag {tags.HOST_KEY} tells another host key than this computer gave it at its launch; "
+            "somebody has changed the tag, and nothing is sent there",
+            hint=f"aws ec2 create-tags --resources {machine.id} {put_back} puts it back",
+            billed=(machine_cost(machine),),
+        )
+    host_key = known or told
     if host_key is None:
         raise MachineLost(f"{machine.id} carries no host key (tag {tags.HOST_KEY})", hint="xportal down, then up again")
-    return Login(machine.public_address, LOGIN_USER, key_file(_launch_of(machine)), host_key)
+    return Login(machine.public_address, LOGIN_USER, key_file(launch), host_key)
 
 
 def replace_login_key(aws: Aws, machine: Instance, tell: Callable[[str], None] = _unheard) -> None:
