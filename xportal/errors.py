@@ -98,6 +98,10 @@ class AwsRefused(XportalError):
     exit_status = 4
 
 
+class NotOurs(AwsRefused):
+    """Something of the account has a name that xportal needs, and lacks its tag: it is neither used nor deleted."""
+
+
 class NoCredentials(AwsRefused):
     """No AWS credentials, or credentials AWS does not accept."""
 

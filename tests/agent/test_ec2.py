@@ -112,7 +112,7 @@ def machine(cloud: Cloud) -> Iterator[Machine]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("AWS_ENDPOINT_URL", cloud.endpoint_url)
         aws = Aws(session, "us-east-1")
-        ensure_instance_profile(aws)
+        ensure_instance_profile(aws, print)
         arn = aws.iam().get_role(RoleName=ROLE)["Role"]["Arn"]
         got = session.client("sts").assume_role(RoleArn=arn, RoleSessionName="i-0000")["Credentials"]
     keys = got["AccessKeyId"], got["SecretAccessKey"], got["SessionToken"]

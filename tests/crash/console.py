@@ -19,7 +19,8 @@ from xportal.aws.tagging import delete_tag, set_tags
 from xportal.drive import plan as p
 from xportal.drive.model import Description, Drive, lock_name
 from xportal.drive.observe import observe
-from xportal.errors import DriveInUse, XportalError
+from xportal.errors import DriveForked, DriveInUse, XportalError
+from xportal.portal.restoring import restore
 
 PUBLIC_KEY = b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2FC8yWQ1yq3i3x4wGqRjbP8y1eGJmQmGJ4kBqjQm3a ann@desk"
 
@@ -46,7 +47,8 @@ class Life:
             self.bench.append(volume, record)
             told = {tags.NAME: self.drive, tags.OURS: "1", tags.DRIVE: self.drive, tags.KIND: tags.FINAL}
             made = str(Description({self.drive: generation}, tags.FINAL))
-            snapshot = self.snapshot(volume, made, **told, **{tags.GENERATION: str(generation)})
+            told |= {tags.GENERATION: str(generation), tags.FOLLOWED: tags.NOBODY if record == records[-1] else "vol-0"}
+            snapshot = self.snapshot(volume, made, **told)
             self.ec2.delete_volume(VolumeId=volume)
 
     def awake(self, *records: str, on_demand: bool = False) -> Instance:
@@ -76,6 +78,12 @@ class Life:
         self.wait(lambda: self.volume(machine.disks[DEVICE]).state == "available")
         [snapshot] = [s for s in self.observed.snapshots if s.state == "pending"]
         return machine.disks[DEVICE], snapshot
+
+    def chooses(self, copy_id: str) -> None:
+        """The newest copy is one that no `up` led to: that is refused, and the user chooses it."""
+        with pytest.raises(DriveForked, match=copy_id):
+            self.bench.up(self.drive)
+        restore(self.bench.aws, self.drive, copy_id, self.bench.story)
 
     # By hand
 

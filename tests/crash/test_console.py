@@ -204,12 +204,14 @@ def test_machine_of_another_portal_by_its_tag(life: Life) -> None:
     life.goes_down()
 
 
-def test_machine_lost_its_host_key(life: Life) -> None:
-    """Nothing is sent to a machine whose key is unknown; `down` shuts it down and saves the volume."""
+def test_machine_lost_its_host_key(life: Life, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """From another computer nothing is sent to it: its key is unknown. `down` shuts it down and saves the volume."""
     machine = life.awake("three")
     life.untag(machine.id, "host_key")
-    with pytest.raises(MachineLost, match="host-key"):
-        login_for(life.bench.aws, life.machine(machine))
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
+        with pytest.raises(MachineLost, match="host-key"):
+            login_for(life.bench.aws, life.machine(machine))
     life.bench.reachable = False
     life.goes_down()
     life.bench.reachable = True
@@ -372,12 +374,12 @@ def test_volume_left_lost_its_drive_tag(life: Life) -> None:
 
 
 def test_volume_left_lost_all_tags(life: Life) -> None:
-    """CANNOT BE HELPED but said: it might be anybody's. With its tag, or a snapshot with the Name, it is back."""
+    """CANNOT BE HELPED but said: it might be anybody's. A snapshot of it with the Name can be chosen."""
     volume = life.machine_gone("three")
     life.untag(volume)
     said = life.comes_back("one", "two")
     assert any(volume in line and "left alone" in line for line in said)
-    life.snapshot(volume, Name=life.drive)
+    life.chooses(life.snapshot(volume, Name=life.drive))
     life.comes_back("one", "two", "three")
     life.ec2.delete_volume(VolumeId=volume)
 
@@ -512,10 +514,11 @@ def test_generation_of_snapshot_lowered(life: Life, told: str) -> None:
 
 
 def test_generation_of_snapshot_raised(life: Life) -> None:
-    """That is how a copy is chosen by hand, as `drives restore` does; the others stay."""
+    """It says that it is the newest, and no `up` led to it: the user chooses; the others stay."""
     life.tag(life.observed.snapshots[0].id, generation="7")
+    life.chooses(life.observed.snapshots[0].id)
     life.comes_back("one")
-    assert life.observed.next_generation() == 9
+    assert life.observed.next_generation() == 10
 
 
 def test_name_of_snapshot_edited(life: Life) -> None:
@@ -538,11 +541,12 @@ def test_checkpoint_tagged_as_final(life: Life) -> None:
 
 
 def test_strangers_snapshot_with_the_name(life: Life) -> None:
-    """CANNOT BE HELPED but said: the Name is how a copy is brought in by hand. The drive's own copies stay."""
+    """The Name is how a copy is brought in by hand, and anybody's machine can forge it: the user chooses."""
     other = Life(life.bench, f"{life.drive}-other")
     other.awake("stranger")
     foreign = life.snapshot(next(iter(other.observed.volumes)).id, Name=life.drive)
     other.goes_down()
+    life.chooses(foreign)
     said = life.comes_back("stranger")
     assert any(foreign in line and "by hand" in line for line in said)
     assert len(life.observed.snapshots) == 4

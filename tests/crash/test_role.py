@@ -6,6 +6,8 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
 from time import sleep
 from typing import Any
 
@@ -15,15 +17,23 @@ from moto.iam.models import iam_backends
 
 from tests.crash.conftest import Bench
 from tests.user import make_session
+from xportal.agent.core.config import AgentConfig, DriveConfig, Paths
+from xportal.agent.full.proofs import HOST_KEY
+from xportal.agent.full.remembering import remember
+from xportal.agent.full.snapshots import ROLLING, plan_tags
+from xportal.aws import network, tags
 from xportal.aws.errors import AwsError
 from xportal.aws.records import Instance
-from xportal.aws.roles import ROLE, TRUST, ensure_instance_profile, policy
+from xportal.aws.roles import POLICY, ROLE, TRUST, WRITTEN, ensure_instance_profile, policy
 from xportal.aws.session import Aws
+from xportal.errors import NotOurs
 from xportal.machine.access import Claim, new_claim
 from xportal.machine.images import get_machine_image
 from xportal.machine.launch import _run_with_role
 from xportal.portal.launching import _find_profile
 from xportal.spec import MachineSpec
+
+OURS: list[Any] = tags.to_aws({tags.OURS: "1"})
 
 
 class Forbidding(Aws):
@@ -79,22 +89,36 @@ def stored_policy(bench: Bench) -> Any:
     return json.loads(document) if isinstance(document, str) else document
 
 
-def test_it_may_take_tagged_snapshots_of_our_volumes_and_nothing_else() -> None:
-    """CreateSnapshot on volume and snapshot, each by its tag; tags only with it; the snapshot's ARN has no account."""
+def test_it_may_take_tagged_snapshots_of_its_own_volumes_and_nothing_else() -> None:
+    """CreateSnapshot on volume and snapshot, each by its tags; tags only with it; the snapshot's ARN has no account."""
     told = policy("arn:aws-cn:iam::123456789012:role/xportal")["Statement"]
-    volume, snapshot, tag, look = told
-    assert volume["Resource"] == "arn:aws-cn:ec2:*:123456789012:volume/*"
-    assert volume["Condition"] == {"StringEquals": {"aws:ResourceTag/xportal": "1"}}
+    own, nobodys, snapshot, tag, look = told
+    assert own["Resource"] == nobodys["Resource"] == "arn:aws-cn:ec2:*:123456789012:volume/*"
+    whose = {"aws:ResourceTag/xportal": "1", "aws:ResourceTag/xportal:machine": "${ec2:SourceInstanceARN}"}
+    assert own["Condition"] == {"StringEquals": whose}
+    assert nobodys["Condition"]["Null"] == {"aws:ResourceTag/xportal:machine": "true"}
     assert snapshot["Resource"] == tag["Resource"] == "arn:aws-cn:ec2:*::snapshot/*"
-    assert snapshot["Condition"] == {"StringEquals": {"aws:RequestTag/xportal": "1"}}
-    assert tag["Condition"] == {"StringEquals": {"ec2:CreateAction": "CreateSnapshot"}}
-    assert [one["Action"] for one in told] == [
-        ["ec2:CreateSnapshot"],
-        ["ec2:CreateSnapshot"],
-        ["ec2:CreateTags"],
-        ["ec2:DescribeSnapshots"],
-    ]
+    assert snapshot["Condition"]["StringEquals"] == {"aws:RequestTag/xportal": "1"}
+    assert tag["Condition"]["StringEquals"]["ec2:CreateAction"] == "CreateSnapshot"
+    keys = [s["Condition"]["ForAllValues:StringLike"]["aws:TagKeys"] for s in (snapshot, tag)]
+    assert keys == [list(WRITTEN)] * 2
+    assert not {tags.ENDED, tags.MARKED, tags.RESTORED, tags.STRAY, tags.BLANK} & set(WRITTEN)
+    assert [one["Action"] for one in told] == [*["ec2:CreateSnapshot"] * 3, "ec2:CreateTags", "ec2:DescribeSnapshots"]
     assert look["Resource"] == "*"
+
+
+@pytest.mark.parametrize("kind", ["final", ROLLING])
+def test_every_tag_that_a_machine_writes_is_allowed(kind: str, tmp_path: Path) -> None:
+    """Those of its final save and of its checkpoints, with what the portal remembers."""
+    paths = Paths(tmp_path)
+    key = tmp_path / HOST_KEY
+    key.parent.mkdir(parents=True)
+    key.write_text("the host key")
+    remember(paths, {tags.REMEMBERED: "x", f"{tags.REMEMBERED}.2": "y"})
+    config = AgentConfig("demo", "l-1", "us-east-1", "", [DriveConfig("demo", 1), DriveConfig("data", 1)])
+    written = plan_tags(config, {"name": "demo", "generation": 1}, "save", kind, paths)
+    assert (tags.PROOF in written) == (kind == "final")
+    assert [key for key in written if not any(fnmatchcase(key, pattern) for pattern in WRITTEN)] == []
 
 
 def misspelt(shape: Any, value: Any) -> Iterator[str]:
@@ -123,7 +147,7 @@ def test_its_texts_are_of_the_patterns_that_iam_documents(bench: Bench, monkeypa
     iam = bench.aws.iam()
     iam.meta.events.register("provide-client-params.iam", look)
     monkeypatch.setattr(bench.aws, "iam", lambda: iam)
-    ensure_instance_profile(bench.aws)
+    ensure_instance_profile(bench.aws, bench.story.say)
     assert {"CreateRole", "PutRolePolicy", "CreateInstanceProfile"} <= set(seen)
     assert wrong == []
     assert list(misspelt(iam.meta.service_model.operation_model("CreateRole").input_shape, {"RoleName": "x'y"}))
@@ -134,12 +158,12 @@ def test_it_is_made_whole_whatever_is_there(bench: Bench, before: str) -> None:
     """An `up` that was cut off between two calls leaves no role without its policy."""
     iam = bench.aws.iam()
     if before in ("role", "profile"):
-        iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=json.dumps(TRUST))
+        iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=json.dumps(TRUST), Tags=OURS)
     if before == "profile":
-        iam.create_instance_profile(InstanceProfileName=ROLE)
+        iam.create_instance_profile(InstanceProfileName=ROLE, Tags=OURS)
     if before == "everything":
-        ensure_instance_profile(bench.aws)
-    assert ensure_instance_profile(bench.aws) == ROLE
+        ensure_instance_profile(bench.aws, bench.story.say)
+    assert ensure_instance_profile(bench.aws, bench.story.say) == ROLE
     assert attached(bench) == [ROLE]
     arn = iam.get_role(RoleName=ROLE)["Role"]["Arn"]
     assert stored_policy(bench) == policy(arn)
@@ -151,7 +175,7 @@ def test_a_user_who_may_not_gets_a_machine_all_the_same(bench: Bench) -> None:
     assert _find_profile(forbidding, bench.story) is None
     assert "takes the snapshot" in bench.story.lines[-1]
 
-    ensure_instance_profile(bench.aws)
+    ensure_instance_profile(bench.aws, bench.story.say)
     with closing_claim() as claim:
         machine = _run_with_role(forbidding, request(bench.aws), claim, bench.story.say, lambda: None)
     assert "takes the snapshot" in bench.story.lines[-1]
@@ -162,8 +186,92 @@ def test_a_new_profile_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPat
     """EC2 does not know it at first, then not its role, and says so each time; the launch comes through, with both."""
     monkeypatch.setattr("xportal.machine.launch.PROFILE_POLL_SECONDS", 0.05)
     monkeypatch.setattr(bench.cloud.settings, "profile_seconds", 1.0)
-    ensure_instance_profile(bench.aws)
+    ensure_instance_profile(bench.aws, bench.story.say)
     with closing_claim() as claim:
         machine = _run_with_role(bench.aws, request(bench.aws), claim, bench.story.say, lambda: None)
     assert profile_of(bench.aws, machine) == ROLE
     assert bench.story.lines == []
+
+
+class Counting(Aws):
+    """An account that counts the calls to IAM; `refused` names one that this user may not make."""
+
+    def __init__(self, region: str, refused: str = "") -> None:
+        super().__init__(make_session(region), region)
+        self.made: list[str] = []
+        self.refused = refused
+
+    def call(self, operation: Any, *args: Any, **params: Any) -> Any:
+        """Count it, or refuse as IAM does."""
+        self.made.append(operation.__name__)
+        if operation.__name__ == self.refused:
+            raise AwsError("not authorized", code="AccessDenied", operation=operation.__name__)
+        return super().call(operation, *args, **params)
+
+
+def old_account(bench: Bench) -> None:
+    """A role and a profile as an older xportal made them."""
+    ensure_instance_profile(bench.aws, bench.story.say)
+    iam = bench.aws.iam()
+    iam.untag_instance_profile(InstanceProfileName=ROLE, TagKeys=[POLICY])
+    look = {"Effect": "Allow", "Action": "ec2:DescribeSnapshots", "Resource": "*"}
+    text = json.dumps({"Version": "2012-10-17", "Statement": [look]})
+    iam.put_role_policy(RoleName=ROLE, PolicyName=ROLE, PolicyDocument=text)
+
+
+def test_a_policy_of_an_older_xportal_is_replaced_once(bench: Bench) -> None:
+    """By the next `up`; after that one call tells that all is well."""
+    old_account(bench)
+    counting = Counting(bench.aws.region)
+    assert ensure_instance_profile(counting, bench.story.say) == ROLE
+    assert stored_policy(bench) == policy(bench.aws.iam().get_role(RoleName=ROLE)["Role"]["Arn"])
+    assert "put_role_policy" in counting.made
+    counting.made.clear()
+    assert ensure_instance_profile(counting, bench.story.say) == ROLE
+    assert counting.made == ["get_instance_profile"]
+    assert bench.story.lines == []
+
+
+@pytest.mark.parametrize("refused", ["get_role", "put_role_policy", "tag_instance_profile"])
+def test_who_may_not_replace_a_policy_goes_on_with_it(bench: Bench, refused: str) -> None:
+    """It is said what to allow, and the machines keep their role."""
+    old_account(bench)
+    assert _find_profile(Counting(bench.aws.region, refused), bench.story) == ROLE
+    assert [("older xportal" in line, "iam:PutRolePolicy" in line) for line in bench.story.lines] == [(True, True)]
+
+
+@pytest.mark.parametrize("kind", ["role", "instance profile", "instance profile with a role", "another role"])
+def test_what_only_has_our_name_is_neither_used_nor_changed(bench: Bench, kind: str) -> None:
+    """Somebody's own: it is named, with what to do, and the machine goes without a role."""
+    iam = bench.aws.iam()
+    role = "admin" if kind == "another role" else ROLE
+    iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(TRUST), Tags=OURS if role != ROLE else [])
+    if kind != "role":
+        iam.create_instance_profile(InstanceProfileName=ROLE, Tags=OURS if kind == "another role" else [])
+    if kind.endswith("role") and kind != "role":
+        iam.add_role_to_instance_profile(InstanceProfileName=ROLE, RoleName=role)
+    assert _find_profile(bench.aws, bench.story) is None
+    [line] = bench.story.lines
+    assert f'the {"role" if kind == "role" else "instance profile"} "xportal" of this account' in line
+    assert "it is not xportal's" in line
+    assert "takes the snapshot" in line
+    assert iam.list_role_policies(RoleName=role)["PolicyNames"] == []
+
+
+def test_a_security_group_of_our_name_is_neither_used_nor_deleted(bench: Bench) -> None:
+    """An `up` names it and says what to do; nothing is launched into it, and `down` leaves it where it is."""
+    ec2 = bench.aws.ec2
+    [vpc] = {subnet.vpc_id for subnet in network.list_default_subnets(bench.aws)}
+    group = network.find_security_group(bench.aws, vpc)
+    if group:
+        network.delete_security_group(bench.aws, group)
+    own = ec2.create_security_group(GroupName="xportal", Description="my own", VpcId=vpc)["GroupId"]
+    with pytest.raises(NotOurs, match=own) as refused:
+        bench.up("grouped")
+    assert f"--group-id {own}" in refused.value.hint
+    bench.down("grouped")
+    [left] = ec2.describe_security_groups(GroupIds=[own])["SecurityGroups"]
+    assert left["IpPermissions"] == []
+    ec2.create_tags(Resources=[own], Tags=OURS)
+    bench.up("grouped")
+    bench.down("grouped")

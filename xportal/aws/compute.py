@@ -52,6 +52,7 @@ def _instance(item: Any) -> Instance:
         architecture=item.get("Architecture", "x86_64"),
         public_address=foreign.address(item.get("PublicIpAddress")),
         vpc_id=item.get("VpcId"),
+        profile_arn=item.get("IamInstanceProfile", {}).get("Arn", ""),
         state_reason=item.get("StateReason", {}).get("Code", ""),
         state_message=item.get("StateReason", {}).get("Message", ""),
         root_device=item.get("RootDeviceName", ""),

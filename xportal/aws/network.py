@@ -7,7 +7,8 @@ from typing import Any
 from xportal.aws.errors import AwsError
 from xportal.aws.records import Subnet
 from xportal.aws.session import Aws
-from xportal.aws.tags import OURS, to_aws
+from xportal.aws.tags import OURS, from_aws, to_aws
+from xportal.errors import NotOurs
 
 GROUP_NAME = "xportal"
 
@@ -19,14 +20,22 @@ def list_default_subnets(aws: Aws) -> list[Subnet]:
 
 
 def find_security_group(aws: Aws, vpc_id: str) -> str | None:
-    """The id of our security group in a VPC."""
+    """The id of our security group in a VPC. One of that name that lacks our tag is somebody's own."""
+    return next((group["GroupId"] for group in _named_so(aws, vpc_id) if _is_ours(group)), None)
+
+
+def _named_so(aws: Aws, vpc_id: str) -> list[Any]:
     filters: list[Any] = [{"Name": "group-name", "Values": [GROUP_NAME]}, {"Name": "vpc-id", "Values": [vpc_id]}]
-    groups = aws.call(aws.ec2.describe_security_groups, Filters=filters)["SecurityGroups"]
-    return groups[0]["GroupId"] if groups else None
+    groups: list[Any] = aws.call(aws.ec2.describe_security_groups, Filters=filters)["SecurityGroups"]
+    return groups
+
+
+def _is_ours(group: Any) -> bool:
+    return from_aws(group.get("Tags")).get(OURS) == "1"
 
 
 def create_security_group(aws: Aws, vpc_id: str) -> str:
-    """Our security group in a VPC, made if it is missing; its id."""
+    """Our security group in a VPC, made if it is missing; its id. Raises NotOurs if somebody's own has its name."""
     try:
         answer = aws.call(
             aws.ec2.create_security_group,
@@ -36,11 +45,23 @@ def create_security_group(aws: Aws, vpc_id: str) -> str:
             TagSpecifications=[{"ResourceType": "security-group", "Tags": to_aws({OURS: "1"})}],
         )
     except AwsError as error:
-        found = find_security_group(aws, vpc_id) if error.code == "InvalidGroup.Duplicate" else None
-        if found is None:
+        there = _named_so(aws, vpc_id) if error.code == "InvalidGroup.Duplicate" else []
+        if not there:
             raise
-        return found
+        group = there[0]
+        if not _is_ours(group):
+            raise _not_ours(group["GroupId"], vpc_id) from error
+        return str(group["GroupId"])
     return answer["GroupId"]
+
+
+def _not_ours(group_id: str, vpc_id: str) -> NotOurs:
+    return NotOurs(
+        f'the security group "{GROUP_NAME}" of {vpc_id}, {group_id}, lacks the tag {OURS}=1: it is not xportal\'s, '
+        "which needs one of that name",
+        hint=f"if nothing needs it: aws ec2 delete-security-group --group-id {group_id}; to let xportal have it: "
+        f"aws ec2 create-tags --resources {group_id} --tags Key={OURS},Value=1",
+    )
 
 
 def allow_ssh(aws: Aws, group_id: str, cidr: str) -> None:

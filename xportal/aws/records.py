@@ -60,6 +60,7 @@ class Instance:
     architecture: str = "x86_64"
     public_address: str | None = None
     vpc_id: str | None = None
+    profile_arn: str = ""  # of its instance profile
     state_reason: str = ""  # "Server.InsufficientInstanceCapacity"
     state_message: str = ""  # the same in words
     root_device: str = ""

@@ -2,56 +2,102 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from xportal.aws.errors import AwsError
+from xportal.aws.records import Instance
 from xportal.aws.session import Aws
-from xportal.aws.tags import OURS, to_aws
+from xportal.aws.tags import MACHINE, NOBODY, OURS, REMEMBERED, from_aws, to_aws
+from xportal.errors import NotOurs
 
 ROLE = "xportal"  # the instance profile's and the policy's name, too
+POLICY = "xportal:policy"  # on the instance profile: of which of our policies the role has the text
 TRUST = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
 }
+# The tags that a machine writes. What ends a watch, marks or chooses a copy is none of them.
+WRITTEN = (
+    *("Name", OURS, f"{REMEMBERED}*"),
+    *(f"{OURS}:{key}" for key in ("drive", "generation", "kind", "save", "rolling", "set", "launch", "architecture")),
+    *(f"{OURS}:{key}" for key in ("proof", "followed-by")),
+)
+
+Conditions = Mapping[str, Mapping[str, Any]]
 
 
 def policy(role_arn: str) -> dict[str, Any]:
-    """What a machine may do: snapshots of volumes that are xportal's, tagged as such, and looking for them.
+    """What a machine may do: snapshots of its own volumes, with the tags that it writes, and looking for them.
 
     CreateSnapshot is authorized on the volume and on the snapshot, whose ARN has no account; its tags as CreateTags.
+    The condition keys are those that AWS's service authorization reference lists for these actions and resources, and
+    ec2:SourceInstanceARN, which AWS documents for requests with the credentials of an instance. Not proved on AWS yet:
+    nobody has run it there. A volume that does not say whose it is, as of an older launch, is any machine's.
     """
     _, partition, _, _, account, _ = role_arn.split(":", 5)
     volumes, snapshots = f"arn:{partition}:ec2:*:{account}:volume/*", f"arn:{partition}:ec2:*::snapshot/*"
-    statements: list[tuple[list[str], str, dict[str, str]]] = [
-        (["ec2:CreateSnapshot"], volumes, {f"aws:ResourceTag/{OURS}": "1"}),
-        (["ec2:CreateSnapshot"], snapshots, {f"aws:RequestTag/{OURS}": "1"}),
-        (["ec2:CreateTags"], snapshots, {"ec2:CreateAction": "CreateSnapshot"}),
-        (["ec2:DescribeSnapshots"], "*", {}),
+    whose = f"aws:ResourceTag/{MACHINE}"
+    ours = {f"aws:ResourceTag/{OURS}": "1"}
+    tagged: Conditions = {
+        "StringEquals": {f"aws:RequestTag/{OURS}": "1"},
+        "ForAllValues:StringLike": {"aws:TagKeys": list(WRITTEN)},
+    }
+    as_it_is_made = {**tagged, "StringEquals": {**tagged["StringEquals"], "ec2:CreateAction": "CreateSnapshot"}}
+    statements: list[tuple[str, str, Conditions]] = [
+        ("ec2:CreateSnapshot", volumes, {"StringEquals": {**ours, whose: "${ec2:SourceInstanceARN}"}}),
+        ("ec2:CreateSnapshot", volumes, {"StringEquals": ours, "Null": {whose: "true"}}),
+        ("ec2:CreateSnapshot", snapshots, tagged),
+        ("ec2:CreateTags", snapshots, as_it_is_made),
+        ("ec2:DescribeSnapshots", "*", {}),
     ]
     return {
         "Version": "2012-10-17",
         "Statement": [
-            {"Effect": "Allow", "Action": actions, "Resource": resource}
-            | ({"Condition": {"StringEquals": conditions}} if conditions else {})
-            for actions, resource, conditions in statements
+            {"Effect": "Allow", "Action": action, "Resource": resource}
+            | ({"Condition": conditions} if conditions else {})
+            for action, resource, conditions in statements
         ],
     }
 
 
-def ensure_instance_profile(aws: Aws) -> str:
-    """The name of the instance profile with the role in it, made where it is missing. Idempotent.
+def saver_of(aws: Aws, machine: Instance) -> str:
+    """The tag of a volume that lets the role of its machine, and of no other, take snapshots of it."""
+    parts = machine.profile_arn.split(":", 5)
+    if len(parts) < 6:
+        return NOBODY
+    _, partition, _, _, account, _ = parts
+    return f"arn:{partition}:ec2:{aws.region}:{account}:instance/{machine.id}"
 
-    The role is put into the profile last, so a profile with a role is whole. Raises AwsError if this user may not.
+
+def ensure_instance_profile(aws: Aws, tell: Callable[[str], None]) -> str:
+    """The name of the instance profile with the role in it, made where it is missing, as this xportal makes it.
+
+    Idempotent; one call if all is well. The role is put into the profile last, so a profile with a role is whole. A
+    policy of an older xportal is replaced; `tell` is told if this user may not, and the role serves as it is.
+    Raises AwsError if this user may not make it, NotOurs if somebody's own has the name.
     """
+    profile = _find(aws, aws.iam().get_instance_profile, "InstanceProfile", InstanceProfileName=ROLE)
+    if profile is None or not profile["Roles"]:
+        _make(aws)
+        return ROLE
+    if [role["RoleName"] for role in profile["Roles"]] != [ROLE]:
+        raise _not_ours("instance profile", "has another role than xportal's in it")
+    if from_aws(profile.get("Tags")).get(POLICY) != _version():
+        try:
+            _put_policy(aws)
+        except AwsError as error:
+            tell(
+                f'the role "{ROLE}" keeps the policy of an older xportal, for it cannot be replaced ({error.message}): '
+                "iam:GetRole, iam:PutRolePolicy and iam:TagInstanceProfile allow that"
+            )
+    return ROLE
+
+
+def _make(aws: Aws) -> None:
     iam = aws.iam()
-    try:
-        found = aws.call(iam.get_instance_profile, InstanceProfileName=ROLE)
-        if found["InstanceProfile"]["Roles"]:
-            return ROLE
-    except AwsError as error:
-        if error.code != "NoSuchEntity":
-            raise
     described = "xportal's machines: snapshots of their own drives"
     tagged = to_aws({OURS: "1"})
     _unless_there(
@@ -62,12 +108,52 @@ def ensure_instance_profile(aws: Aws) -> str:
         Description=described,
         Tags=tagged,
     )
-    arn = aws.call(iam.get_role, RoleName=ROLE)["Role"]["Arn"]
-    aws.call(iam.put_role_policy, RoleName=ROLE, PolicyName=ROLE, PolicyDocument=json.dumps(policy(arn)))
     _unless_there(aws, iam.create_instance_profile, InstanceProfileName=ROLE, Tags=tagged)
+    _find(aws, iam.get_instance_profile, "InstanceProfile", InstanceProfileName=ROLE)
+    _put_policy(aws)
     # One role is all that a profile takes: LimitExceeded says that another `up` was quicker.
     _unless_there(aws, iam.add_role_to_instance_profile, InstanceProfileName=ROLE, RoleName=ROLE)
-    return ROLE
+
+
+def _put_policy(aws: Aws) -> None:
+    """The tag that says so comes last: what was cut off is done again."""
+    iam = aws.iam()
+    role = _find(aws, iam.get_role, "Role", RoleName=ROLE)
+    if role is None:
+        raise AwsError(f'the role "{ROLE}" is gone again', code="NoSuchEntity", operation="GetRole")
+    text = json.dumps(policy(role["Arn"]))
+    aws.call(iam.put_role_policy, RoleName=ROLE, PolicyName=ROLE, PolicyDocument=text)
+    aws.call(iam.tag_instance_profile, InstanceProfileName=ROLE, Tags=to_aws({POLICY: _version()}))
+
+
+def _version() -> str:
+    """Tells one text of the policy from another, whatever the account."""
+    text = json.dumps(policy("arn:aws:iam::0:role/xportal"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _find(aws: Aws, operation: Any, key: str, **parameters: Any) -> Any:
+    """What IAM has of our name; None if there is nothing. Raises NotOurs if it lacks our tag."""
+    try:
+        found = aws.call(operation, **parameters)[key]
+    except AwsError as error:
+        if error.code != "NoSuchEntity":
+            raise
+        return None
+    if from_aws(found.get("Tags")).get(OURS) != "1":
+        raise _not_ours("role" if key == "Role" else "instance profile", f"lacks the tag {OURS}=1")
+    return found
+
+
+def _not_ours(kind: str, why: str) -> NotOurs:
+    command, name = (
+        ("tag-role", "--role-name") if kind == "role" else ("tag-instance-profile", "--instance-profile-name")
+    )
+    return NotOurs(
+        f'the {kind} "{ROLE}" of this account {why}: it is not xportal\'s, which needs one of that name',
+        hint=f"if nothing needs it, delete it in the AWS console; to let xportal have it: aws iam {command} "
+        f"{name} {ROLE} --tags Key={OURS},Value=1",
+    )
 
 
 def _unless_there(aws: Aws, operation: Any, **parameters: Any) -> None:

@@ -35,6 +35,7 @@ UNMOUNTED = "xportal:unmounted"  # on a volume that no machine writes to any mor
 PROOF = "xportal:proof"  # on final saves: what a seal of their volume is the hash of
 FOLLOWED = "xportal:followed-by"  # on copies: NOBODY, or the volume or copy with which the drive went on after them
 STRAY = "xportal:stray"  # "1" on snapshots of a volume that no `up` took over, when the drive had gone on without it
+MACHINE = "xportal:machine"  # on volumes: the ARN of the machine whose role may take snapshots of them, or NOBODY
 HOST_KEY = "xportal:host-key"
 HOLDER = "xportal:holder"
 HEARTBEAT = "xportal:heartbeat"

@@ -503,7 +503,7 @@ def _tags_of(drive: Drive, volume: Volume) -> dict[str, str]:
         tags.DRIVE: drive.name,
         tags.GENERATION: str(drive.generation_of(volume)),
         **{key: volume.tags[key] for key in (tags.LAUNCH, tags.ARCHITECTURE) if key in volume.tags},
-        tags.FOLLOWED: volume.tags.get(tags.FOLLOWED, tags.NOBODY),
+        tags.FOLLOWED: drive.follower_of(volume),
         **({tags.STRAY: "1"} if drive.is_stray(volume) else {}),
         **({tags.BLANK: drive.name} if tags.is_blank(volume.tags, drive.name) else {}),
     }

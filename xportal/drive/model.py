@@ -284,6 +284,15 @@ class Drive:
         unfollowed = (s for s in self.snapshots if s.tags.get(tags.FOLLOWED) == tags.NOBODY and not self.is_stray(s))
         return tuple(s for s in unfollowed if self.generation_of(s) < generation)
 
+    def follower_of(self, volume: Volume) -> str:
+        """With what the drive went on after a volume, as its snapshots tell: a copy that somebody chose instead, or a
+        later one that was there before it, as when somebody made a volume of an older snapshot by hand.
+        """
+        generation = self.generation_of(volume)
+        before = (s for s in self.snapshots if s.started < volume.created and self.generation_of(s) > generation)
+        later = next(before, None)
+        return volume.tags.get(tags.FOLLOWED) or (later.id if later else tags.NOBODY)
+
     def lock_state(self, mine: str | None) -> LockState:
         """What the lock says to the holder of launch id `mine`."""
         if self.lock is None:

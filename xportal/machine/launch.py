@@ -14,6 +14,7 @@ from xportal.aws.devices import device_of
 from xportal.aws.errors import AwsError, is_in_doubt, is_transient
 from xportal.aws.lag import is_shown, wait_for_lists
 from xportal.aws.records import NO_CAPACITY, Image, Instance, Snapshot, Volume
+from xportal.aws.roles import saver_of
 from xportal.aws.session import Aws
 from xportal.aws.tagging import delete_tag, set_tags, tag_machine
 from xportal.errors import AwsRefused, MachineGone, MachineLost, NoCapacity, Unreachable, XportalError
@@ -363,6 +364,7 @@ def tag_drives(aws: Aws, instance: Instance, generations: Mapping[str, int]) -> 
     for device, volume_id in instance.disks.items():
         if device in drives:
             name = drives[device]
-            set_tags(aws, volume_id, {tags.DRIVE: name, tags.NAME: name, tags.GENERATION: str(generations[name])})
+            own = {tags.DRIVE: name, tags.NAME: name, tags.GENERATION: str(generations[name])}
+            set_tags(aws, volume_id, {**own, tags.MACHINE: saver_of(aws, instance)})
         elif device == instance.root_device:
             delete_tag(aws, volume_id, tags.DRIVE)

@@ -14,6 +14,7 @@ from xportal.aws.devices import device_of
 from xportal.aws.errors import AwsError
 from xportal.aws.lag import wait_for_lists, wait_for_machine
 from xportal.aws.records import Instance
+from xportal.aws.roles import saver_of
 from xportal.aws.session import Aws
 from xportal.aws.tagging import delete_tag, set_tags
 from xportal.drive import plan as p
@@ -43,7 +44,7 @@ def attach_drives(aws: Aws, machine: Instance, story: Story, beat: Callable[[], 
     _withdraw(aws, machine, [drive for drive, action in found.values() if isinstance(action, p.Attach)])
     for _, action in found.values():
         if isinstance(action, p.Attach):
-            _begin_life(aws, action)
+            _begin_life(aws, machine, action)
     wait_for_lists()
     beat()
     for name in names:
@@ -97,13 +98,14 @@ def _set_kinds(aws: Aws, snapshots: Iterable[list[str]], kind: str) -> None:
             set_tags(aws, snapshot_id, {tags.KIND: kind})
 
 
-def _begin_life(aws: Aws, action: p.Attach) -> None:
+def _begin_life(aws: Aws, machine: Instance, action: p.Attach) -> None:
     """From here on no earlier final save of the volume permits to delete it (I2): its generation and its launch are
     others.
     """
     volume = action.volume
     told = {tags.GENERATION: str(action.generation), tags.LAUNCH: action.machine.tags.get(tags.LAUNCH, "")}
     told |= {tags.SEAL: action.machine.tags.get(tags.SEAL, ""), tags.UNMOUNTED: "", tags.FOLLOWED: tags.NOBODY}
+    told[tags.MACHINE] = saver_of(aws, machine)
     told |= {tags.ENDED: ""} if tags.ENDED in volume.tags else {}  # that was before this machine
     set_tags(aws, volume.id, told)
 

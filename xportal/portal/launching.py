@@ -12,7 +12,7 @@ from xportal.aws.records import Instance, KeyPair, Volume
 from xportal.aws.roles import ensure_instance_profile
 from xportal.aws.session import Aws
 from xportal.drive.lifecycle import Heart, Story
-from xportal.errors import DriveInUse, Unreachable
+from xportal.errors import DriveInUse, NotOurs, Unreachable
 from xportal.machine.access import Claim, caller_cidr, get_host_key
 from xportal.machine.images import LOGIN_USER
 from xportal.machine.launch import DriveOrder, LaunchOrder, confirm, discard, launch_first, without_role
@@ -50,9 +50,9 @@ def launch(
 def _find_profile(aws: Aws, story: Story) -> str | None:
     """The machines' instance profile, unless this user can neither find nor make it: the role is worth no failure."""
     try:
-        return ensure_instance_profile(aws)
-    except (AwsError, Unreachable) as error:
-        story.say(without_role(error.message))
+        return ensure_instance_profile(aws, story.warn)
+    except (AwsError, NotOurs, Unreachable) as error:
+        story.warn(without_role("; ".join(filter(None, [error.message, error.hint]))))
         return None
 
 

@@ -129,7 +129,7 @@ class Callers:
 
     def _find_role(self, claim: Claim) -> _Key:
         role = sts_backends[DEFAULT_ACCOUNT_ID]["aws"].get_assumed_role_from_access_key(claim.access_key)
-        if role is None or (self._faults.role_gone and _is_a_machine_s(claim.access_key)):
+        if role is None or (self._faults.role_gone and _machine_of(claim.access_key)):
             raise refusal(claim.service, _UNKNOWN, _NOT_VALIDATED)
         if role.expiration <= utcnow():
             raise refusal(claim.service, _TOKEN_EXPIRED, "The security token included in the request is expired")
@@ -176,10 +176,13 @@ def _session(service: str, role: AssumedRole) -> Session:
         raise refusal(service, _UNKNOWN, _NOT_VALIDATED) from error
     attached = (version for policy in record.managed_policies.values() for version in policy.versions)
     texts = [*record.policies.values(), *(version.document for version in attached if version.is_default)]
-    return Session(role.arn, tuple(json.loads(text) for text in texts))
+    return Session(role.arn, tuple(json.loads(text) for text in texts), _machine_of(role.access_key_id))
 
 
-def _is_a_machine_s(access_key: str) -> bool:
-    """Whether an instance got these credentials from IMDS."""
-    machines = (instance for backend in all_backends() for instance in instances.all_instances(backend))
-    return any(i.credentials is not None and i.credentials.access_key_id == access_key for i in machines)
+def _machine_of(access_key: str) -> str:
+    """The ARN of the instance that got these credentials from IMDS; nothing if somebody else has taken on the role."""
+    for backend in all_backends():
+        for instance in instances.all_instances(backend):
+            if instance.credentials is not None and instance.credentials.access_key_id == access_key:
+                return f"arn:{backend.partition}:ec2:{backend.region_name}:{backend.account_id}:instance/{instance.id}"
+    return ""

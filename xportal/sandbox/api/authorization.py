@@ -25,7 +25,10 @@ def accesses(operation: str, params: Mapping[str, Any], backend: Ec2Backend) -> 
         yield Access(action, "*")
         return
     named = _named(params, backend) if operation != "CreateSnapshots" else _of_set(params, backend)
-    wanted = {f"aws:requesttag/{key}".lower(): value for key, value in _new_tags(params).items()}
+    new_tags = _new_tags(params)
+    wanted: dict[str, str | tuple[str, ...]] = {f"aws:requesttag/{key}".lower(): new_tags[key] for key in new_tags}
+    if new_tags:
+        wanted["aws:tagkeys"] = tuple(new_tags)
     for record_id in named:
         tags = backend.tags.get(record_id, {})
         had = {f"{owner}:resourcetag/{key}".lower(): tags[key] for owner in ("aws", "ec2") for key in tags}

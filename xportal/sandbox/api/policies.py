@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Policy = Mapping[str, Any]
+_VARIABLE = re.compile(r"\$\{([^}]+)\}")
+_FOR_ALL = "ForAllValues:"
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class Access:
 
     action: str  # ec2:CreateSnapshot
     resource: str
-    context: Mapping[str, str] = field(default_factory=dict)
+    context: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)  # some keys have several values
 
 
 def allows(policies: Iterable[Policy], access: Access) -> bool:
@@ -31,7 +33,7 @@ def _fits(statement: Mapping[str, Any], access: Access) -> bool:
         _names(statement, "Action", lambda pattern: _is_like(action, pattern.lower()))
         and _names(statement, "Resource", lambda pattern: _is_like(access.resource, pattern))
         and all(
-            _holds(operator, access.context.get(key.lower()), [str(value) for value in _listed(values)])
+            _holds(operator, access.context.get(key.lower()), _filled(_listed(values), access.context))
             for operator, wanted in statement.get("Condition", {}).items()
             for key, values in wanted.items()
         )
@@ -45,8 +47,14 @@ def _names(statement: Mapping[str, Any], element: str, matches: Any) -> bool:
     return not any(matches(pattern) for pattern in _listed(statement[f"Not{element}"]))
 
 
-def _holds(operator: str, given: str | None, wanted: list[str]) -> bool:
-    """A key that the request does not have fulfils only the negated operators."""
+def _holds(operator: str, given: str | tuple[str, ...] | None, wanted: list[str]) -> bool:
+    """A key that the request does not have fulfils only the negated operators, and those for all of its values."""
+    if operator.startswith(_FOR_ALL):
+        return all(_holds(operator.removeprefix(_FOR_ALL), value, wanted) for value in given or ())
+    if operator == "Null":
+        return ["true" if given is None else "false"] == wanted
+    if isinstance(given, tuple):
+        raise ValueError(f"the sandbox does not know {operator} for a key with several values")
     if operator in ("StringNotEquals", "StringNotLike"):
         return not _holds(operator.replace("Not", ""), given, wanted)
     if operator == "StringEquals":
@@ -54,6 +62,16 @@ def _holds(operator: str, given: str | None, wanted: list[str]) -> bool:
     if operator == "StringLike":
         return given is not None and any(_is_like(given, pattern) for pattern in wanted)
     raise ValueError(f"the sandbox does not know the condition operator {operator}")
+
+
+def _filled(values: list[Any], context: Mapping[str, str | tuple[str, ...]]) -> list[str]:
+    """The values with the request's own for the policy's variables. One with a variable that it lacks fits nothing."""
+    filled = []
+    for value in map(str, values):
+        keys = [key.lower() for key in _VARIABLE.findall(value)]
+        if all(isinstance(context.get(key), str) for key in keys):
+            filled.append(_VARIABLE.sub(lambda found: str(context[found[1].lower()]), value))
+    return filled
 
 
 def _is_like(text: str, pattern: str) -> bool:

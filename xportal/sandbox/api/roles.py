@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from xportal.sandbox.api.authorization import accesses
@@ -19,6 +19,7 @@ class Session:
 
     arn: str
     policies: tuple[Policy, ...]
+    machine: str = ""  # the ARN of the instance that got these credentials from IMDS
 
 
 def check_call(session: Session, service: str, operation: str, params: Any, backend: Ec2Backend) -> None:
@@ -26,8 +27,9 @@ def check_call(session: Session, service: str, operation: str, params: Any, back
     if (service, operation) == ("sts", "GetCallerIdentity"):
         return
     asked = accesses(operation, params, backend) if service == "ec2" else [Access(f"{service}:{operation}", "*")]
+    sender = {"ec2:sourceinstancearn": session.machine} if session.machine else {}
     for access in asked:
-        if not allows(session.policies, access):
+        if not allows(session.policies, replace(access, context={**access.context, **sender})):
             raise refusal(
                 service,
                 _FORBIDDEN,
