@@ -95,6 +95,36 @@ def test_a_missing_key_is_not_equal(operator: str) -> None:
     assert is_allowed(condition)
 
 
+def test_a_key_may_have_to_be_missing() -> None:
+    """Null: "true" for a key that the request does not have, "false" for one that it has."""
+    for wanted in (True, False):
+        condition = statement(Condition={"Null": {"aws:ResourceTag/own": str(wanted).lower()}})
+        assert is_allowed(condition) == wanted
+        assert is_allowed(condition, own="") != wanted
+
+
+def test_variables_stand_for_what_the_request_has() -> None:
+    """One that the request lacks fits nothing, as little as the words of the variable themselves."""
+    same = statement(Condition={"StringEquals": {"aws:ResourceTag/own": "x-${aws:ResourceTag/Name}"}})
+    assert is_allowed(same, own="x-1", name="1")
+    assert not is_allowed(same, own="x-1", name="2")
+    assert not is_allowed(same, own="x-1")
+    assert not is_allowed(same, own="x-${aws:ResourceTag/Name}")
+
+
+def test_all_values_of_a_key_must_fit() -> None:
+    """ForAllValues: each of them by any of the patterns; none at all do."""
+    condition = statement(Condition={"ForAllValues:StringLike": {"aws:TagKeys": ["Name", "x:*"]}})
+
+    def allowed(*keys: str) -> bool:
+        context = {"aws:tagkeys": keys} if keys else {}
+        return allows([{"Statement": condition}], Access("ec2:CreateSnapshot", VOLUME, context))
+
+    assert allowed("Name", "x:1")
+    assert not allowed("Name", "y:1")
+    assert allowed()
+
+
 def test_an_unknown_operator_is_no_condition_that_holds() -> None:
     """It is said, not passed over."""
     with pytest.raises(ValueError, match="NumericLessThan"):

@@ -158,6 +158,38 @@ def test_a_set_is_authorized_on_instance_volumes_and_snapshots(machine: Machine,
     assert refused(machine.client().create_snapshots, **with_root, **tagged()).code == "UnauthorizedOperation"
 
 
+def test_a_policy_tells_machines_apart(machine: Machine, refused: Refuse) -> None:
+    """A volume that has a machine's ARN in a tag is reached from that machine, and with its role alone."""
+    own = {"StringEquals": {"aws:ResourceTag/of": "${ec2:SourceInstanceARN}"}}
+    machine.put_policy({**SAVING[0], "Condition": own}, *SAVING[1:])
+    assert refused(machine.client().create_snapshot, VolumeId=machine.volume, **tagged()).code
+    for owner, works in (("i-00000000000000000", False), (machine.id, True)):
+        of = {"Key": "of", "Value": f"arn:aws:ec2:us-east-1:{ACCOUNT}:instance/{owner}"}
+        machine.account.ec2.create_tags(Resources=[machine.volume], Tags=[of])
+        if works:
+            assert machine.client().create_snapshot(VolumeId=machine.volume, **tagged())["SnapshotId"]
+        else:
+            no = refused(machine.client().create_snapshot, VolumeId=machine.volume, **tagged())
+            assert no.code == "UnauthorizedOperation"
+    role = machine.account.client("iam").get_role(RoleName="saver")["Role"]["Arn"]
+    got = machine.account.client("sts").assume_role(RoleArn=role, RoleSessionName=machine.id)["Credentials"]
+    elsewhere = machine.client(
+        aws_access_key_id=got["AccessKeyId"],
+        aws_secret_access_key=got["SecretAccessKey"],
+        aws_session_token=got["SessionToken"],
+    )
+    assert refused(elsewhere.create_snapshot, VolumeId=machine.volume, **tagged()).code == "UnauthorizedOperation"
+
+
+def test_a_policy_names_the_tags_that_may_be_written(machine: Machine, refused: Refuse) -> None:
+    """All of the request's tags, with wildcards; one more is refused."""
+    allowed = {"ForAllValues:StringLike": {"aws:TagKeys": ["xportal", "kind*"]}}
+    machine.put_policy(SAVING[0], {**SAVING[1], "Condition": allowed}, *SAVING[2:])
+    assert machine.client().create_snapshot(VolumeId=machine.volume, **tagged(kind="x", kind2="y"))["SnapshotId"]
+    no = refused(machine.client().create_snapshot, VolumeId=machine.volume, **tagged(kind="x", ended="now"))
+    assert no.code == "UnauthorizedOperation"
+
+
 def root_of(machine: Machine) -> list[str]:
     mapping = machine.account.instance(machine.id)["BlockDeviceMappings"]
     return [m["Ebs"]["VolumeId"] for m in mapping if m["DeviceName"] == "/dev/xvda"]

@@ -11,17 +11,21 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.iam.models import iam_backends
 
 from tests.crash.conftest import Bench
+from tests.crash.test_attach import interrupt
 from tests.user import make_session
 from xportal.agent.core.config import AgentConfig, DriveConfig, Paths
 from xportal.agent.full.proofs import HOST_KEY
 from xportal.agent.full.remembering import remember
 from xportal.agent.full.snapshots import ROLLING, plan_tags
 from xportal.aws import network, tags
+from xportal.aws.devices import DEVICE
 from xportal.aws.errors import AwsError
 from xportal.aws.records import Instance
 from xportal.aws.roles import POLICY, ROLE, TRUST, WRITTEN, ensure_instance_profile, policy
@@ -275,3 +279,43 @@ def test_a_security_group_of_our_name_is_neither_used_nor_deleted(bench: Bench) 
     ec2.create_tags(Resources=[own], Tags=OURS)
     bench.up("grouped")
     bench.down("grouped")
+
+
+def as_machine(bench: Bench, machine: Instance) -> Any:
+    """EC2 with the credentials that a machine gets from IMDS."""
+    role = bench.cloud.metadata(machine.id).role
+    assert role
+    return boto3.client(
+        "ec2",
+        endpoint_url=bench.cloud.endpoint_url,
+        region_name=bench.aws.region,
+        aws_access_key_id=role.access_key_id,
+        aws_secret_access_key=role.secret_access_key,
+        aws_session_token=role.token,
+    )
+
+
+def test_a_machine_reaches_its_own_drives_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also a volume that was attached to it later. Nor does it write a tag that ends, marks or chooses anything."""
+    monkeypatch.setattr(bench.cloud.settings, "profile_seconds", 0.0)
+
+    def may(machine: Instance, volume: str, **more: str) -> bool:
+        told = [{"ResourceType": "snapshot", "Tags": tags.to_aws({tags.OURS: "1", **more})}]
+        try:
+            as_machine(bench, machine).create_snapshot(VolumeId=volume, TagSpecifications=told)
+        except ClientError as error:
+            return error.response["Error"]["Code"] != "UnauthorizedOperation"
+        return True
+
+    first, second = bench.up("first", size_gib=1), bench.up("second", size_gib=1)
+    assert may(first, first.disks[DEVICE])
+    assert not may(second, first.disks[DEVICE])
+    assert not may(first, first.disks[DEVICE], **{tags.ENDED: "now"})
+    volume = interrupt(bench, first)
+    assert not may(second, volume)
+    again = bench.up("first")
+    assert again.disks[DEVICE] == volume
+    assert may(again, volume)
+    assert not may(second, volume)
+    for name in ("first", "second"):
+        bench.down(name)
