@@ -212,6 +212,9 @@ def test_no_up_asks_for_what_xportal_did_itself(bench: Bench, drive: str) -> Non
     assert newest
     assert newest.tags[tags.FOLLOWED] == tags.NOBODY  # as nobody has gone on from it in the end
     assert bench.read(bench.up(drive)) == ["1", "2"]
+    bench.save(drive)
+    bench.lifecycle(drive).settle(p.Goal.DISCARD)  # and its checkpoint stays
+    assert bench.read(bench.up(drive)) == ["1", "2"]
     bench.down(drive)
 
 

@@ -270,12 +270,14 @@ class Lifecycle:
                 self._delete(volume)
 
     def _delete(self, volume: Volume) -> None:
-        """Once it is gone, nothing tells any more that the drive went on with it, or that it was given up."""
+        """Once it is gone, nothing tells any more that the drive went on with it, or that it was given up: then, unless
+        snapshots of it are left, nobody has gone on from what was before it.
+        """
         drive = self.observed
         if drive.is_final_started(volume):
             follow(self._aws, drive, drive.generation_of(volume), volume.id)
         storage.delete_volume(self._aws, volume.id)
-        if not drive.is_final_started(volume):
+        if not any(s.volume_id == volume.id for s in drive.snapshots):
             before = [s.id for s in drive.snapshots if s.tags.get(tags.FOLLOWED) == volume.id]
             set_tags_of_all(self._aws, before, {tags.FOLLOWED: tags.NOBODY})
 
