@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from xportal.aws import catalogue, compute, tags
 from xportal.aws.devices import device_of
-from xportal.aws.records import Instance
+from xportal.aws.records import Instance, Volume
 from xportal.aws.session import Aws
 from xportal.aws.tagging import delete_tag
 from xportal.drive.lifecycle import Story, follow
