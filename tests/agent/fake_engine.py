@@ -122,9 +122,14 @@ class FakeEngine(Docker):
         return self.images[image]["tags"] if image in self.images else None
 
     def remove_image(self, image):
-        if any(one["info"]["Image"] == image for one in self.containers.values()):
+        id_ = self.find_image(image)["Id"]
+        tags = self.images[id_]["tags"]
+        if len(tags) < 2 and any(one["info"]["Image"] == id_ for one in self.containers.values()):
             return "it is in use"
-        del self.images[image]
+        if image in tags and len(tags) > 1:
+            tags.remove(image)
+        else:
+            del self.images[id_]
         return None
 
     # The API's

@@ -13,7 +13,7 @@ from xportal.agent.full.docker import Docker
 
 
 class FakeDocker:
-    """Answers diff, image inspect and rmi, and as the API commit; images are numbered."""
+    """Answers ps, diff, image inspect and rmi, and as the API commit; images are numbered."""
 
     def __init__(self):
         self.diff = "C /etc\n"
@@ -22,10 +22,15 @@ class FakeDocker:
         self.removed = []
         self.made = 0
         self.is_full = False
+        self.hangs = ""
 
     def __call__(self, argv, check=True, timeout=None):
         """Like `process.run`."""
         verb = argv[1]
+        if verb == self.hangs:
+            raise AgentError(f"docker {verb} did not end in time")
+        if verb == "ps":
+            return Done(0, "c" * 64, "")
         if verb == "diff":
             return Done(0, self.diff, "")
         if verb == "container":
@@ -101,6 +106,19 @@ def test_the_image_before_is_removed_when_nothing_names_it(docker, save):
     assert docker.removed == ["sha256:1"]
     docker.images["sha256:2"].append("mine:v1")
     save(container(started="3"))
+    assert docker.removed == ["sha256:1"]
+
+
+@pytest.mark.parametrize("verb", ["ps", "image", "rmi"])
+def test_what_was_committed_and_deferred_is_told_though_old_images_stay(docker, save, verb):
+    """The seconds of a notice may be over before they are removed; the next machine commits what was deferred."""
+    save(container(started="1"))
+    docker.hangs = verb
+    assert save(container(started="2"))["committed"]
+    docker.size = str(1 << 60)
+    assert save(container(started="3"))["deferred"]
+    docker.hangs = ""
+    save()
     assert docker.removed == ["sha256:1"]
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.agent.fake_engine import FakeEngine
 from xportal.agent.core.events import Log
+from xportal.agent.core.files import read_json
 from xportal.agent.core.process import AgentError
 from xportal.agent.full.commits import Records, flatten_deep
 from xportal.agent.full.flattening import MAX_HIDDEN, MAX_LAYERS, as_image, check_space, is_deep
@@ -93,3 +94,73 @@ def test_an_image_that_is_in_use_is_removed_once_it_is_not(deep, tmp_path):
     engine.find("train")["Image"] = "i0"
     records.remove_superseded(engine)
     assert image not in engine.images
+
+
+def commit(engine, records, name, layer="data"):
+    """A container that a save has committed. Returns its id."""
+    id_ = engine.add(name, layer=layer)
+    made = engine.commit(id_, f"xportal/{name}:latest", {})
+    records.put_name(made, f"xportal/{name}:latest")
+    records.put(id_, image=made)
+    return id_
+
+
+def our_images(engine):
+    """The names of all images but the one that was there before."""
+    return sorted((*one["tags"],) for id_, one in engine.images.items() if id_ != "i0")
+
+
+def test_the_image_of_a_container_that_was_removed_goes(tmp_path):
+    """Over many lives in which `train` is removed and run anew, one image is there; none once it is not run anew."""
+    engine = FakeEngine()
+    commit(engine, Records(tmp_path), "other")
+    for life in range(3):
+        train = commit(engine, Records(tmp_path), "train", f"life {life}")
+        Records(tmp_path).remove_superseded(engine)
+        assert our_images(engine) == [("xportal/other:latest",), ("xportal/train:latest",)]
+        engine.remove(train)
+    flatten_deep(engine, engine, tmp_path, Log(tmp_path / "log"))  # what a boot does in the background
+    assert our_images(engine) == [("xportal/other:latest",)]
+    assert list(read_json(tmp_path / "names.json").values()) == ["xportal/other:latest"]
+    assert len(Records(tmp_path).of) == 1
+
+
+def test_what_somebody_named_or_runs_outlives_its_container(tmp_path):
+    """The name that a person gave stays; so does what another container was made of, until that has gone, too."""
+    engine, records = FakeEngine(), Records(tmp_path)
+    for name in ("named", "used"):
+        id_ = commit(engine, records, name)
+        image = records.of[id_]["image"]
+        if name == "named":
+            engine.images[image]["tags"].append("mine:v1")
+        else:
+            user = engine.create("user", {"Image": "xportal/used:latest"})
+        engine.remove(id_)
+    records.remove_superseded(engine)
+    assert our_images(engine) == [("mine:v1",), ("xportal/used:latest",)]
+    engine.remove(user)
+    records.remove_superseded(engine)
+    assert our_images(engine) == [("mine:v1",)]
+
+
+def test_a_container_that_got_another_name_leaves_no_image_under_the_old_one(tmp_path):
+    """Its commits bear its name; the name before was ours, too."""
+    engine, records = FakeEngine(), Records(tmp_path)
+    id_ = commit(engine, records, "before")
+    engine.rename(id_, "after")
+    records.supersede(id_)
+    made = engine.commit(id_, "xportal/after:latest", {})
+    records.put_name(made, "xportal/after:latest")
+    records.put(id_, image=made)
+    records.remove_superseded(engine)
+    assert our_images(engine) == [("xportal/after:latest",)]
+
+
+def test_a_container_whose_settings_are_damaged_keeps_its_image(tmp_path):
+    """Docker does not list it after a power cut, and what a save committed may be all that can be run of it."""
+    engine, records = FakeEngine(), Records(tmp_path / ".xportal")
+    id_ = commit(engine, records, "train")
+    (tmp_path / "docker/containers" / id_).mkdir(parents=True)
+    del engine.containers[id_]
+    records.remove_superseded(engine)
+    assert our_images(engine) == [("xportal/train:latest",)]

@@ -174,6 +174,30 @@ def test_an_image_made_of_a_container_says_what_its_image_said(
         own("rmi", "-f", "xportal/train", "by-docker")
 
 
+def test_the_image_of_a_container_that_was_removed_goes_unless_it_is_used(own: OwnEngine, drive: Path) -> None:
+    """Removed and run anew in each life, it leaves one image; a container that was made of it keeps it there."""
+    log = Log(drive / "log.jsonl")
+
+    def images() -> list[str]:
+        return sorted(own("images", "--format", "{{.ID}} {{.Repository}}").splitlines())
+
+    before = images()
+    try:
+        for _ in range(2):
+            own("run", "--name", "train", "--user", "0", "full", "mkdir", "/mine")
+            Commits(own.engine, own.docker, drive, log).commit_changed([own.inspect("train")])
+            assert len(images()) == len(before) + 1
+            own("rm", "-v", "train")
+        own("create", "--name", "user", "xportal/train")
+        flatten_deep(own.engine, own.docker, drive, log)
+        assert own("images", "-q", "xportal/train")
+        own("rm", "-v", "user")
+        flatten_deep(own.engine, own.docker, drive, log)
+        assert images() == before
+    finally:
+        own("rm", "-f", "-v", "train", "user")
+
+
 @pytest.mark.parametrize("signal", ["TERM", "INT"])
 def test_a_container_that_is_paused_for_a_commit_gets_its_signal(own: OwnEngine, drive: Path, signal: str) -> None:
     """A notice comes while Docker commits it: it is woken, asked to end, and has time to."""

@@ -34,12 +34,15 @@ class Records:
 
     MOUNT/.xportal/commits.json   {container: {"image", "started": when it ran last before the commit,
                                   "base": the image we made the container of, "flat": bytes of its first or flat image}}
-    MOUNT/.xportal/images.json    [images of ours that something newer has taken the place of, not yet removed]
+    MOUNT/.xportal/images.json    [images of ours that nothing of ours needs any more, not yet removed]
+    MOUNT/.xportal/names.json     {image of ours: the name that we gave it}; an older xportal wrote down none
     """
 
     def __init__(self, drive: Path) -> None:
         self._commits = drive / "commits.json"
         self._images = drive / "images.json"
+        self._names = drive / "names.json"
+        self._containers = drive.parent / "docker/containers"
         self.of: Dict[str, Dict[str, Any]] = read_json(self._commits) or {}
 
     def put(self, container: str, **facts: object) -> None:
@@ -47,10 +50,25 @@ class Records:
         self.of[container] = {**self.of.get(container, {}), **facts}
         write_json(self._commits, self.of)
 
+    def put_name(self, image: str, name: str) -> None:
+        """The name is ours: it goes with the image."""
+        write_json(self._names, {**(read_json(self._names) or {}), image: name})
+
     def forget(self, container: str) -> None:
         """The container has gone."""
         self.of.pop(container, None)
         write_json(self._commits, self.of)
+
+    def forget_removed(self, docker: Docker) -> None:
+        """Forget the containers that somebody has removed: nothing of ours needs their images any more.
+
+        A container that Docker does not list because its settings are damaged is still there on the drive, and its
+        image may be all that can be run of it.
+        """
+        there = set(docker.list_ids()) if self.of else set()
+        for id_ in [id_ for id_ in self.of if id_ not in there and not (self._containers / id_).exists()]:
+            self.supersede(id_)
+            self.forget(id_)
 
     def supersede(self, container: str) -> None:
         """The container's images are about to be replaced: remember them first, to remove them afterwards."""
@@ -59,22 +77,32 @@ class Records:
         write_json(self._images, list(dict.fromkeys([*(read_json(self._images) or []), *ours])))
 
     def remove_superseded(self, docker: Docker) -> None:
-        """Remove our old images, but for those that have a name, or that Docker still needs: these another time."""
+        """Remove our old images, but for those that somebody has named, or that Docker still needs: these another time.
+
+        Raises `AgentError` if Docker does not answer; what was remembered stays so.
+        """
+        self.forget_removed(docker)
         current = {facts.get(key) for facts in self.of.values() for key in ("image", "base")}
+        names = read_json(self._names) or {}
         # The newest first: an image is needed by those that were made on top of it.
         before = list(reversed(read_json(self._images) or []))
-        left = [image for image in before if image in current or is_needed(docker, image)]
+        left = [image for image in before if image in current or is_needed(docker, image, names.get(image))]
         write_json(self._images, left[::-1])
+        write_json(self._names, {image: name for image, name in names.items() if image in current.union(left)})
 
 
-def is_needed(docker: Docker, image: str) -> bool:
-    """Remove a nameless image. Returns whether Docker still needs it."""
+def is_needed(docker: Docker, image: str, name: Optional[str]) -> bool:
+    """Remove an image's name that we gave it, and the image if it has no other. Returns whether Docker still needs it."""
+    tags = docker.tags(image) or []
+    if name in tags and docker.remove_image(str(name)) is not None:
+        return True
     return docker.tags(image) == [] and docker.remove_image(image) is not None
 
 
 def flatten_deep(engine: Engine, docker: Docker, drive: Path, log: Log) -> None:
     """Flatten those of our committed images that have many layers. A machine that works goes on meanwhile."""
     records = Records(drive)
+    records.forget_removed(docker)
     for id_, facts in list(records.of.items()):
         image = engine.find_image(facts["image"]) if facts.get("image") else None
         if image is None or facts["image"] == facts.get("base") or not is_deep(image, facts.get("flat", image["Size"])):
@@ -85,7 +113,9 @@ def flatten_deep(engine: Engine, docker: Docker, drive: Path, log: Log) -> None:
         try:
             with log.step("flatten", f"Making one layer of the {len(image['RootFS']['Layers'])} of {name}"):
                 records.supersede(id_)
-                records.put(id_, image=flatten_image(engine, drive, image, name))
+                flat = flatten_image(engine, drive, image, name)
+                records.put_name(flat, name)
+                records.put(id_, image=flat)
         except AgentError as failure:
             log.say("flatten", f"{name} is not flattened now: {failure}")
     records.remove_superseded(docker)
@@ -160,7 +190,10 @@ class Commits:
             except AgentError as failure:
                 result["deferred"].append({"container": name, "reason": str(failure)})
                 self._log.say("commit", f"{name} is not committed now: {failure}")
-        self._records.remove_superseded(self._docker)
+        try:
+            self._records.remove_superseded(self._docker)
+        except AgentError as failure:  # another save or boot removes them: what is committed is to be told all the same
+            self._log.say("commit", f"Images that nothing needs are not all removed now: {failure}")
         return result
 
     def _is_due(self, info: Dict[str, Any]) -> bool:
@@ -177,6 +210,7 @@ class Commits:
         image = image_name(name, info["Id"])
         self._records.supersede(info["Id"])
         made = self._engine.commit(info["Id"], image, as_image(info, self._engine.find_image(info["Image"])))
+        self._records.put_name(made, image)
         self._records.put(info["Id"], image=made, started="" if go_on else info["State"]["StartedAt"])
         return image
 

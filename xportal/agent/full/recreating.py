@@ -253,6 +253,7 @@ class Recreation:
             self._records.put(id_, flat=flat_bytes)
             named = self._engine.find_image(info["Config"]["Image"])
             return str(info["Config"]["Image"] if named and named["Id"] == info["Image"] else info["Image"])
+        self._records.put_name(made, tag)
         self._records.put(id_, image=made, base=made, flat=flat_bytes, started=info["State"]["StartedAt"])
         return tag
 
