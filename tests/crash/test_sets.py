@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.crash.conftest import Bench, FileAgent
 from xportal.aws import compute, tags
@@ -109,3 +110,86 @@ def test_tags_copied_late(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None
         bench.save("copied")
     assert [len(observe(bench.aws, name).snapshots) for name in ("copied-a", "copied-b")] == [1, 1]
     bench.down("copied")
+
+
+def attach_strange(bench: Bench, machine: Instance, told: Mapping[str, str]) -> str:
+    """Somebody attaches a volume of their own to a machine. Its id."""
+    tagged = [{"ResourceType": "volume", "Tags": tags.to_aws(told)}]
+    made = bench.aws.ec2.create_volume(AvailabilityZone=machine.zone, Size=1, TagSpecifications=tagged)
+    bench.aws.ec2.get_waiter("volume_available").wait(VolumeIds=[made["VolumeId"]], WaiterConfig={"Delay": 1})
+    bench.aws.ec2.attach_volume(VolumeId=made["VolumeId"], InstanceId=machine.id, Device="/dev/sdp")
+    return made["VolumeId"]
+
+
+def before(aws: Aws, operation: str, act: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, right before a call goes to AWS, something happens."""
+    call, due = getattr(aws.once, operation), [act]
+
+    def called(**params: object) -> object:
+        while due:
+            due.pop()()
+        return call(**params)
+
+    monkeypatch.setattr(aws.once, operation, called)
+
+
+@pytest.mark.parametrize("when", ["while it saves", "right before the call"])
+@pytest.mark.parametrize("verb", ["down", "save"])
+def test_a_volume_that_was_attached_meanwhile(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, when: str, verb: str
+) -> None:
+    """Of another drive, as its tags say: the drives are saved, and nothing of ours is left that says it is saved."""
+    name = f"strange{verb}{len(when)}"
+    told = {tags.NAME: "c", tags.DRIVE: "c", tags.GENERATION: "7", tags.OURS: "1"}
+    machine = bring_up(bench, name)
+    found: list[str] = []
+
+    def attach() -> None:
+        found.append(attach_strange(bench, machine, told))
+
+    if when == "while it saves":
+        at_work = "save" if verb == "down" else "frozen"
+        work = getattr(FileAgent, at_work)
+
+        def attach_and_work(*args: object) -> object:
+            if not found:
+                attach()
+            return work(*args)
+
+        monkeypatch.setattr(FileAgent, at_work, attach_and_work)
+    else:
+        before(bench.aws, "create_snapshots", attach, monkeypatch)
+    getattr(bench, verb)(name)
+    [strange] = found
+    assert bench.aws.ec2.describe_snapshots(Filters=[{"Name": "volume-id", "Values": [strange]}])["Snapshots"] == []
+    for drive, device in zip((f"{name}-a", f"{name}-b"), DEVICES, strict=False):
+        [taken] = observe(bench.aws, drive).snapshots
+        assert taken.volume_id == machine.disks[device]
+        assert taken.tags[tags.KIND] == {"down": tags.FINAL, "save": tags.CHECKPOINT}[verb]
+    if verb == "save":
+        bench.down(name)
+    bench.aws.ec2.get_waiter("volume_available").wait(VolumeIds=[strange], WaiterConfig={"Delay": 1})
+    bench.aws.ec2.delete_volume(VolumeId=strange)
+
+
+def test_a_snapshot_that_was_taken_by_mistake_and_cannot_be_deleted(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who may not delete snapshots is told which one stays, and everything is saved all the same."""
+    machine = bring_up(bench, "kept")
+    found: list[str] = []
+    before(
+        bench.aws, "create_snapshots", lambda: found.append(attach_strange(bench, machine, {"Name": "x"})), monkeypatch
+    )
+
+    def refused(**params: object) -> None:
+        raise ClientError({"Error": {"Code": "UnauthorizedOperation", "Message": "no"}}, "DeleteSnapshot")
+
+    monkeypatch.setattr(bench.aws.ec2, "delete_snapshot", refused)
+    bench.down("kept")
+    assert newest_of(bench, "kept-b") == ["on kept-b"]
+    assert any(found[0] in line and "stays" in line for line in bench.story.lines), bench.story.lines
+    monkeypatch.undo()
+    [left] = bench.aws.ec2.describe_snapshots(Filters=[{"Name": "volume-id", "Values": found}])["Snapshots"]
+    bench.aws.ec2.delete_snapshot(SnapshotId=left["SnapshotId"])
+    bench.aws.ec2.delete_volume(VolumeId=found[0])

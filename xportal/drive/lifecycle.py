@@ -460,18 +460,30 @@ class Lifecycle:
             return [storage.create_snapshot(self._aws, volume_id, description=description, tags={**told, **kind})]
         for volume_id, told in moment.items():
             set_tags(self._aws, volume_id, told)  # the call copies them
+        # The save may have taken minutes, in which somebody attached a volume or took one off.
+        now = compute.find_instance(self._aws, machine.id) or machine
         made = storage.create_snapshots(
             self._aws,
-            machine.id,
-            without=[v for d, v in machine.disks.items() if v not in moment and d != machine.root_device],
+            now.id,
+            without=[v for d, v in now.disks.items() if v not in moment and d != now.root_device],
             description=description,
             tags={**kind, tags.SET: f"set-{secrets.token_hex(8)}"},
         )
-        for snapshot in made:  # the call may copy a volume's tags as they were before
-            told = moment[snapshot.volume_id]
-            if not told.items() <= snapshot.tags.items():
-                set_tags(self._aws, snapshot.id, told)
-        return made
+        for snapshot in made:
+            wanted = moment.get(snapshot.volume_id)
+            if wanted is None:
+                self._discard_strange(snapshot)
+            elif not wanted.items() <= snapshot.tags.items():  # the call may copy a volume's tags as they were before
+                set_tags(self._aws, snapshot.id, wanted)
+        return [snapshot for snapshot in made if snapshot.volume_id in moment]
+
+    def _discard_strange(self, snapshot: Snapshot) -> None:
+        """The call takes all volumes but those that it excludes: one was attached after the machine was looked at."""
+        self._story.say(f"{snapshot.volume_id} was attached meanwhile, and is none of the portal's: {snapshot.id} goes")
+        try:
+            storage.delete_snapshot(self._aws, snapshot.id)
+        except AwsError as error:  # the drives are saved all the same
+            self._story.warn(f"{snapshot.id} of {snapshot.volume_id} was taken by mistake, and stays: {error.message}")
 
     def _show(self, snapshots: Sequence[Snapshot]) -> None:
         for snapshot in snapshots:

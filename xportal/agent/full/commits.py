@@ -92,7 +92,7 @@ class Records:
 
 
 def is_needed(docker: Docker, image: str, name: Optional[str]) -> bool:
-    """Remove the name that we gave an image, and the image if it has no other. Returns whether Docker still needs it."""
+    """Remove our name of an image, and the image if it has no other. Returns whether Docker still needs it."""
     tags = docker.tags(image) or []
     if name in tags and docker.remove_image(str(name)) is not None:
         return True
