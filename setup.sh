@@ -3,14 +3,15 @@
 #
 #   ./setup.sh python               the virtual environment .venv: xportal, its sandbox, its checks
 #   ./setup.sh engine               install and start Docker Engine, and leave it running
-#   ./setup.sh with-engine COMMAND  run COMMAND with Docker Engine; if it was started for that, stop it again
+#   ./setup.sh with-engine COMMAND  run COMMAND with Docker Engine; one that was started for such a COMMAND is stopped
+#                                   after the last of them, any other goes on
 #
 # As root on Debian what is missing is installed with apt. Elsewhere one line says what to install.
 set -eu
 cd "$(dirname "$0")"
 PATH=$PATH:/usr/sbin:/sbin
 PYTHON=${PYTHON:-python3}
-state=/run/xportal-setup # of an engine that this script started: its marks, its log, the lock of those who use it
+state=/run/xportal-setup # of an engine that this script started: its marks and its log
 
 say() { echo "setup: $*" >&2; }
 
@@ -96,6 +97,17 @@ packages() {
     install_missing
 }
 
+# When a process began: another one that gets its number later began at another time. Nothing if it is gone.
+begun() { cut --delimiter=' ' --fields=22 "/proc/$1/stat" 2>/dev/null || true; }
+
+mark_started() { echo "$1 $(begun "$1")" >"$state/started"; }
+
+# Whether the engine that runs is one that with-engine has started, and nobody asked to leave running.
+is_to_be_stopped() {
+    read -r pid at 2>/dev/null <"$state/started" || return 1
+    [ -n "$at" ] && [ "$(begun "$pid")" = "$at" ]
+}
+
 engine() {
     packages
     answers && return 0
@@ -103,12 +115,13 @@ engine() {
     mkdir -p "$state"
     if [ -d /run/systemd/system ]; then
         systemctl start docker
+        mark_started "$(systemctl show --property MainPID --value docker)"
     else
         mount_cgroups
         say "starting dockerd"
         setsid "$PYTHON" .ci/own_root.py dockerd >"$state/dockerd.log" 2>&1 9>&- &
+        mark_started $!
     fi
-    touch "$state/started"
     for _ in $(seq 120); do
         ! answers || return 0
         sleep 0.5
@@ -145,10 +158,9 @@ stop_engine() {
     if [ -d /run/systemd/system ]; then
         systemctl stop docker.service containerd.service
     else
-        pid=$(cat /run/docker.pid 2>/dev/null || true)
-        [ -z "$pid" ] || kill "$pid" 2>/dev/null || true
+        read -r pid _ <"$state/started"
+        kill "$pid" 2>/dev/null || true
         for _ in $(seq 120); do
-            [ -n "$pid" ] || break
             kill -0 "$pid" 2>/dev/null || break
             sleep 0.5
         done
@@ -161,22 +173,35 @@ stop_engine() {
     rm -rf "$state"
 }
 
-with_engine() {
-    if answers && [ ! -e "$state/started" ]; then
-        packages
-        exec "$@"
-    fi
-    [ "$(id -u)" = 0 ] || engine # which says what is missing
-    # Everyone who uses an engine of ours holds the lock shared; the last one stops it.
+# Everyone who needs the engine holds a lock, shared, to the end of this script; who is the last may stop it.
+hold_engine() {
     exec 9>/run/xportal-setup.lock
     flock --shared 9
-    trap 'exit 130' INT
-    trap 'exit 143' TERM
-    trap 'flock --exclusive --nonblock 9 && [ -e "$state/started" ] && stop_engine' EXIT
     (
         flock 8
         engine 8>&-
     ) 8>/run/xportal-setup.start.lock
+}
+
+keep_engine() {
+    if [ "$(id -u)" = 0 ]; then
+        hold_engine
+        rm -f "$state/started"
+    else
+        engine
+    fi
+}
+
+with_engine() {
+    if answers && ! is_to_be_stopped; then
+        packages
+        exec "$@"
+    fi
+    [ "$(id -u)" = 0 ] || engine # which says what is missing
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    trap 'flock --exclusive --nonblock 9 && is_to_be_stopped && stop_engine' EXIT
+    hold_engine
     status=0
     "$@" 9>&- || status=$?
     exit "$status"
@@ -184,13 +209,13 @@ with_engine() {
 
 case ${1-} in
 python) python ;;
-engine) engine ;;
+engine) keep_engine ;;
 with-engine)
     shift
     with_engine "$@"
     ;;
 *)
-    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac
