@@ -41,13 +41,16 @@ Commands (`status` and `follow` need no root, but the full agent; the others nee
                                 prints the log's lines from the N-th on (the first is 0) as they
                                 come; exits 0 after the end line, 1 if the writer died without one
     agent status                one JSON object:
-        {phase, error, portal, launch, gpu, docker, drives, containers}
+        {phase, error, portal, launch, gpu, docker, drives, containers, leaving, settings}
         phase       opening | open | ready | saving | saved | failed
         error       null, or a sentence
         gpu         null, or the name of the first GPU
         docker      null, or the version of its daemon
         drives      [{name, volume_id, device, mount, generation, size_bytes, used_bytes}]; sizes null if unmounted
         containers  [{id, name, running, gpu, note, warnings: [sentences on what it writes off the drives]}]
+        leaving     null, or of a save that is at work or was made {why, time}: notice (and when AWS takes the machine),
+                    idle, shutdown, rehearsal (everything comes back), down
+        settings    `full.settings.Settings` as they are on the drive; null if they are not read
 
 Event logs
     One JSON object a line. {"t": seconds since the log began, "step": "mount", "text": "a sentence"}.

@@ -131,6 +131,7 @@ def exec_(
 ) -> None:
     """Run a command in a container that runs; its exit status is ours."""
     from xportal.container import execute, get_running, interactive_argv
+    from xportal.portal.staying import explained
 
     if not command:
         raise UsageError("exec needs a command", hint=f"xportal exec {portal} {container} -- COMMAND")
@@ -141,7 +142,7 @@ def exec_(
             get_running(engine, container)
         _become(opened, interactive_argv(container, command, stdin=interactive, **common))
     sink = _Sink(ctx)
-    with _opened(ctx, portal) as (_, engine):
+    with _opened(ctx, portal) as (opened, engine), explained(ctx.aws, opened, ctx.console.update):
         stdin = sys.stdin.buffer if interactive else None
         status = execute(engine, container, command, sink.write, stdin=stdin, **common)
     sink.answer(container=container, status=status)
@@ -157,10 +158,15 @@ def logs(
         int | None, typer.Option("-n", "--tail", metavar="LINES", help="The last lines alone.", min=0)
     ] = None,
 ) -> None:
-    """Show what a container wrote: its stdout on ours, its stderr on ours; a JSON object a line with --json."""
-    from xportal.container import output_lines, read_logs
+    """Show what a container wrote: its stdout on ours, its stderr on ours; a JSON object a line with --json.
 
-    with _opened(ctx, portal) as (_, engine):
+    With --follow it ends with 0 once the container has ended; with 3 if that was the machine's save, as when AWS takes
+    the machine back, and says why; with 1 if the machine went.
+    """
+    from xportal.container import output_lines, read_logs
+    from xportal.portal.staying import check_stays, explained
+
+    with _opened(ctx, portal) as (opened, engine), explained(ctx.aws, opened, ctx.console.update):
         outputs = read_logs(engine, container, follow=follow, tail=tail)
         if ctx.json:
             for line in output_lines(outputs):
@@ -170,6 +176,8 @@ def logs(
             for output in outputs:
                 ctx.console.pass_on(output.stream, output.data)
             ctx.console.end_passing()
+        if follow:
+            check_stays(ctx.aws, opened, ctx.console.update)
 
 
 def ps(
@@ -288,9 +296,10 @@ def _run_detached(ctx: Context, portal: str, options: RunOptions) -> None:
 
 def _run_attached(ctx: Context, portal: str, options: RunOptions) -> None:
     from xportal.container import run_attached
+    from xportal.portal.staying import check_stays, explained
 
     sink = _Sink(ctx)
-    with _opened(ctx, portal) as (_, engine):
+    with _opened(ctx, portal) as (opened, engine), explained(ctx.aws, opened, ctx.console.update):
         following: Following = run_attached(engine, options, ctx.console.update)
         try:
             for output in following.outputs(sys.stdin.buffer if options.interactive else None):
@@ -301,7 +310,8 @@ def _run_attached(ctx: Context, portal: str, options: RunOptions) -> None:
             raise
         finally:
             following.close()
-    sink.answer(**asdict(following.started), status=status)
+        sink.answer(**asdict(following.started), status=status)
+        check_stays(ctx.aws, opened, ctx.console.update)  # else its status is not the end of it
     raise typer.Exit(status)
 
 

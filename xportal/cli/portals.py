@@ -203,6 +203,8 @@ def status(ctx: Context, portal: OptionalPortal = None) -> None:
             told = state.machine_status(ctx.aws, portal, ctx.console)
         except (MachineLost, LoginRefused) as error:
             ctx.console.warn(error.message)
+    if told and told.phase != "ready" and lines:
+        lines[0] = (*lines[0][:2], f"{lines[0][2]}, {told.phase}", *lines[0][3:])
     if ctx.json:
         detail = {"agent": asdict(told)} if told else {}
         ctx.console.answer_json([asdict(row) | detail for row in rows])
@@ -212,6 +214,8 @@ def status(ctx: Context, portal: OptionalPortal = None) -> None:
         ctx.console.say(f"portal {portal} is down" if portal else "no portal is up")
     if told and portal:
         _show_machine(ctx, portal, told)
+    if rows and rows[0].ended and not ctx.json:
+        ctx.console.answer(f"  {rows[0].ended}")
     if rows and rows[0].last_time and not ctx.json:
         last = rows[0].last_time
         ctx.console.answer(f"  up {last.portal} is as last time: {last.words() or 'without options'}")
@@ -350,7 +354,10 @@ def _show_up(ctx: Context, report: UpReport) -> None:
 def _show_machine(ctx: Context, portal: str, status: AgentStatus) -> None:
     """What the agent says, as far as `--json` does not."""
     if status.phase != "ready":
-        ctx.console.warn(f"the machine is not ready: {status.error or status.phase}")
+        from xportal.portal.ready import why_leaving
+
+        why = why_leaving(status) if status.phase in ("saving", "saved") else status.error or status.phase
+        ctx.console.warn(f"the machine is not ready: {why}")
         return
     if not ctx.json:
         for drive in status.drives:
@@ -358,11 +365,33 @@ def _show_machine(ctx: Context, portal: str, status: AgentStatus) -> None:
         for container in status.containers:
             note = f" ({container['note']})" if container.get("note") else ""
             ctx.console.answer(f"  {container['name']}: {'running' if container['running'] else 'stopped'}{note}")
+        for text in _by_itself(status):
+            ctx.console.answer(f"  {text}")
     for drive in status.drives:
         if drive.used_fraction > FULL:
             ctx.console.warn(f"drive {drive.name} is {drive.used_fraction:.0%} full; up --size grows it")
     for warning in [text for container in status.containers for text in container.get("warnings", ())]:
         ctx.console.warn(warning)
+
+
+def _by_itself(status: AgentStatus) -> list[str]:
+    """What the machine does by itself, as it is set on the drive: for all machines until another `up` sets it."""
+    alone = status.settings
+    if alone is None:
+        return []
+    return [
+        text
+        for text, is_set in (
+            (
+                f"unused for {alone.idle_minutes or 0:g} minutes it saves and ends itself (--idle-minutes)",
+                alone.idle_minutes,
+            ),
+            (f"a checkpoint every {alone.checkpoint_minutes or 0:g} minutes", alone.checkpoint_minutes),
+            ("a checkpoint when AWS may soon take it back", alone.checkpoint_on_rebalance),
+            (f"at a notice it runs: {alone.on_notice}", alone.on_notice),
+        )
+        if is_set
+    ]
 
 
 def _say_billed(ctx: Context) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from xportal.agent.core.units import FINISH
 from xportal.drive.lifecycle import Story
-from xportal.errors import MachineGone, MachineLost, RemoteFailed, SaveIncomplete
+from xportal.errors import MachineGone, MachineLost, RemoteFailed, SaveIncomplete, UsageError
 from xportal.foreign import Malformed, field, items, optional
 from xportal.machine.userdata import deliver_argv, full_agent
 from xportal.remote import Host
@@ -44,8 +44,16 @@ class DriveStatus:
 
 
 @dataclass(frozen=True)
+class Leaving:
+    """Why a machine's save is at work, or was made."""
+
+    why: str  # notice, idle, shutdown, rehearsal, down; another word of a newer agent
+    time: str | None = None  # when AWS takes it back, as AWS said
+
+
+@dataclass(frozen=True)
 class AgentStatus:
-    """What `agent status` says."""
+    """What `agent status` says. An agent of before tells nothing of `leaving` and `settings`."""
 
     phase: str  # opening, open, ready, saving, saved, failed
     error: str | None
@@ -53,6 +61,8 @@ class AgentStatus:
     docker: str | None
     drives: tuple[DriveStatus, ...]
     containers: tuple[dict[str, Any], ...]
+    leaving: Leaving | None = None
+    settings: AloneSpec | None = None  # what the machine does by itself
 
 
 def deliver(host: Host) -> None:
@@ -106,6 +116,8 @@ def agent_status(host: Host) -> AgentStatus:
             optional(told, "docker", str),
             tuple(map(_drive_status, items(told, "drives", dict))),
             tuple(map(_container, items(told, "containers", dict))),
+            _leaving(optional(told, "leaving", dict)),
+            _settings(optional(told, "settings", dict)),
         )
     except (RemoteFailed, ValueError, RecursionError) as error:
         raise MachineLost(f"the agent does not answer: {error}", hint="xportal down saves what was written") from error
@@ -121,6 +133,26 @@ def _drive_status(told: Mapping[str, Any]) -> DriveStatus:
         optional(told, "size_bytes", int),
         optional(told, "used_bytes", int),
     )
+
+
+def _leaving(told: Mapping[str, Any] | None) -> Leaving | None:
+    """Raises Malformed."""
+    return None if told is None else Leaving(field(told, "why", str), optional(told, "time", str))
+
+
+def _settings(told: Mapping[str, Any] | None) -> AloneSpec | None:
+    """Raises Malformed."""
+    if told is None:
+        return None
+    try:
+        return AloneSpec(
+            on_notice=optional(told, "on_notice", str),
+            idle_minutes=optional(told, "idle_minutes", float),
+            checkpoint_on_rebalance=optional(told, "checkpoint_on_rebalance", bool),
+            checkpoint_minutes=optional(told, "checkpoint_minutes", float),
+        )
+    except UsageError as error:
+        raise Malformed(error.message) from error
 
 
 def _container(told: dict[str, Any]) -> dict[str, Any]:

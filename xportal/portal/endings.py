@@ -1,19 +1,21 @@
-"""How a watched machine came to its end, as tags, its state reason and its snapshots tell. Pure."""
+"""How a machine came to its end, as tags, its state reason and its snapshots tell. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from enum import Enum
 
 from xportal import foreign
 from xportal.aws import tags
-from xportal.aws.records import Instance, Snapshot
-from xportal.drive.model import Drive
+from xportal.aws.records import Instance, Snapshot, Volume
+from xportal.drive.model import LIVE, Drive
 
 # State reasons of what a person did, and of what was done on the machine; all others are AWS's doing.
 BY_SOMEBODY, BY_ITSELF = "Client.UserInitiatedShutdown", "Client.InstanceInitiatedShutdown"
-OWN_SAVES = ("idle", "shutdown")  # ids of the saves that a machine makes when it ends without a notice
+IDLE, SHUTDOWN = "idle", "shutdown"
+OWN_SAVES = (IDLE, SHUTDOWN)  # ids of the saves that a machine makes when it ends without a notice
+NOTICE = "notice-"  # how the id of a save begins that a machine makes when AWS takes it back
 
 
 class Ending(Enum):
@@ -35,6 +37,41 @@ def ending_of(machine: Instance, drives: Sequence[Drive]) -> Ending:
     if machine.state_reason == BY_ITSELF or (not machine.state_reason and _is_own(machine, drives)):
         return Ending.ITSELF
     return Ending.INTERRUPTION
+
+
+def tell_end(machine: Instance | None, drive: Drive, idle_minutes: float | None) -> str | None:
+    """How a portal that is down lost its last machine, as a sentence; None if nothing tells.
+
+    `machine` is the newest of the portal that AWS still lists, `drive` the portal's first.
+    """
+    newest = drive.newest()
+    if newest is None or (machine and machine.state in LIVE):
+        return None
+    # The volume may still be there, its final save complete or not.
+    final = drive.final_of(newest) if isinstance(newest, Volume) else newest
+    for copy in (newest, final):
+        if copy and (moment := foreign.moment(copy.tags.get(tags.ENDED, ""))):
+            return f"a down ended its machine at {_utc(moment)}"
+    idle = f"{idle_minutes:g} minutes" if idle_minutes else "its idle minutes"
+    if final and final.tags.get(tags.KIND) == tags.FINAL:
+        save, at = final.tags.get(tags.SAVE, ""), _utc(final.started)
+        if save == IDLE:
+            return f"nobody used its machine for {idle}: that saved and ended itself at {at} (--idle-minutes 0: never)"
+        if save == SHUTDOWN:
+            return f"its machine was shut down, and saved itself at {at}"
+        if save.startswith(NOTICE):
+            return f"AWS took its machine back, which saved itself at {at}"
+    if machine is None or machine.tags.get(tags.LAUNCH) != newest.tags.get(tags.LAUNCH):
+        return None
+    return {
+        Ending.SOMEBODY: f"somebody ended its machine, {machine.id}",
+        Ending.ITSELF: f"its machine, {machine.id}, was shut down from within, as when nobody uses it for {idle}",
+        Ending.INTERRUPTION: f"AWS ended its machine, {machine.id}",
+    }[ending_of(machine, [drive])]
+
+
+def _utc(moment: datetime) -> str:
+    return f"{moment.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def last_sign(machine: Instance, drives: Sequence[Drive]) -> datetime | None:

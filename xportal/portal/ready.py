@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xportal.aws import catalogue, compute, tags
 from xportal.aws.devices import device_of
@@ -20,6 +20,7 @@ from xportal.portal.access import log_in, look_after
 from xportal.portal.agent import (
     AGAIN_SECONDS,
     AgentStatus,
+    Leaving,
     agent_status,
     change_settings,
     deliver,
@@ -72,6 +73,7 @@ def wait_ready(
                 status = _finish(host, story)
             check_ready(machine, status)
             change_settings(host, spec.alone if boots else (spec.asked or spec).alone)
+            status = replace(status, settings=agent_status(host).settings)
     except MachineGone:  # nothing of it is billed
         raise
     except MachineLost as error:
@@ -97,13 +99,29 @@ def check_ready(machine: Instance, status: AgentStatus) -> None:
     """Raises Refused on a machine that is being brought down, MachineLost on one that could not open its drive."""
     portal = tags.portal_name(machine.tags)
     if status.phase in ("saving", "saved"):
+        why = why_leaving(status)
+        if status.leaving and status.leaving.why == "rehearsal":
+            raise Refused(f"{machine.id}: {why}", hint="again in a minute", billed=(machine_cost(machine),))
         raise GoingDown(
-            f'portal "{portal}" is being brought down: its drive has left {machine.id}, or is leaving it',
+            f'portal "{portal}" is being brought down: {why}; its drive has left {machine.id}, or is leaving it',
             hint=f"xportal down {portal} finishes it; then xportal up {portal}",
             billed=(machine_cost(machine),),
         )
     if status.phase != "ready":
         raise MachineLost(f"{machine.id} is not usable: {status.error or status.phase}")
+
+
+def why_leaving(status: AgentStatus) -> str:
+    """Why a machine saves, or has saved, as a clause."""
+    leaving = status.leaving or Leaving("down")
+    at = f" at {leaving.time}" if leaving.time else ""
+    now = "it is saving" if status.phase == "saving" else "it has saved"
+    return {
+        "notice": f"AWS takes the machine back{at}: {now}",
+        "idle": f"nobody used the machine for its idle minutes: {now}, and ends itself",
+        "shutdown": f"the machine is shutting down: {now}",
+        "rehearsal": "a rehearsal is at work, and brings everything back",
+    }.get(leaving.why, f"a down is at work: {now}")
 
 
 def adopt(aws: Aws, spec: PortalSpec, machine: Instance, story: Story) -> Instance:

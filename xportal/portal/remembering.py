@@ -13,7 +13,9 @@ from xportal.aws.session import Aws
 from xportal.aws.tagging import set_tags
 from xportal.drive.lifecycle import Story
 from xportal.drive.model import LIVE
+from xportal.drive.observe import observe
 from xportal.errors import Unreachable
+from xportal.portal.endings import tell_end
 from xportal.portal.finding import drive_volumes, find_machine
 from xportal.portal.last_time import LastTime, asked_as, beginning, completed, from_tags, to_tags, with_drives
 from xportal.spec import PortalSpec, check_name
@@ -46,6 +48,13 @@ def find_last_time(aws: Aws, portal: str, warn: Callable[[str], None]) -> LastTi
     return max(found, key=lambda last: last.at, default=None)
 
 
+def find_last_end(aws: Aws, last: LastTime) -> str | None:
+    """How a portal that is down lost its machine, as a sentence; None if nothing tells."""
+    machines = compute.list_instances(aws, tags.tag_filter(portal=last.portal))
+    newest = max(machines, key=lambda m: m.launched, default=None)
+    return tell_end(newest, observe(aws, last.drives[0]), last.idle_minutes)
+
+
 def recall(aws: Aws, asked: PortalSpec, story: Story) -> PortalSpec:
     """The spec with what the command line leaves open as last time, which is said; and with the tags that remember it.
 
@@ -59,6 +68,8 @@ def recall(aws: Aws, asked: PortalSpec, story: Story) -> PortalSpec:
     now = asked_as(spec, aws.now(), before)
     if before and before == replace(now, at=before.at):
         now = before
+    if before and machine is None and (end := find_last_end(aws, before)):
+        story.say(f"last time {end}")
     if before and before.words() and machine is None:
         given = "" if now == before else "; what the command line says wins"
         story.say(f"as last time: {before.words()}{given}")

@@ -17,7 +17,7 @@ from xportal.portal.access import open_portal
 from xportal.portal.agent import AgentStatus
 from xportal.portal.last_time import LastTime
 from xportal.portal.money import price_of
-from xportal.portal.remembering import find_last_time
+from xportal.portal.remembering import find_last_end, find_last_time
 from xportal.spec import check_name
 
 
@@ -37,6 +37,7 @@ class PortalRow:
     price: float | None
     since: datetime | None
     last_time: LastTime | None = None
+    ended: str | None = None  # of one that is down: how it lost its last machine, as a sentence
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def list_portal(aws: Aws, name: str, warn: Callable[[str], None]) -> list[Portal
     rows = _rows(aws, tags.tag_filter(portal=name), last)
     if rows or last is None:
         return rows
-    return [PortalRow(name, None, "down", None, None, None, None, None, None, last)]
+    return [PortalRow(name, None, "down", None, None, None, None, None, None, last, find_last_end(aws, last))]
 
 
 def _rows(aws: Aws, wanted: list[Any], last: LastTime | None) -> list[PortalRow]:

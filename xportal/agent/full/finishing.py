@@ -20,6 +20,7 @@ from .orphans import remove_orphans
 from .quiescing import WORD
 from .recreating import make_anew
 from .reserve import keep_reserve
+from .settings import show_settings
 
 TIDYING = "tidying"  # the log's name
 
@@ -36,6 +37,7 @@ def finish_boot(config: AgentConfig, paths: Paths, log: Log) -> Dict[str, Any]:
     keep_reserve(drive)
     notes = {**before["notes"], **fit_containers(drive, before["gpus"], log)}
     seconds = {**before["seconds"], **log.seconds}
+    show_settings(paths)
     update_state(paths, phase="ready", notes=notes, seconds=seconds)
     result = {"drives": before["drives"], "gpu": gpu_name(before["gpus"]), "docker": before["docker"]}
     return {**result, "containers": names(Docker(), notes), "seconds": seconds}

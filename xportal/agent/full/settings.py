@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 from ..core.config import Paths
 from ..core.files import read_json, write_json
 from ..core.mounts import find_mount
 from ..core.process import AgentError, run
-from ..core.state import one_at_a_time
+from ..core.state import one_at_a_time, update_state
 from ..core.units import WATCH
 
 NAME = "alone.json"
@@ -32,6 +32,15 @@ def get_settings(paths: Paths) -> Settings:
     return Settings(**{key: value for key, value in told.items() if key in known})
 
 
+def show_settings(paths: Paths) -> None:
+    """Have the state say what is set: whoever asks for the status need not be root, who alone reads the drive's."""
+    try:
+        told: Optional[Dict[str, Any]] = asdict(get_settings(paths))
+    except (OSError, ValueError, TypeError, AttributeError):  # the watcher says what is wrong with it
+        told = None
+    update_state(paths, settings=told)
+
+
 def change_settings(paths: Paths, changes: Dict[str, Any]) -> None:
     """Keep what the user sets from now on, and let the watcher know. Raises `AgentError` unless the drive is open."""
     with one_at_a_time(paths):
@@ -40,4 +49,5 @@ def change_settings(paths: Paths, changes: Dict[str, Any]) -> None:
             raise AgentError(f"drive {main.name} is not open on this machine, and what is set is kept on it")
         settings = replace(get_settings(paths), **changes)
         write_json(main.directory / NAME, asdict(settings))
+        show_settings(paths)
     run(["systemctl", "try-restart", WATCH], check=False)

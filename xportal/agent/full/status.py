@@ -10,12 +10,14 @@ from typing import Any, Dict, List, Optional
 from ..core.config import Paths
 from ..core.mounts import find_mount
 from ..core.process import AgentError, Done, run
+from ..core.requests import read_request
 from ..core.state import read_state
 from .docker import Docker
 from .gpu import gpu_name, has_gpu
 from .off_drive import find_warnings
 
 DOCKER_SECONDS = 10.0
+UNASKED = ("idle", "shutdown")  # the ids of saves that a machine makes without a notice, and nobody waits for
 # How the notes begin on what could not be started, and on what runs.
 NOT_STARTED = re.compile("(is|did) not start")
 RUNS = re.compile("has the machine's GPU|runs without a GPU")
@@ -33,7 +35,21 @@ def read_status(paths: Paths) -> Dict[str, Any]:
         "docker": state["docker"],
         "drives": [{**drive, **measure(drive["mount"])} for drive in state["drives"]],
         "containers": list_containers(state) if state["phase"] in ("ready", "saving") else [],
+        "leaving": find_leaving(paths, state),
+        "settings": state.get("settings"),
     }
+
+
+def find_leaving(paths: Paths, state: Dict[str, Any]) -> Optional[Dict[str, Optional[str]]]:
+    """Why a save is at work, or was made; None if none is. `time` is when AWS takes the machine, as it said."""
+    if state["phase"] not in ("saving", "saved"):
+        return None
+    request = read_request(paths, state["save"])
+    if request.rehearsal:
+        return {"why": "rehearsal", "time": None}
+    if request.notice:
+        return {"why": "notice", "time": str(request.notice.get("time") or "") or None}
+    return {"why": state["save"] if state["save"] in UNASKED else "down", "time": None}
 
 
 def list_containers(state: Dict[str, Any]) -> List[Dict[str, Any]]:
