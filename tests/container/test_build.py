@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,12 @@ from xportal.container import Engine, build
 from xportal.errors import DockerFailed, UsageError
 
 pytestmark = pytest.mark.machine
+
+
+@pytest.fixture(autouse=True)
+def plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without buildx, also where this computer has it (tests/unit/test_buildx.py has the other way)."""
+    monkeypatch.setenv("DOCKER_BUILDKIT", "0")
 
 
 def quiet(_line: str) -> None:
@@ -31,7 +39,7 @@ def context(tmp_path: Path, shell_image: str, second_engine: Engine, local: obje
 def test_build_makes_a_tagged_image(second_engine: Engine, context: Path) -> None:
     """The log is told by lines, the argument arrives, the tag is set, and the id is the image's."""
     log: list[str] = []
-    built = build(second_engine, context, log.append, tag="built:v1", build_args={"NAME": "a b"})
+    built = build(second_engine, context, log.append, tag="built:v1", build_args=["NAME=a b"])
     image = second_engine.client.images.get("built:v1")
     assert (built.image_id, built.tag) == (image.id, "built:v1")
     assert image.labels["name"] == "a b"
@@ -43,6 +51,34 @@ def test_dockerignore_is_honoured(second_engine: Engine, context: Path) -> None:
     (context / "Dockerfile").write_text("FROM scratch\nCOPY kept /kept\nCOPY secret.key /key\n")
     with pytest.raises(DockerFailed, match=r"secret\.key"):
         build(second_engine, context, quiet)
+
+
+def test_build_arguments_of_the_environment(
+    second_engine: Engine, context: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name alone has this computer's value; one that is not set here has the Dockerfile's own."""
+    for value in ("ours", None):
+        if value:
+            monkeypatch.setenv("NAME", value)
+        else:
+            monkeypatch.delenv("NAME")
+        built = build(second_engine, context, quiet, build_args=["NAME"])
+        assert second_engine.client.images.get(built.image_id).labels["name"] == (value or "none")
+
+
+def test_ignored_files_are_in_no_image(second_engine: Engine, context: Path) -> None:
+    """A Dockerfile's own ignore file counts, byte order mark or not; an ignored Dockerfile is not there either."""
+    (context / "dev.Dockerfile").write_text("FROM scratch\nCOPY . /context/\n")
+    ignored = "\ufeffsecret.key\n*Dockerfile*\n.dockerignore\ndir/large\n"
+    (context / "dev.Dockerfile.dockerignore").write_text(ignored, encoding="utf-8")
+    built = build(second_engine, context, quiet, file=str(context / "dev.Dockerfile"))
+    container = second_engine.client.containers.create(built.image_id, "never")
+    try:
+        pieces, _ = container.get_archive("/context")
+        with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as tar:
+            assert sorted(tar.getnames()) == ["context", "context/dir", "context/kept"]
+    finally:
+        container.remove()
 
 
 def test_other_dockerfile(second_engine: Engine, context: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -130,12 +131,12 @@ def exec_(
     tty: Tty = False,
 ) -> None:
     """Run a command in a container that runs; its exit status is ours."""
-    from xportal.container import execute, get_running, interactive_argv
+    from xportal.container import environment, execute, get_running, interactive_argv
     from xportal.portal.staying import explained
 
     if not command:
         raise UsageError("exec needs a command", hint=f"xportal exec {portal} {container} -- COMMAND")
-    common: dict[str, Any] = {"env": tuple(env or ()), "workdir": workdir, "user": user}
+    common: dict[str, Any] = {"env": environment(env or (), os.environ), "workdir": workdir, "user": user}
     if tty:
         _check_terminal()
         with _opened(ctx, portal) as (opened, engine):
@@ -251,17 +252,22 @@ def push(
 def build(
     ctx: Context,
     portal: Portal,
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="With a Dockerfile; .dockerignore is honoured.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="With a Dockerfile.")],
     tag: Annotated[str | None, typer.Option("-t", "--tag", metavar="NAME", help="The image's name.")] = None,
     file: Annotated[str | None, typer.Option("-f", "--file", metavar="FILE", help="Another Dockerfile.")] = None,
-    build_arg: Annotated[list[str] | None, typer.Option("--build-arg", metavar="NAME=VALUE")] = None,
+    build_arg: Annotated[
+        list[str] | None,
+        typer.Option("--build-arg", metavar="NAME[=VALUE]", help="Without a value: that of our environment."),
+    ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Every step anew.")] = False,
     network: Annotated[str | None, typer.Option("--network", metavar="NAME")] = None,
 ) -> None:
-    """Build an image on the machine from a directory here."""
+    """Build an image on the machine from a directory here: with BuildKit, if docker here has buildx.
+
+    What FILE.dockerignore names, or else .dockerignore, is not sent. DOCKER_BUILDKIT=0 builds without BuildKit.
+    """
     from xportal.container import build as build_image
 
-    arguments = dict(item.partition("=")[::2] for item in build_arg or ())
     with _opened(ctx, portal) as (_, engine):
         built = build_image(
             engine,
@@ -269,7 +275,7 @@ def build(
             ctx.console.say,
             tag=tag,
             file=file,
-            build_args=arguments,
+            build_args=build_arg or (),
             no_cache=no_cache,
             network=network,
         )

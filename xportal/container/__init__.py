@@ -4,7 +4,7 @@ from xportal.container.build import Built, build
 from xportal.container.engine import Engine, get_container, local_docker
 from xportal.container.execute import execute, get_running, interactive_argv
 from xportal.container.listing import Container, list_containers, read_logs, remove, stop
-from xportal.container.options import RunOptions
+from xportal.container.options import RunOptions, environment
 from xportal.container.push import Progress, Pushed, push
 from xportal.container.run import Following, Started, create, find_early_end, run, run_attached
 from xportal.container.streams import STDERR, STDOUT, Line, Output, output_lines
@@ -24,6 +24,7 @@ __all__ = [
     "Started",
     "build",
     "create",
+    "environment",
     "execute",
     "find_early_end",
     "get_container",

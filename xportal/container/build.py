@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xportal.container import buildx, context
 from xportal.container.engine import Engine, docker_errors, events, one_line
+from xportal.container.options import environment
 from xportal.errors import DockerFailed, UsageError
 
 _BASE = re.compile(r" : FROM (?:--\S+ )*(\S+)")
@@ -30,22 +33,53 @@ def build(
     *,
     tag: str | None = None,
     file: str | None = None,
-    build_args: Mapping[str, str] | None = None,
+    build_args: Sequence[str] = (),
     no_cache: bool = False,
     network: str | None = None,
+    environ: Mapping[str, str] = os.environ,
 ) -> Built:
-    """Send `directory`, less what its .dockerignore names, and build it; `say` gets the build's log by lines.
+    """Send `directory`, less what its ignore file names, and build it; `say` gets the build's log by lines.
 
-    `file` is the Dockerfile, as `docker build -f` has it. Raises UsageError if there is nothing to build,
-    DockerFailed with the step that failed.
+    `file` is the Dockerfile, as `docker build -f` has it, and `build_args` are NAME=VALUE, or NAME for the value in
+    `environ`. By buildx, if this computer has it. Raises UsageError if there is nothing to build, DockerFailed with the
+    step that failed, LocalFileError.
     """
     dockerfile = _check_context(directory, file)
+    arguments = environment(build_args, environ, option="--build-arg")
+    socket = engine.socket if buildx.has_buildx(environ) else None
     with docker_errors(f"the build of {directory}"):
+        if socket:
+            options = [
+                word for name, value in (("--tag", tag), ("--network", network)) if value for word in (name, value)
+            ]
+            options += ["--file", str(dockerfile), *(["--no-cache"] if no_cache else [])]
+            options += [word for argument in build_args for word in ("--build-arg", argument)]
+            image_id = buildx.build(engine, socket, directory, options, say)
+        else:
+            image_id = _build_plainly(engine, directory, dockerfile, say, tag, arguments, no_cache, network)
+        image = engine.client.images.get(image_id)
+    return Built(str(image.id), tag)
+
+
+def _build_plainly(
+    engine: Engine,
+    directory: Path,
+    dockerfile: Path,
+    say: Callable[[str], None],
+    tag: str | None,
+    arguments: Sequence[str],
+    no_cache: bool,
+    network: str | None,
+) -> str:
+    """Without BuildKit, by the API alone. Returns the image's id."""
+    archive, name = context.pack(directory, dockerfile)
+    with archive:
         log = engine.client.api.build(
-            path=str(directory),
-            dockerfile=dockerfile,
+            fileobj=archive,
+            custom_context=True,
+            dockerfile=name,
             tag=tag,
-            buildargs=dict(build_args or {}),
+            buildargs=dict(item.partition("=")[::2] for item in arguments),
             nocache=no_cache,
             network_mode=network,
             rm=True,
@@ -53,19 +87,17 @@ def build(
             decode=True,
             use_config_proxy=False,  # the proxy of this computer is none for the machine
         )
-        image_id = _follow(engine, directory, log, say)
-        image = engine.client.images.get(image_id)
-    return Built(str(image.id), tag)
+        return _follow(engine, directory, log, say)
 
 
-def _check_context(directory: Path, file: str | None) -> str | None:
-    """The Dockerfile as the docker package wants it."""
+def _check_context(directory: Path, file: str | None) -> Path:
+    """The Dockerfile."""
     if not directory.is_dir():
         raise UsageError(f"{directory} is not a directory", hint="xportal build PORTAL DIR, with a Dockerfile in DIR")
     dockerfile = directory / "Dockerfile" if file is None else Path(file)
     if not dockerfile.is_file():
         raise UsageError(f"there is no {dockerfile}", hint="-f FILE names another Dockerfile")
-    return None if file is None else str(dockerfile.resolve())
+    return dockerfile
 
 
 def _follow(engine: Engine, directory: Path, log: Any, say: Callable[[str], None]) -> str:
@@ -89,7 +121,7 @@ def _follow(engine: Engine, directory: Path, log: Any, say: Callable[[str], None
 def _failure(engine: Engine, directory: Path, step: str, said: str) -> DockerFailed:
     hint = ""
     if "BuildKit" in said:
-        hint = f"the machine builds without BuildKit: build here, then xportal push {engine.portal} IMAGE"
+        hint = f"install buildx on this computer, or build here, then xportal push {engine.portal} IMAGE"
     elif base := _BASE.search(step):
         image = shlex.quote(base[1])
         hint = f"the machine has no {image} and cannot pull it: xportal push {engine.portal} {image}"

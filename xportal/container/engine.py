@@ -32,6 +32,12 @@ class Engine:
     gpu: bool = False
     durable: tuple[str, ...] = ("/v1", "/home/ec2-user")
 
+    @property
+    def socket(self) -> str | None:
+        """The unix socket of this computer behind which it is; None if it is behind none."""
+        found = getattr(self.client.api.get_adapter(self.client.api.base_url), "socket_path", None)
+        return None if found is None else str(found)
+
     def request(self, method: str, path: str, **arguments: Any) -> Response:
         """One call of the Engine API, answered as a stream that the caller closes. Raises DockerException.
 

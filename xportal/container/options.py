@@ -158,11 +158,11 @@ def _durable_path(text: str, source: str, durable: Sequence[str]) -> str:
     return path
 
 
-def environment(items: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """`-e NAME=VALUE`, or `-e NAME` for this computer's value; a name that is not set here is left out."""
+def environment(items: Sequence[str], environ: Mapping[str, str], *, option: str = "-e") -> list[str]:
+    """NAME=VALUE, or NAME for this computer's value; a name that is not set here is left out. Raises UsageError."""
     for item in items:
         if not item or item.startswith("="):
-            raise UsageError(f"-e {item} has no name", hint="-e NAME=VALUE, or -e NAME")
+            raise UsageError(f"{option} {item} has no name", hint=f"{option} NAME=VALUE, or {option} NAME")
     values = (item if "=" in item else f"{item}={environ[item]}" for item in items if "=" in item or item in environ)
     return list(values)
 
