@@ -18,8 +18,8 @@ from xportal.errors import LocalFileError, UsageError, XportalError
 
 EXIT_STATUSES = (
     "Exit status: 0 done; 2 usage or spec; 3 refused by state (in use, forked, down, unknown, saving because AWS takes "
-    "the machine back); 4 AWS said no; 5 no capacity; 6 save incomplete, nothing lost; 130 interrupted; 1 anything else, "
-    "as when the machine went."
+    "the machine back); 4 AWS said no; 5 no capacity; 6 save incomplete, nothing lost; 130 interrupted; 1 anything "
+    "else, as when the machine went."
 )
 
 GROUPS = {"drives", "sandbox"}
