@@ -29,7 +29,7 @@ from agent.full.engine import Engine  # type: ignore[import-not-found]
 from agent.full.gpu import list_gpus  # type: ignore[import-not-found]
 from agent.full.recreating import make_anew  # type: ignore[import-not-found]
 
-DRIVE = Path("/v1/.xportal")
+DRIVE = Path("/xportal/v1/.xportal")
 HOOK = Path("/usr/bin/nvidia-container-runtime-hook")
 BY_VOLUME = ("DeviceRequests", "Binds", "Mounts")  # Mounts of the container itself tell what the last two say
 LOG = Log(Path("/run/lives.jsonl"))
@@ -54,7 +54,7 @@ def live(number: int, edit: bool, every: int) -> dict[str, Any]:
     began = time.monotonic()
     switch_gpu(number % 2 == 1)
     gpus = list_gpus()
-    notes = hold_back(Path("/v1/docker"), DRIVE, docker.find_version(), gpus, edit)
+    notes = hold_back(Path("/xportal/v1/docker"), DRIVE, docker.find_version(), gpus, edit)
     if not docker.is_running():
         sh("systemctl reset-failed docker.service docker.socket")  # systemd would find it started too often
         docker.start()

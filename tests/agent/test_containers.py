@@ -6,7 +6,7 @@ import pytest
 
 from xportal.agent.core.events import Log
 from xportal.agent.core.process import AgentError, Done
-from xportal.agent.full.containers import bring_back, hold_back, record_from_files, record_running
+from xportal.agent.full.containers import bring_back, hold_back, name_volumes, record_from_files, record_running
 from xportal.agent.full.docker import Docker
 
 ALWAYS = {"Name": "always", "MaximumRetryCount": 0}
@@ -357,3 +357,18 @@ def test_what_the_user_stopped_stays_stopped(drive, tmp_path):
     record_running(Docker(docker), drive.ours, "s-1")
     assert drive.record("running.json")["running"] == []
     assert drive.record("settings.json")[0]["Id"] == "aa"
+
+
+@pytest.mark.parametrize(("version", "named"), [(VERSION, "/v1/docker/volumes/models/_data"), ("99.0.1", None)])
+def test_volumes_are_noted_by_the_path_that_every_xportal_has(drive, version, named):
+    """Binds stay; where Docker is not known, its files are not touched."""
+    drive.put("aa")
+    file = drive.docker / "containers/aa/config.v2.json"
+    ours = f"{drive.docker}/volumes/models/_data"
+    config = json.loads(file.read_text())
+    config["MountPoints"] = {"/models": {"Type": "volume", "Source": ours}, "/v1": {"Type": "bind", "Source": "/v1"}}
+    file.write_text(json.dumps(config))
+    for _ in range(2):
+        name_volumes(drive.docker, "/v1/docker", version)
+        config["MountPoints"]["/models"]["Source"] = named or ours
+        assert json.loads(file.read_text()) == config

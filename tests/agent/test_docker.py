@@ -37,10 +37,11 @@ def test_daemon_json_that_is_none_is_not_overwritten(tmp_path):
 
 
 def test_docker_s_service_and_socket_are_guarded():
-    """Neither starts unless the drive is mounted; RequiresMountsFor would not prevent it."""
+    """Neither starts unless the drive is mounted and covered; RequiresMountsFor would not prevent it."""
     units = plan_units(CONFIG)
     for unit in ("docker.service.d/xportal.conf", "docker.socket.d/xportal.conf"):
-        assert "[Unit]\nAssertPathIsMountPoint=/v1\n" in units[unit]
+        for point in ("/xportal/v1", "/v1/.xportal"):  # the whole drive, and the last cover
+            assert f"\nAssertPathIsMountPoint={point}\n" in units[unit]
     assert "/bin/chown ec2-user " in units["docker.socket.d/xportal.conf"]
 
 

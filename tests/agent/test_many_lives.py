@@ -124,7 +124,7 @@ from agent.core.events import Log
 from agent.full import commits, flattening
 from agent.full.engine import Engine
 from agent.full.docker import Docker
-docker, drive, log = Docker(), Path("/v1/.xportal"), Log(Path("/run/flat.jsonl"))
+docker, drive, log = Docker(), Path("/xportal/v1/.xportal"), Log(Path("/run/flat.jsonl"))
 commits.Commits(Engine(), docker, drive, log).commit_changed(docker.inspect(docker.list_ids()))
 flattening.MAX_LAYERS = int(sys.argv[1])
 commits.flatten_deep(Engine(), docker, drive, log)

@@ -34,7 +34,7 @@ def test_a_portal_s_lives(cloud: AgentBench) -> None:
 
     first = cloud.boot("vol-0c1", blank=True)
     assert result(first.follow("boot"))["containers"] == []
-    assert first.run("docker info -f '{{.DockerRootDir}} {{.Driver}}'") == "/v1/docker overlay2"
+    assert first.run("docker info -f '{{.DockerRootDir}} {{.Driver}}'") == "/xportal/v1/docker overlay2"
     first.run(MAKE_IMAGE)
     options = "--init --label xportal.gpu=auto --restart unless-stopped -v /data -v /v1:/v1"
     first.run(f"docker run -d --name train {options} tiny {LOOP}")
@@ -177,7 +177,7 @@ def test_an_older_docker_does_not_touch_the_drive(cloud: AgentBench) -> None:
     cloud.bench.hardware.create_volume("vol-0c9", 1, None)
     first = cloud.boot("vol-0c9", blank=True)
     result(first.follow("boot"))
-    first.run('sudo sed -i \'s/"docker": .*/"docker": "99.0.1",/\' /v1/.xportal/drive.json')
+    first.run('sudo sed -i \'s/"docker": .*/"docker": "99.0.1",/\' /xportal/v1/.xportal/drive.json')
     result(first.save("save-1"))
     first.off()
 

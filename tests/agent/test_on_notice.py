@@ -243,7 +243,7 @@ def test_a_boot_that_failed_goes_on(cloud: AgentBench) -> None:
     machine.run("cd / && sudo systemctl daemon-reload && sudo /opt/xportal/agent rehearse rehearsal-1")
     assert not machine.follow("rehearsal-1")[-1]["ok"]
     assert machine.status()["phase"] == "failed"
-    one = machine.run("sudo ls /v1/docker/containers | head -n 1").strip()
+    one = machine.run("sudo ls /xportal/v1/docker/containers | head -n 1").strip()
     wrap_docker(machine, f'[ "$1 $2" != "start {one}" ] || sleep 35')
     machine.run(f"sudo rm {broken}; sudo systemctl daemon-reload; cd / && sudo /opt/xportal/agent ready")
     assert machine.status()["phase"] == "ready"

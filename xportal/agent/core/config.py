@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Dict, List
@@ -26,13 +27,29 @@ class DriveConfig:
         return [self.device, self.device.replace("sd", "xvd", 1)]
 
     @property
+    def private(self) -> str:
+        """Where the whole drive is mounted, for root. At `mount` the agent's, Docker's and the home are covered."""
+        point = Path(self.mount)
+        return str(point.parent / "xportal" / point.name)
+
+    @property
+    def root(self) -> Path:
+        """The drive's root directory. An agent of before may have opened it, without a mount of its own for root."""
+        return Path(self.private if os.path.ismount(self.private) else self.mount)
+
+    @property
+    def docker(self) -> Path:
+        """Docker's data-root on the drive."""
+        return self.root / "docker"
+
+    @property
     def directory(self) -> Path:
         """Where xportal keeps its own files on the drive."""
-        return Path(self.mount, ".xportal")
+        return self.root / ".xportal"
 
     @property
     def notice(self) -> Path:
-        """Where programs find AWS's notice: every container sees the drive."""
+        """Where programs find AWS's notice: every container sees the drive, and can write there."""
         return Path(self.mount, "xportal-notice.json")
 
 

@@ -147,16 +147,21 @@ def check_filesystem(disk: Disk, kind: str, *options: str) -> None:
         raise AgentError(f"the filesystem on {disk.path} needs a repair by hand (e2fsck): {checked.out.strip()}")
 
 
-def mount(drive: DriveConfig, disk: Disk) -> None:
-    """Mount the drive."""
-    make_mount_point(Path(drive.mount))
-    run(["mount", "-o", "noatime", disk.path, drive.mount])
+def mount(disk: Disk, point: str) -> None:
+    """Mount the drive, at one of its places.
+
+    Each mount of the device is a mount of its own: what is mounted below one does not appear below the other, as it
+    would with a bind mount.
+    """
+    make_mount_point(Path(point))
+    run(["mount", "-o", "noatime", disk.path, point])
 
 
 def check_mounted(drive: DriveConfig, disk: Disk) -> None:
     """Raises `AgentError` if it is not the drive that is mounted where the drive belongs."""
-    if os.stat(drive.mount).st_dev != os.stat(disk.path).st_rdev:
-        raise AgentError(f"something else is mounted at {drive.mount}, where drive {drive.name} belongs")
+    for point in (drive.private, drive.mount):
+        if os.stat(point).st_dev != os.stat(disk.path).st_rdev:
+            raise AgentError(f"something else is mounted at {point}, where drive {drive.name} belongs")
 
 
 def make_mount_point(path: Path) -> None:
@@ -176,16 +181,16 @@ def grow(drive: DriveConfig, disk: Disk, kind: str) -> None:
     The kernel lets only holders of CAP_SYS_RESOURCE grow what is mounted: others grow it unmounted.
     """
     if kind == "xfs":
-        run(["xfs_growfs", drive.mount])
+        run(["xfs_growfs", drive.private])
     elif kind.startswith("ext") and run(["resize2fs", disk.path], check=False).status:
-        run(["umount", drive.mount])
+        run(["umount", drive.private])
         check_filesystem(disk, kind, "-f")
         run(["resize2fs", disk.path])
-        mount(drive, disk)
+        mount(disk, drive.private)
 
 
 def tidy_new(drive: DriveConfig) -> None:
     """Remove lost+found from a new drive: e2fsck makes it when it needs it."""
-    lost = Path(drive.mount, "lost+found")
+    lost = Path(drive.private, "lost+found")
     if lost.is_dir():
         lost.rmdir()

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 
 def write_whole(path: Path, text: str, mode: int = 0o644) -> None:
-    """Replace a file atomically and durably, keeping the owner and mode of an existing one."""
+    """Replace a file, or a link, atomically and durably, keeping the owner and mode of an existing file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(path.name + ".xportal-new")
-    with open(new, "w", encoding="utf-8") as file:
+    with suppress(FileNotFoundError):
+        new.unlink()
+    # Others may write to the directory, as containers to the drive's: "x" follows no link that they put there.
+    with open(new, "x", encoding="utf-8") as file:
         os.fchmod(file.fileno(), mode)
-        if path.exists():
-            old = path.stat()
-            os.fchmod(file.fileno(), old.st_mode & 0o7777)
-            os.fchown(file.fileno(), old.st_uid, old.st_gid)
+        with suppress(FileNotFoundError):
+            old = path.lstat()
+            if stat.S_ISREG(old.st_mode):
+                os.fchmod(file.fileno(), old.st_mode & 0o777)
+                os.fchown(file.fileno(), old.st_uid, old.st_gid)
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -27,7 +33,7 @@ def write_whole(path: Path, text: str, mode: int = 0o644) -> None:
 
 def remove(path: Path) -> None:
     """Remove a file durably; it may be absent."""
-    if path.exists():
+    if os.path.lexists(path):
         path.unlink()
         sync_directory(path.parent)
 

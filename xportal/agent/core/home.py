@@ -45,8 +45,10 @@ def open_home(config: AgentConfig) -> None:
     keys = Path(KEYS, user.pw_name)
     if not keys.exists():
         write_whole(keys, (home / ".ssh/authorized_keys").read_text(encoding="utf-8"))
-    kept = Path(config.main.mount, "home", user.pw_name)
-    is_open = find_mount(config.main.mount)
+    kept = config.main.root / "home" / user.pw_name
+    is_open = find_mount(str(config.main.root))
+    if kept.is_symlink():
+        raise AgentError(f"{kept} is a link: it is not followed")
     if is_open and not kept.exists():
         populate(kept, home, user)
     run(["chown", "-R", "root:root", str(home)])

@@ -77,15 +77,16 @@ def open_one(config: AgentConfig, index: int, paths: Paths, log: Log, undo: cont
     """Open one drive; register its unmounting first."""
     drive = config.drives[index]
     undo.callback(close_one, drive)
-    facts = open_drive(drive, paths, log)
+    facts = open_drive(drive, paths, log, config.login_user if index == 0 else "")
     log.say("dirty", bound_dirty(facts["device"]))
     mark_drive(drive, config, log)
-    remove(drive.notice)
+    if drive.notice.is_symlink() or not drive.notice.is_dir():  # containers can put anything there
+        remove(drive.notice)
     return facts
 
 
 def close_one(drive: DriveConfig) -> None:
     """Undo the mounting of a drive, so that Docker does not start."""
-    there = find_mount(drive.mount)
+    there = find_mount(str(drive.root))
     if there is not None:
         try_unmount(there.source)

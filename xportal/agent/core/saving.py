@@ -119,7 +119,7 @@ class FinalSave:
         """Of each drive that is there: its name, its device, and where that is mounted, by whomever."""
         known = {drive["name"]: drive["device"] for drive in read_state(self._paths)["drives"]}
         for drive in self._config.drives:
-            disk, there = find_disk(drive, self._paths), find_mount(drive.mount)
+            disk, there = find_disk(drive, self._paths), find_mount(str(drive.root))
             device = disk.path if disk else there.source if there else known.get(drive.name)
             if device:
                 yield drive.name, device, find_device(device)

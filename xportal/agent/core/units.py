@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Dict
 
 from .config import AgentConfig, Paths
+from .covers import list_covers
 from .files import write_whole
 from .process import run
 
@@ -17,9 +18,12 @@ APPEAR = "xportal-open.path"
 WATCH = "xportal-watch.service"
 LEAVE = "xportal-leave.service"
 
-# `RequiresMountsFor` alone lets dockerd start on the empty directory.
+# `RequiresMountsFor` alone lets dockerd start on the empty directory. The last cover is there when all are; at a
+# shutdown Docker stops before they go.
 GUARD = """[Unit]
-AssertPathIsMountPoint={mount}
+After={mounts}
+AssertPathIsMountPoint={private}
+AssertPathIsMountPoint={last}
 AssertPathExists=/run/xportal/fitted
 """
 # A save has ended the containers before; what hangs then must not hold it up.
@@ -105,7 +109,9 @@ TimeoutStopSec=130
 
 def plan_units(config: AgentConfig) -> Dict[str, str]:
     """The files below /etc/systemd/system."""
-    guard = GUARD.format(mount=config.main.mount)
+    points = [point for drive in config.drives for point in (drive.private, drive.mount, *list_covers(drive))]
+    mounts = " ".join(map(mount_unit, points))
+    guard = GUARD.format(mounts=mounts, private=config.main.private, last=list_covers(config.main)[-1])
     return {
         "docker.service.d/xportal.conf": guard + STOP,
         "docker.socket.d/xportal.conf": guard + SOCKET.format(user=config.login_user),
@@ -117,7 +123,7 @@ def plan_units(config: AgentConfig) -> Dict[str, str]:
         APPEAR: APPEAR_UNIT + "".join(f"PathExists={path}\n" for path in config.drives[-1].devices),
         "xportal-save@.service": SAVE_UNIT,
         WATCH: WATCH_UNIT,
-        LEAVE: LEAVE_UNIT.format(mounts=" ".join(mount_unit(drive.mount) for drive in config.drives)),
+        LEAVE: LEAVE_UNIT.format(mounts=mounts),
     }
 
 

@@ -131,6 +131,23 @@ def hold_back(data_root: Path, drive: Path, version: str, gpus: Sequence[str], e
     return notes
 
 
+def name_volumes(data_root: Path, shown: str, version: str) -> None:
+    """After Docker has stopped: have it note volumes by the data-root that an xportal of before gives it, `shown`.
+
+    Docker notes the path of each volume of a container when it makes the container, and does not start one whose path
+    is not there. On this machine links make both paths right.
+    """
+    if major(version) not in KNOWN:
+        return
+    for one in list_stored(data_root, {}):
+        points = one.config.get("MountPoints") or {}
+        found = [point for point in points.values() if str(point.get("Source")).startswith(f"{data_root}/volumes/")]
+        for point in found:
+            point["Source"] = shown + point["Source"][len(str(data_root)) :]
+        if found:
+            write_json(one.directory / "config.v2.json", one.config, 0o600)
+
+
 def keep(path: Path, new: Dict[str, Any], stored: Sequence[Stored]) -> Dict[str, Any]:
     """Add to a record on the drive, less what is about containers that have gone. Returns the whole."""
     ids = {one.id for one in stored}

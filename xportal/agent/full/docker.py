@@ -38,7 +38,7 @@ def merge_daemon_json(text: str, data_root: str) -> str:
 def write_settings(config: AgentConfig, paths: Paths) -> None:
     """Point Docker at the drive."""
     old = paths.daemon_json.read_text(encoding="utf-8") if paths.daemon_json.exists() else ""
-    write_whole(paths.daemon_json, merge_daemon_json(old, f"{config.main.mount}/docker"))
+    write_whole(paths.daemon_json, merge_daemon_json(old, str(config.main.docker)))
 
 
 def is_installed() -> bool:

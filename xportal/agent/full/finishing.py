@@ -51,7 +51,7 @@ def tidy(paths: Paths) -> None:
     main, log = paths.get_config().main, Log(log_path(paths, TIDYING))
     client, drive = Docker(), main.directory
     opened = (read_json(drive / "drive.json") or {}).get("opened", 0)
-    remove_orphans(Path(main.mount, "docker"), opened, log)
+    remove_orphans(main.docker, opened, log)
     late = read_state(paths)["late"]
     infos = [info for info in client.inspect(client.list_ids()) if info["Name"].lstrip("/") in late]
     Commits(Engine(), client, drive, log).commit_changed(infos, go_on=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import Any, Dict, Optional, Sequence
 
 from ..core.config import AgentConfig
@@ -12,10 +11,11 @@ from ..core.deadline import RESERVE, plan_grace
 from ..core.files import write_json
 from ..core.mounts import find_mount
 from ..core.process import Done, run
+from ..core.state import read_state
 from ..core.steps import LEAST_SECONDS, STEP_SECONDS, Steps
 from . import docker
 from .commits import Budget, Commits
-from .containers import record_from_files, record_running
+from .containers import name_volumes, record_from_files, record_running
 from .engine import Engine
 from .off_drive import find_warnings
 from .stopping import patience, stop_containers
@@ -35,6 +35,10 @@ def quiesce(steps: Steps) -> Dict[str, Any]:
         record_without_docker(config, steps)
     leave_word(config, steps, result)
     steps.attempt("docker", "Stopping Docker", docker.stop)
+    version = read_state(steps.paths)["docker"]
+    if version and config.edit and find_mount(config.main.private) and not docker.is_running():
+        name = partial(name_volumes, config.main.docker, f"{config.main.mount}/docker", version)
+        steps.attempt("volumes", "Noting the paths of volumes for any xportal", name)
     return result
 
 
@@ -81,7 +85,7 @@ def run_soon(steps: Steps, argv: Sequence[str], *, check: bool = True, timeout: 
 
 def record_without_docker(config: AgentConfig, steps: Steps) -> None:
     """Note what ran from Docker's own files."""
-    root, drive = Path(config.main.mount, "docker"), config.main.directory
+    root, drive = config.main.docker, config.main.directory
     steps.attempt("record", "Noting what ran, from Docker's files", lambda: record_from_files(root, drive))
 
 

@@ -9,6 +9,7 @@ from ..core.config import Paths
 from ..core.events import Log
 from ..core.files import remove
 from ..core.home import open_home
+from ..core.mounts import find_device
 from ..core.notices import NOMINAL_SECONDS
 from ..core.opening import open_all
 from ..core.process import AgentError
@@ -68,7 +69,9 @@ def check_ready(paths: Paths) -> None:
 
 def reopen(paths: Paths, log: Log) -> None:
     """Everything as it was before, with restart policies, GPU access and the home directory as at a boot."""
-    thaw_all(drive["mount"] for drive in read_state(paths)["drives"])  # a drive that could not be unmounted was frozen
+    drives = read_state(paths)["drives"]
+    # A drive that could not be unmounted was frozen.
+    thaw_all(mount.point for drive in drives if (mount := find_device(drive["device"])))
     if any(paths.requests.glob("notice-*.json")):
         raise AgentError("AWS's own notice has come: the drive stays as it is, for the save that waits")
     config = paths.get_config()

@@ -65,11 +65,12 @@ def try_again(paths: Paths) -> str:
 
 def make_room(paths: Paths) -> bool:
     """Give a full drive its reserve. False if it is not full, or has none any more, which the state's error tells."""
-    drive = paths.get_config().main
+    config = paths.get_config()
+    drive = config.main
     before = find_mount(drive.mount)
     log = Log(log_path(paths, "again"))
     try:
-        open_drive(drive, paths, log)
+        open_drive(drive, paths, log, config.login_user)
     except AgentError as error:  # said before, in the boot's log
         log.end(False, str(error), {})
         return False

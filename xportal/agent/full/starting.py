@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Dict, Optional
 
 from ..core import units
 from ..core.config import AgentConfig, DriveConfig, Paths
+from ..core.covers import show
+from ..core.disk import Disk
 from ..core.events import Log
 from ..core.files import read_json, write_json
 from ..core.process import AgentError
@@ -19,6 +20,11 @@ from .gpu import gpu_name, list_gpus
 def start_containers(config: AgentConfig, paths: Paths, log: Log) -> None:
     """Docker, and what is to run. Until its containers are held back nothing can start Docker (see `units.GUARD`)."""
     paths.fitted.unlink(missing_ok=True)  # of before a rehearsal
+    if docker.is_running():
+        docker.stop()
+    opened = {facts["name"]: Disk(facts["device"], facts["volume_id"]) for facts in read_state(paths)["drives"]}
+    for drive in config.drives:  # a core of before has covered nothing
+        show(drive, opened[drive.name], config.login_user if drive == config.main else "")
     if not docker.is_installed():
         with log.step("install", "Installing Docker"):
             docker.install()
@@ -40,8 +46,6 @@ def start_containers(config: AgentConfig, paths: Paths, log: Log) -> None:
 
 def hold_containers(config: AgentConfig, paths: Paths, log: Log) -> None:
     """With Docker not running: hold its containers back, and fit them to this machine."""
-    if docker.is_running():
-        docker.stop()
     version = docker.find_version()
     if version is None:
         raise AgentError("this machine's Docker does not tell its version")
@@ -52,7 +56,7 @@ def hold_containers(config: AgentConfig, paths: Paths, log: Log) -> None:
         raise
     with log.step("hold", "Setting restart policies aside, fitting containers to this machine"):
         gpus = read_state(paths)["gpus"]
-        notes = hold_back(Path(config.main.mount, "docker"), config.main.directory, version, gpus, config.edit)
+        notes = hold_back(config.main.docker, config.main.directory, version, gpus, config.edit)
     update_state(paths, notes=notes, docker=version)
 
 

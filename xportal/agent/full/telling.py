@@ -18,7 +18,10 @@ def tell_programs(paths: Paths, request: Request, log: Log) -> None:
     """Training code gets its chance. Raises `AgentError` if the user's command takes longer than can be spared."""
     config = paths.get_config()
     for drive in config.drives:
-        write_whole(drive.notice, json.dumps(request.notice) + "\n")
+        try:
+            write_whole(drive.notice, json.dumps(request.notice) + "\n")
+        except OSError as error:  # containers can put anything there, a directory too
+            log.say("notice", f"{drive.notice} cannot be written: {error}")
     command = get_settings(paths).on_notice
     if command:
         argv = ["runuser", "-u", config.login_user, "--", "sh", "-c", command]
