@@ -17,7 +17,8 @@ Files
     /run/xportal/state.json     phase, error and facts of this boot
     /run/xportal/log/ID.jsonl   event logs: ID is `boot`, or the id of a save
     /var/lib/xportal/saved.json exists once this machine has finished a final save
-    MOUNT/.xportal/             on the drive, root's: drive.json, running.json, aside.json, gpu.json, commits.json,
+    /xportal/v1                 the whole drive, for root; at MOUNT, /v1, `core.covers` hides some of it
+    .xportal/                   on the drive, root's: drive.json, running.json, aside.json, gpu.json, commits.json,
                                 alone.json: `full.settings.Settings`, what the user has set;
                                 reserve: space that a full drive is opened with;
                                 save.json: how the last machine's save went, until the next has told it
@@ -68,7 +69,7 @@ Event logs
 
 Promises
     mkfs only on a device that the launch calls blank and `blkid -p` finds nothing on.
-    Docker never starts unless the drive is mounted, and its containers fit the machine.
+    Docker never starts unless the drive is mounted and covered, and its containers fit the machine.
     After a final save nothing on this machine mounts the drive again, across reboots too.
     The login user's home is the drive's, or nobody can write to it.
     Every step of a save has a limit: what hangs in the kernel is left behind.
