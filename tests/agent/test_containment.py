@@ -126,6 +126,8 @@ def test_from_a_container_nobody_becomes_root_or_reaches_another_portal_s_data(c
     assert machine.run("sudo ls /xportal/v1/.xportal/alone.json /v1/data 2>&1 || true").count("No such file") == 2
     machine.run("cat ~/notes; sudo test -s /xportal/v1/.xportal/drive.json; docker exec plain ls /v1")
 
+    machine.run("mkdir /v1/sub; docker run -d --init --name neighbour -v /v1/sub:/sub tiny sleep 9999")
+    machine.run("docker exec plain sh -c 'rmdir /v1/sub; ln -s / /v1/sub'")  # for the next start
     # Links where root writes: at the notice, and where its file is written before it takes its place.
     for name in ("xportal-notice.json", "xportal-notice.json.xportal-new"):
         machine.run(f"docker exec plain ln -sfn /etc/planted /v1/{name}")
@@ -135,6 +137,9 @@ def test_from_a_container_nobody_becomes_root_or_reaches_another_portal_s_data(c
     assert result(log)["faults"] == []
     assert "/vg/xportal-notice.json cannot be written" in sentences(log)
     assert machine.run("test -e /etc/planted || echo none; stat -c %F /vg/xportal-notice.json") == "none\ndirectory"
+    notes = {one["name"]: one["note"] for one in machine.status()["containers"]}
+    assert notes.pop("neighbour").startswith("is not started: /v1/sub leads off its drive, to /,")
+    assert notes == dict.fromkeys(CONTAINERS)
     # What came back has its covers again, those that share their mounts with the machine, too.
     check_refused({container: attempt(machine, container) for container in CONTAINERS})
     result(machine.save("save-1"))

@@ -16,7 +16,7 @@ from xportal.agent.core.process import Done
 from xportal.agent.full import sources
 from xportal.agent.full.docker import Docker
 from xportal.agent.full.off_drive import find_lost, find_warnings
-from xportal.agent.full.sources import find_sources
+from xportal.agent.full.sources import find_sources, leads_off
 
 
 @pytest.fixture
@@ -146,3 +146,44 @@ def test_what_goes_with_the_machine_is_named(machine: Path) -> None:
     assert lost(volume(), o="bind", device=str(machine / "data")) == ["data"]
     [text] = find_warnings(docker(), [bind(machine / "data")], [{"mount": str(machine / "v1")}])["aa"]
     assert text == f"web can write to {machine}/data, which is on no drive: it goes with the machine"
+
+
+@pytest.mark.parametrize(
+    ("source", "off"),
+    [
+        ("v1/data", False),
+        ("v1/same", False),
+        ("v1/same/x", False),
+        ("v1/out", True),
+        ("v1/out/etc", True),
+        ("v1/hidden", True),
+        ("v1/up", True),
+        ("v1/twice", True),
+        ("v1/twice/../data", True),
+        ("v1/gone", True),
+        ("v1/loop", False),
+        ("to-drive", False),
+        ("to-out", True),
+        ("v1/home/me", False),
+    ],
+)
+def test_no_link_of_a_container_leads_another_one_off_the_drive(tmp_path: Path, source: str, off: bool) -> None:
+    """On the way to a bind's source. Links of the machine count as nobody's, and those in covers as root's."""
+    drive = tmp_path / "v1"
+    (drive / "data").mkdir(parents=True)
+    (drive / "home").mkdir()
+    links = {
+        "same": "data",
+        "out": "/",
+        "hidden": "home",
+        "up": "../x",
+        "twice": "out",
+        "gone": "/gone",
+        "loop": "loop",
+    }
+    for name, target in links.items():
+        (drive / name).symlink_to(target)
+    (drive / "home/me").symlink_to("/root")
+    (tmp_path / "to-drive").symlink_to(drive / "data")
+    (tmp_path / "to-out").symlink_to(drive / "out")
+    assert leads_off(str(tmp_path / source), [str(drive)]) == off

@@ -27,9 +27,10 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from ..core.events import Log
 from ..core.files import read_json, remove, write_json
+from ..core.mounts import list_mounts
 from .docker import Docker, major
 from .gpu import plan_gpu
-from .sources import find_absent, find_sources
+from .sources import find_absent, find_sources, list_shown
 
 KNOWN = range(20, 30)  # major versions whose config.v2.json and hostconfig.json were compared
 SPARE = "reserve"  # space on the drive that is kept for a boot, and for what a save has to write down
@@ -188,8 +189,8 @@ def bring_back(docker: Docker, drive: Path, log: Log) -> Dict[str, str]:
         if id_ in infos and (record.get("running") is not None or not infos[id_]["State"]["Running"])
     ]
     waiting = read_json(drive / "recreate.json") or []
-    sources = find_sources(docker, [infos[id_] for id_ in wanted])
-    absent = {id_: f"is not started: {why}" for id_ in wanted if (why := find_absent(sources[id_]))}
+    sources, shown = find_sources(docker, [infos[id_] for id_ in wanted]), list_shown(list_mounts())
+    absent = {id_: f"is not started: {why}" for id_ in wanted if (why := find_absent(sources[id_], shown))}
     stop_started(docker, drive, [infos[id_] for id_ in absent])
     notes = give_policies(docker, drive, [*waiting, *absent])
     failed = start_all(docker, [id_ for id_ in wanted if id_ not in waiting and id_ not in absent])

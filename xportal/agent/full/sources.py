@@ -9,10 +9,13 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, List, Sequence, Tuple
 
+from ..core.covers import COVERED
+from ..core.mounts import Mount
 from .docker import Docker
 
 # What belongs to the machine, whichever it is: what containers find there is never their data.
 SYSTEM = ("/dev/", "/proc/", "/sys/", "/run/", "/lib/modules/", "/usr/lib/modules/", "/tmp/.X11-unix/")
+MOST_LINKS = 40  # as many as the kernel follows
 Info = Dict[str, Any]  # what `docker inspect` says of a container
 Sources = List[Tuple[str, bool]]
 
@@ -43,10 +46,15 @@ def list_sources(mounts: Sequence[Dict[str, Any]], options: Dict[str, Dict[str, 
     return found
 
 
-def find_absent(sources: Sources) -> str:
-    """Why a container with these sources cannot be started on this machine; "": nothing is against it."""
+def find_absent(sources: Sources, drives: Sequence[str] = ()) -> str:
+    """Why a container with these sources cannot be started on this machine; "": nothing is against it.
+
+    `drives` are where containers can write to drives: a link there may be any container's.
+    """
     for source, writable in sources:
         path = os.path.realpath(source)
+        if leads_off(source, drives):
+            return f"{source} leads off its drive, to {path}, by a link that a container can have put there"
         if is_system(path):
             continue
         if not os.path.exists(path):
@@ -54,6 +62,33 @@ def find_absent(sources: Sources) -> str:
         if writable and os.path.isdir(path) and device_of(path) == device_of("/"):
             return f"{source} is on this machine's root disk, not on a drive"
     return ""
+
+
+def leads_off(source: str, drives: Sequence[str]) -> bool:
+    """Whether the way to a source leaves a drive by a link that is on it."""
+    path, rest, hops = "/", source.split("/"), 0
+    while rest and hops < MOST_LINKS:
+        step = os.path.normpath(os.path.join(path, rest.pop(0)))
+        if not os.path.islink(step):
+            path = step
+            continue
+        drive = find_drive(step, drives)
+        if drive and find_drive(os.path.realpath(step), drives) != drive:
+            return True
+        # Its target is walked like the source: there may be links in it, too.
+        path, rest, hops = "/", [*os.path.join(path, os.readlink(step)).split("/"), *rest], hops + 1
+    return False
+
+
+def find_drive(path: str, drives: Sequence[str]) -> str:
+    """The drive that a path is on, if containers can write there; "" otherwise: links in covers are root's."""
+    on = (drive for drive in drives if f"{path}/".startswith(f"{drive}/"))
+    return next((drive for drive in on if path[len(drive) + 1 :].partition("/")[0] not in COVERED), "")
+
+
+def list_shown(mounts: Sequence[Mount]) -> List[str]:
+    """Where drives are mounted for containers: where the agent's own files are covered."""
+    return [os.path.dirname(mount.point) for mount in mounts if mount.point.endswith("/.xportal")]
 
 
 def is_system(path: str) -> bool:
