@@ -79,7 +79,7 @@ def test_the_user_data_s_command_installs_an_agent_that_runs(root: Path, tmp_pat
     assert "systemctl" in json.loads(lines[2])["error"]
     assert lines[3] == lines[1]
     assert lines[4].startswith("-rw------- ")
-    assert "AssertPathIsMountPoint=/v1" in lines
+    assert "AssertPathIsMountPoint=/xportal/v1" in lines
     assert lines[-3:-1] == ["agent-whole", "agent.pyz"]
     assert lines[-1].startswith("whole-")
     assert "xportal: the full agent is not here yet: xportal up brings it" in done.stderr.splitlines()
