@@ -183,3 +183,35 @@ def test_a_damaged_filesystem_is_not_mounted(machine: Machine, make_device: Call
     subprocess.run(["debugfs", "-w", "-R", "ssv state 2", device], check=True, capture_output=True)
     with pytest.raises(AgentError, match="repair by hand"):
         machine.open(blank=False)
+
+
+def test_what_an_agent_of_before_has_mounted_is_covered(machine: Machine, make_device: Callable[[int], str]) -> None:
+    """Its drive is at the mount point alone; until it is opened again that is where the agent's own files are."""
+    device = make_device(64)
+    machine.plug(device)
+    machine.open()
+    shown = Path(machine.drive.mount)
+    assert try_unmount(device)
+    subprocess.run(["mount", device, shown], check=True)
+    (shown / "home/ec2-user").mkdir()
+    (shown / ".xportal/file").touch()
+    assert machine.drive.directory == shown / ".xportal"
+    machine.open(blank=False)
+    assert machine.drive.directory == Path(machine.drive.private, ".xportal")
+    assert not (shown / ".xportal/file").exists()
+    assert os.readlink(shown / "home/ec2-user") == f"{machine.drive.private}/home/ec2-user"
+
+
+def test_a_cover_that_was_cut_off_is_completed(machine: Machine, make_device: Callable[[int], str]) -> None:
+    """The agent was killed before the cover had its links, and could be written to."""
+    machine.plug(make_device(64))
+    machine.open()
+    cover = Path(machine.drive.mount, "docker")
+    subprocess.run(["umount", cover], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "xportal", cover], check=True)
+    (cover / "writable").touch()
+    machine.open()
+    assert os.readlink(cover / "volumes") == f"{machine.drive.private}/docker/volumes"
+    with pytest.raises(OSError, match="Read-only"):
+        (cover / "more").touch()
+    assert try_unmount(str((machine.paths.root / "dev/sdf").resolve()))
