@@ -22,7 +22,11 @@ def fill(device: Path) -> None:
     if root is None:
         raise HardwareFailure(f"no machine has {device} mounted")
     try:
-        file = os.open(FILLER, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=root)
+        # A container can have put a link there, which would lead to a file of this computer.
+        try:
+            file = os.open(FILLER, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600, dir_fd=root)
+        except OSError as error:
+            raise HardwareFailure(f"cannot write {FILLER} on the drive: {error}") from error
         try:
             _take_all(file)
         finally:
