@@ -173,7 +173,8 @@ def _type_on(world: World, argv: tuple[str, ...], outcome: Outcome) -> None:
             world.type_well(*DOWN, home=home)
         else:
             break
-    if ended.status != 0:
+    unknown = 'there is no portal "demo"' in ended.said and world.knows_nothing()  # cut before there was anything
+    if ended.status != (3 if unknown else 0):
         outcome.wrong.append(f"{' '.join(argv)} ended with {ended.status}")
 
 

@@ -155,6 +155,11 @@ class World:
         """Every key pair."""
         return list(self.ec2.describe_key_pairs()["KeyPairs"])
 
+    def knows_nothing(self) -> bool:
+        """Whether the cloud has never had anything of the drive, or has nothing any more."""
+        found = [i for r in self.ec2.describe_instances()["Reservations"] for i in r["Instances"]]
+        return not (found or self.locks() or self.snapshots() or self.ec2.describe_volumes()["Volumes"])
+
     def instances(self) -> list[Any]:
         """Every instance that is not terminated."""
         found = [i for r in self.ec2.describe_instances()["Reservations"] for i in r["Instances"]]
