@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -92,7 +93,18 @@ def test_up_finishes_a_down_that_died(user: User) -> None:
     nothing_is_billed(user)
 
 
+@pytest.fixture(params=["role", "no role"])
+def roles(user: User, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Machines that can take their snapshot by themselves, or cannot."""
+    if request.param == "no role":
+        user.types("sandbox", "fault", "role-gone")
+    yield
+    user.types("sandbox", "fault", "clear")
+
+
 @pytest.mark.all
+@pytest.mark.timeout(3600)
+@pytest.mark.usefixtures("roles")
 def test_killed_at_every_line(user: User) -> None:
     """Whenever that is: what was written is there, and after the next `down` nothing is billed."""
     lines = len(user.types(*UP).stderr.splitlines()) and len(user.types("down", "demo").stderr.splitlines())
