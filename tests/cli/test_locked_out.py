@@ -84,6 +84,7 @@ def test_down_gets_in_again(up: User) -> None:
     up.types("up", "demo", "--cpu")
 
 
+@pytest.mark.all
 def test_without_instance_connect_down_saves_all_the_same(up: User) -> None:
     """AWS refuses that, too: commands say so, and what to do; `down` ends the machine, whose shutdown saves."""
     acknowledged = lines(up.types("ssh", "demo", "--", "cat /v1/ledger").stdout)

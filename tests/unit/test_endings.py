@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 
 import pytest
 
+from xportal.agent.full.proofs import seal_of
 from xportal.aws import tags
 from xportal.aws.records import Instance, Snapshot, Volume
 from xportal.drive.model import Drive
@@ -13,19 +14,24 @@ from xportal.portal.endings import BY_ITSELF, BY_SOMEBODY, tell_end
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 MADE = "xportal drive demo, generation 1, final"
+PROOF = "what only its own machine knows"
 OWN = {tags.LAUNCH: "launch-1", tags.DRIVE: "demo", tags.GENERATION: "1"}
 
 
 def saved(**told: str) -> Drive:
     """A drive whose newest data is a final save, with these tags, whose names are the constants of `tags`."""
     own = {getattr(tags, name): value for name, value in told.items()}
-    final = Snapshot("snap-1", "vol-1", "completed", NOW, 1, "", {**OWN, tags.KIND: tags.FINAL, **own}, MADE)
+    proven = {tags.KIND: tags.FINAL, tags.PROOF: PROOF}
+    final = Snapshot("snap-1", "vol-1", "completed", NOW, 1, "", {**OWN, **proven, **own}, MADE)
     return Drive("demo", NOW, snapshots=(final,))
 
 
 def left(*finals: Snapshot) -> Drive:
     """A drive whose machine had no role: its volume is what is left; or its final save is complete, or on its way."""
-    return Drive("demo", NOW, volumes=(Volume("vol-1", "available", 1, "us-east-1a", NOW, tags=OWN),), snapshots=finals)
+    told = {**OWN, tags.SEAL: seal_of(PROOF, "demo")}
+    return Drive(
+        "demo", NOW, volumes=(Volume("vol-1", "available", 1, "us-east-1a", NOW, tags=told),), snapshots=finals
+    )
 
 
 def machine(reason: str, state: str = "terminated", launch: str = "launch-1") -> Instance:

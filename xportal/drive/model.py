@@ -289,7 +289,7 @@ class Drive:
         later one that was there before it, as when somebody made a volume of an older snapshot by hand.
         """
         generation = self.generation_of(volume)
-        before = (s for s in self.snapshots if s.started < volume.created and self.generation_of(s) > generation)
+        before = (s for s in self.snapshots if s.started <= volume.created and self.generation_of(s) > generation)
         later = next(before, None)
         return volume.tags.get(tags.FOLLOWED) or (later.id if later else tags.NOBODY)
 
