@@ -38,16 +38,14 @@ def work(user: User, text: str) -> bool:
     return done.returncode == 0
 
 
-@pytest.mark.parametrize(
-    "every", [pytest.param(12, id="some", marks=pytest.mark.all), pytest.param(1, id="all", marks=pytest.mark.all)]
-)
-def test_work_in_the_home_of_an_interrupted_up_lasts(user: User, lines: int, every: int) -> None:
+@pytest.mark.all
+def test_work_in_the_home_of_an_interrupted_up_lasts(user: User, lines: int) -> None:
     """At each line of its output: a machine that is left has the drive's home, or none that can be written to."""
     user.types("up", "demo", "--cpu")
     user.types("ssh", "demo", "--", "rm -f ~/log; touch ~/log")
     user.types("down", "demo")
     written = []
-    for line in range(1, lines + 1, every):
+    for line in range(1, lines + 1):
         assert interrupt_up(user, line) in (0, 130)
         if work(user, f"line-{line}"):
             written.append(f"line-{line}")
