@@ -137,7 +137,7 @@ ENVIRONMENTS = [
     Odd("settings that are none", lambda p: p.config("no section\n"), "[Uu]nable to parse config file"),
     Odd("settings in another encoding", lambda p: {"AWS_CONFIG_FILE": binary(p)}, "parse config"),
     Odd("settings that are a directory", lambda p: {"AWS_CONFIG_FILE": str(p.home)}),
-    Odd("no such way to try again", lambda _: {"AWS_RETRY_MODE": "often"}, "Invalid value .*often"),
+    Odd("no such way to try again", lambda _: {"AWS_RETRY_MODE": "often"}),
     # the network
     Odd("no endpoint", lambda _: {"AWS_ENDPOINT_URL": "nonsense"}, "settings .* make no sense: .*nonsense"),
     Odd("nobody at the endpoint", lambda _: {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}, "does not answer"),

@@ -32,17 +32,19 @@ T = TypeVar("T")
 
 KNOWN_SECONDS = 30.0
 _TIMEOUTS: dict[str, Any] = {"connect_timeout": 10, "read_timeout": 60}
-_IN_PASSING = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 1})
+# How often a call is tried is said for every client: what else the environment has to say of that is not heard.
+_USUAL = Config(retries={"mode": "standard", "total_max_attempts": 5}, **_TIMEOUTS)
+_ONCE = Config(retries={"mode": "standard", "total_max_attempts": 1}, **_TIMEOUTS)
+_IN_PASSING = _ONCE.merge(Config(connect_timeout=3, read_timeout=5))
 
 
 class Aws:
     """Clients of one account and region. Every call goes through `call` or `pages`, which map the errors."""
 
-    def __init__(self, session: boto3.Session, region: str, patience: Config | None = None) -> None:
+    def __init__(self, session: boto3.Session, region: str, patience: Config = _USUAL) -> None:
         self._session = session
         self.region = region
         self._clock: tuple[datetime, float] | None = None
-        patience = patience or Config(retries={"mode": "standard", "total_max_attempts": 5}, **_TIMEOUTS)
         self.ec2: EC2Client = self._client("ec2", patience)
 
     @cached_property
@@ -50,7 +52,7 @@ class Aws:
         """A client that tries once. AWS reports missing capacity as HTTP 500, which the SDK would retry in the same
         empty zone, and CreateSnapshot made again after a lost answer is a second snapshot.
         """
-        client: EC2Client = self._client("ec2", Config(retries={"total_max_attempts": 1}, **_TIMEOUTS))
+        client: EC2Client = self._client("ec2", _ONCE)
         return client
 
     @property
@@ -64,17 +66,17 @@ class Aws:
 
     def ssm(self) -> SSMClient:
         """A client of Systems Manager, for its public parameters."""
-        client: SSMClient = self._client("ssm", Config(**_TIMEOUTS))
+        client: SSMClient = self._client("ssm", _USUAL)
         return client
 
     def iam(self) -> IAMClient:
         """A client of Identity and Access Management."""
-        client: IAMClient = self._client("iam", Config(**_TIMEOUTS))
+        client: IAMClient = self._client("iam", _USUAL)
         return client
 
     def instance_connect(self) -> EC2InstanceConnectClient:
         """A client of EC2 Instance Connect."""
-        client: EC2InstanceConnectClient = self._client("ec2-instance-connect", Config(**_TIMEOUTS))
+        client: EC2InstanceConnectClient = self._client("ec2-instance-connect", _USUAL)
         return client
 
     def call(self, operation: Callable[P, T], *args: P.args, **params: P.kwargs) -> T:
@@ -113,15 +115,24 @@ class Aws:
         return told + timedelta(seconds=time.monotonic() - when)
 
     def _client(self, service: str, config: Config) -> Any:
-        client = self._session.client(service, region_name=self.region, config=config)  # type: ignore[call-overload]
+        client = self._made(service, config)
         if getproxies() and _is_loopback(client.meta.endpoint_url):
             client.close()  # no proxy leads to this computer itself
-            direct = config.merge(Config(proxies={}))
-            client = self._session.client(service, region_name=self.region, config=direct)  # type: ignore[call-overload]
+            client = self._made(service, config.merge(Config(proxies={})))
         client.meta.events.register_first("before-call.*.*", self._check_credentials)
         client.meta.events.register("before-parse.*.*", check_answer)
         client.meta.events.register("after-call.*.*", self._note_date)
         return client
+
+    def _made(self, service: str, config: Config) -> Any:
+        try:
+            return self._session.client(service, region_name=self.region, config=config)  # type: ignore[call-overload]
+        except BotoCoreError as error:
+            raise mapped(error, "AWS") from error
+        except (ValueError, OSError) as error:  # an endpoint that is no URL, a bundle of certificates that is not there
+            raise UsageError(
+                f"AWS's settings on this computer make no sense: {error}", hint="AWS_* variables, ~/.aws/config"
+            ) from error
 
     def _check_credentials(self, **_: Any) -> None:
         """Have them refreshed, if they are to be, where whatever goes wrong with that is known to be theirs."""
@@ -151,14 +162,7 @@ def connect(*, profile: str | None = None, region: str | None = None) -> Aws:
     if session.region_name not in known:
         raise UsageError(f"unknown AWS region {session.region_name!r}", hint="for example us-east-1 or eu-west-1")
     _check_credentials(session, "AWS")
-    try:
-        return Aws(session, session.region_name)
-    except BotoCoreError as error:
-        raise mapped(error, "AWS") from error
-    except (ValueError, OSError) as error:  # an endpoint that is no URL, a bundle of certificates that is not there
-        raise UsageError(
-            f"AWS's settings on this computer make no sense: {error}", hint="AWS_* variables, ~/.aws/config"
-        ) from error
+    return Aws(session, session.region_name)
 
 
 def _check_credentials(session: boto3.Session, endpoint: str) -> None:
