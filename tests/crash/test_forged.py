@@ -210,11 +210,39 @@ def test_no_up_asks_for_what_xportal_did_itself(bench: Bench, drive: str) -> Non
     seen = observe(bench.aws, drive)
     newest = seen.newest_snapshot()
     assert newest
-    assert newest.tags[tags.FOLLOWED] == tags.NOBODY  # as nobody has gone on from it in the end
+    assert newest in seen.to_be_followed(99)  # as nobody has gone on from it in the end
     assert bench.read(bench.up(drive)) == ["1", "2"]
     bench.save(drive)
     bench.lifecycle(drive).settle(p.Goal.DISCARD)  # and its checkpoint stays
     assert bench.read(bench.up(drive)) == ["1", "2"]
+    bench.down(drive)
+
+
+def test_the_last_word_of_a_discard_comes_late(bench: Bench, drive: str) -> None:
+    """Its command slept after the deletion, and somebody went on meanwhile: the next `up` goes on unasked."""
+    bench.write(bench.up(drive, size_gib=1), "1")
+    [first] = bench.down(drive).snapshots
+    discarded = bench.up(drive).disks[DEVICE]
+    bench.lifecycle(drive).settle(p.Goal.DISCARD)
+    bench.aws.ec2.delete_tags(Resources=[first.id], Tags=[{"Key": tags.GIVEN_UP}])
+    bench.write(bench.up(drive), "2")
+    bench.down(drive)
+    set_tags(bench.aws, first.id, {tags.GIVEN_UP: discarded})
+    assert bench.read(bench.up(drive)) == ["1", "2"]
+    bench.down(drive)
+
+
+def test_a_forged_copy_after_a_discard(bench: Bench, drive: str) -> None:
+    """What was discarded leads to nothing: a newer snapshot is refused."""
+    bench.write(bench.up(drive, size_gib=1), "mine")
+    [mine] = bench.down(drive).snapshots
+    bench.up(drive)
+    bench.lifecycle(drive).settle(p.Goal.DISCARD)
+    forge_newest(bench, drive, strangers_volume(bench, "theirs"), FORGED[1], mine)
+    with pytest.raises(DriveForked):
+        bench.up(drive)
+    restore(bench.aws, drive, mine.id, bench.story)
+    assert bench.read(bench.up(drive)) == ["mine"]
     bench.down(drive)
 
 

@@ -279,7 +279,11 @@ class Lifecycle:
         storage.delete_volume(self._aws, volume.id)
         if not any(s.volume_id == volume.id for s in drive.snapshots):
             before = [s.id for s in drive.snapshots if s.tags.get(tags.FOLLOWED) == volume.id]
-            set_tags_of_all(self._aws, before, {tags.FOLLOWED: tags.NOBODY})
+            try:
+                # A tag of its own: an `up` may have gone on from them meanwhile, and what it says of that stays.
+                set_tags_of_all(self._aws, before, {tags.GIVEN_UP: volume.id})
+            except (AwsError, Unreachable) as error:
+                self._story.warn(f'a forged copy of drive "{self._drive}" might not be noticed: {error.message}')
 
     def _tell_source(self, launch: p.Launch) -> None:
         """What a user of the AWS console may not expect."""
@@ -358,7 +362,7 @@ class Lifecycle:
                     raise
                 why = "this account may not delete it" if is_forbidden(error) else "somebody made an image of it"
                 self._story.say(f"{snapshot.id} stays: {why}")
-                delete_tag(self._aws, snapshot.id, tags.ROLLING)
+                set_tags(self._aws, snapshot.id, {tags.ROLLING: "0"})  # deleting tags may be forbidden, too
 
     def _choose(self, copy: Volume | Snapshot, generation: int) -> None:
         before = self.observed.generation_of(copy)

@@ -276,13 +276,22 @@ class Drive:
         newest = self.newest()
         if not isinstance(newest, Snapshot):  # nobody but the account's users makes volumes
             return ()
-        passed = self.to_be_followed(self.generation_of(newest))
-        return tuple(sorted((s for s in passed if s.state != "error"), key=self._order, reverse=True))
+        passed = (s for s in self._before(self.generation_of(newest)) if _is_unfollowed(s) and s.state != "error")
+        return tuple(sorted(passed, key=self._order, reverse=True))
 
     def to_be_followed(self, generation: int) -> tuple[Snapshot, ...]:
-        """Copies before a generation on which it does not stand yet that the drive went on without them."""
-        unfollowed = (s for s in self.snapshots if s.tags.get(tags.FOLLOWED) == tags.NOBODY and not self.is_stray(s))
-        return tuple(s for s in unfollowed if self.generation_of(s) < generation)
+        """Copies before a generation on which it does not stand yet that the drive went on without them, or that it
+        went on with something of which nothing is left: who discarded that may say so at any time from now on.
+        """
+        there = {i.id if isinstance(i, Volume) else i.volume_id for i in self.copies} | {s.id for s in self.snapshots}
+        return tuple(
+            s
+            for s in self._before(generation)
+            if _is_unfollowed(s) or s.tags.get(tags.FOLLOWED, "") not in {"", *there}
+        )
+
+    def _before(self, generation: int) -> list[Snapshot]:
+        return [s for s in self.snapshots if not self.is_stray(s) and self.generation_of(s) < generation]
 
     def follower_of(self, volume: Volume) -> str:
         """With what the drive went on after a volume, as its snapshots tell: a copy that somebody chose instead, or a
@@ -332,6 +341,12 @@ class Drive:
             told = max(_told(snapshot), _made_as(snapshot))
             placed[snapshot.id] = told or volumes.setdefault(snapshot.volume_id, newest + 1)
         return placed
+
+
+def _is_unfollowed(snapshot: Snapshot) -> bool:
+    """Whether nobody has gone on from a copy, or has discarded what came of it."""
+    followed = snapshot.tags.get(tags.FOLLOWED)
+    return followed is not None and followed in (tags.NOBODY, snapshot.tags.get(tags.GIVEN_UP))
 
 
 def _is_confirmed(volume: Volume) -> bool:
