@@ -12,6 +12,7 @@ there, in order; each deletion had a complete successor at that moment; nothing 
 from __future__ import annotations
 
 import argparse
+import gc
 import itertools
 import json
 import logging
@@ -428,6 +429,7 @@ class Stage:
         if process:
             self._running[process] = trial, place
             return False
+        gc.disable()  # it lives for a second, in which collecting would copy the memory that it shares
         self._asleep, self._reports = trial, place
         play.ann.trouble = None
         with _ended_by_violations(play):

@@ -89,6 +89,7 @@ class Laptop:
 
     def __post_init__(self) -> None:
         self._aws = _WatchedAws(self)
+        self._aws.once  # noqa: B018  made here, and not once more in every fork of this process
         self._agent = self.agents(self)
 
     # The story of a command
