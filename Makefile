@@ -11,9 +11,9 @@ help: ## this list
 demo: venv ## the main job, on a cloud that runs on this computer: no account, no cost
 	@$(WITH_ENGINE) $(BIN)/python -m xportal.sandbox.demo $(ARGS)
 
-# Machines in one process, one after the other; beside it, in another, what needs none (tests/conftest.py).
+# Two processes, each with a file at a time, in their order: those that boot machines come first, the short ones last.
 test: venv ## the tests, half an hour and more
-	@$(WITH_ENGINE) $(BIN)/python -m pytest --numprocesses 2 $(ARGS)
+	@$(WITH_ENGINE) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-all: venv ## every test: the fastai image, the notebook, a fresh Debian
 	@$(WITH_ENGINE) $(BIN)/python -m pytest --all $(ARGS)

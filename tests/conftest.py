@@ -7,12 +7,9 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from xdist.remote import Producer
-from xdist.scheduler import LoadScopeScheduling
 
 from tests import traces
 
-WITH_MACHINES = ("agent", "cli", "container", "docs", "fresh", "sandbox")  # directories
 IN_CI = os.environ.get("CI") == "true"
 
 
@@ -24,19 +21,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure() -> None:
     """A session that is told to end still takes down what it has set up."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
-class MachinesInOneProcess(LoadScopeScheduling):
-    """One process has all that boots machines, which share ids and disks; the others get whole files."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        path = nodeid.partition("::")[0]
-        return "machines" if path.split("/")[1] in WITH_MACHINES else path
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> MachinesInOneProcess:
-    """With `--numprocesses`."""
-    return MachinesInOneProcess(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

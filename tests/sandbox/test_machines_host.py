@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import docker
 import pytest
+from docker.errors import ImageNotFound
 
 from tests.user import SECRET
 from xportal.errors import NotInstalled
@@ -87,6 +90,44 @@ def test_another_recipe_is_another_image(tmp_path: Path) -> None:
     second = image.image_tag(tmp_path)
     (tmp_path / "file").rename(tmp_path / "elif")
     assert len({first, second, image.image_tag(tmp_path)}) == 3
+
+
+class SlowDocker:
+    """A FAKE of Docker Engine's API: a Debian is there, and a build lasts until `go_on`."""
+
+    def __init__(self) -> None:
+        self.built: list[str] = []
+        self.builds, self.go_on = threading.Event(), threading.Event()
+
+    def inspect_image(self, name: str) -> None:
+        if name != image.REGISTRY_BASE and name not in self.built:
+            raise ImageNotFound(name)
+
+    def build(self, *, tag: str, **_: object) -> list[dict[str, str]]:
+        self.builds.set()
+        assert self.go_on.wait(10)
+        self.built.append(tag)
+        return []
+
+
+@pytest.mark.machine  # it needs root
+def test_two_sandboxes_that_need_the_image_make_it_once(tmp_path: Path) -> None:
+    """The second one says that it waits, and finds it made."""
+    (tmp_path / "Dockerfile").write_text("FROM scratch")
+    engine = SlowDocker()
+    said: list[str] = []
+
+    def says(text: str) -> None:
+        said.append(text)
+        if "waiting" in text:
+            engine.go_on.set()
+
+    with ThreadPoolExecutor() as sandboxes:
+        first = sandboxes.submit(image.ensure_image, engine, says, tmp_path)  # type: ignore[arg-type]
+        assert engine.builds.wait(10)
+        second = sandboxes.submit(image.ensure_image, engine, says, tmp_path)  # type: ignore[arg-type]
+        assert first.result(10) == second.result(10)
+    assert len(engine.built) == 1
 
 
 @pytest.mark.parametrize(

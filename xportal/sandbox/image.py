@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ RECIPE = Path(__file__).resolve().parents[2] / "dockerfiles" / "sandbox-machine"
 SUITE = "bookworm"
 REGISTRY_BASE = f"debian:{SUITE}-slim"
 LOCAL_BASE = f"xportal-debian:{SUITE}"
+_LOCK = Path("/run/xportal-sandbox-image.lock")
 _REGISTRY_ANSWERS_S = 15
 _BUILD_SILENCE_S = 600
 _DEFAULT_MIRROR = "http://deb.debian.org/debian"
@@ -43,15 +46,39 @@ def image_tag(recipe: Path = RECIPE) -> str:
 def ensure_image(client: APIClient, say: Say, recipe: Path = RECIPE) -> str:
     """The image's tag, once the image exists. The first time takes about a minute and needs Debian's mirror."""
     tag = image_tag(recipe)
-    if not _exists(client, tag):
-        base = ensure_base(client, say)
-        say(f"building the machine image {tag} from {base}, once")
-        build(client, recipe, tag, base, say)
+    if _exists(client, tag):
+        return tag
+    with _alone(say):
+        if not _exists(client, tag):
+            base = _ensure_base(client, say)
+            say(f"building the machine image {tag} from {base}, once")
+            build(client, recipe, tag, base, say)
     return tag
 
 
 def ensure_base(client: APIClient, say: Say) -> str:
     """A Debian to build from: one that is here, a registry's, or one made of packages."""
+    with _alone(say):
+        return _ensure_base(client, say)
+
+
+@contextmanager
+def _alone(say: Say) -> Iterator[None]:
+    """A block that one process of this computer runs at a time: two sandboxes may be started for the first time."""
+    try:
+        file = _LOCK.open("w")
+    except OSError as error:
+        raise HardwareFailure(f"cannot make {_LOCK}: {error.strerror}", hint="run as root") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another sandbox makes the machine image: waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _ensure_base(client: APIClient, say: Say) -> str:
     for base in (REGISTRY_BASE, LOCAL_BASE):
         if _exists(client, base):
             return base
