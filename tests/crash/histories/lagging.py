@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
@@ -18,20 +19,21 @@ from moto.ec2.models import ec2_backends
 
 from tests.crash.histories.clock import Clock
 from tests.crash.histories.wire import Body, Direct
+from xportal.sandbox.api import instances
 
-LISTS = {"DescribeInstances", "DescribeKeyPairs", "DescribeSnapshots", "DescribeVolumes"}
 LAG_SECONDS = (1.0, 3.0)
 Records = Mapping[str, Any]
+Facts = Mapping[str, object]
+"""All that can change in the answers of each list, by the operation that asks for it."""
 
 
 @dataclass
 class View:
-    """How things were from a moment on: `facts` tell whether anything has changed since."""
+    """How things were from a moment on; `editions` number, of each list, how it was."""
 
     since: datetime
-    facts: object
+    editions: Mapping[str, int]
     records: Records
-    answers: dict[object, tuple[int, bytes]] = field(default_factory=dict)
 
 
 @dataclass
@@ -42,41 +44,53 @@ class Lagging:
     clock: Clock
     past: deque[View] = field(default_factory=deque)
     random: random.Random = field(default_factory=random.Random)
+    _facts: Facts = field(default_factory=dict)  # of the last view
+    _answers: dict[object, tuple[int, bytes]] = field(default_factory=dict)  # by what is asked, and of which edition
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def begin(self, seed: int) -> None:
         """Forget everything; the lags of the calls to come go by `seed`."""
         self.past.clear()
+        self._facts = {}
+        self._answers.clear()
         self.random = random.Random(seed)
         self.note()
 
     def note(self) -> None:
         """Remember how things are now, for as long as somebody may be shown it."""
         now, facts = self.clock.utcnow(), _facts(_backend())
-        if not self.past or self.past[-1].facts != facts:
-            self.past.append(View(now, facts, _frozen(_backend())))
+        if facts != self._facts:
+            before = self.past[-1].editions if self.past else {}
+            editions = {
+                name: before[name] if known == self._facts.get(name) else next(self._numbers)
+                for name, known in facts.items()
+            }
+            self.past.append(View(now, editions, _frozen(_backend())))
+            self._facts = facts
         while len(self.past) > 1 and now - self.past[1].since > timedelta(seconds=LAG_SECONDS[1]):
             self.past.popleft()
 
     def __call__(self, request: AWSPreparedRequest) -> AWSResponse:
         """The answer: of a list that of a moment ago."""
         self.note()  # what people and AWS did since the last call
-        if _operation(request) in LISTS:
+        operation = _operation(request)
+        if operation in self._facts:
             then = self.clock.utcnow() - timedelta(seconds=self.random.uniform(*LAG_SECONDS))
-            return self._answer(request, then)
+            return self._answer(request, operation, then)
         answer = self.wire(request)
         self.note()
         return answer
 
-    def _answer(self, request: AWSPreparedRequest, then: datetime) -> AWSResponse:
+    def _answer(self, request: AWSPreparedRequest, operation: str, then: datetime) -> AWSResponse:
         """As of a moment; what was answered before is answered again, unless AWS works on a snapshot."""
         view = next((view for view in reversed(self.past) if view.since <= then), self.past[0])
         with self._as_of(then, view.records):
             pending = any(s.status == "pending" for s in view.records["snapshots"].values())
-            asked = (request.body, then if pending else None)
-            if asked not in view.answers:
+            asked = (request.body, view.editions[operation], then if pending and "Snapshots" in operation else None)
+            if asked not in self._answers:
                 answer = self.wire(request)
-                view.answers[asked] = answer.status_code, b"".join(answer.raw.stream())
-        status, body = view.answers[asked]
+                self._answers[asked] = answer.status_code, b"".join(answer.raw.stream())
+        status, body = self._answers[asked]
         headers = {"Content-Type": "text/xml", "Date": self.clock.http_date()}
         return AWSResponse(request.url, status, headers, Body(body))
 
@@ -103,18 +117,26 @@ def _backend() -> Any:
     return ec2_backends[DEFAULT_ACCOUNT_ID]["us-east-1"]
 
 
-def _facts(backend: Any) -> object:
-    """All that changes."""
-    instances = [i for reservation in backend.reservations.values() for i in reservation.instances]
-    attachments = [v.attachment for v in backend.volumes.values() if v.attachment]
-    return (
-        [(v.id, v.state, v.size, id(v.attachment)) for v in backend.volumes.values()],
-        [(id(a), a.status, a.delete_on_termination) for a in attachments],
-        [(s.id, s.completes_at, s.outcome) for s in backend.snapshots.values()],
-        [(i.id, i.state, i.public_ip, list(i.block_device_mapping)) for i in instances],
-        [(key.key_name, key.id) for key in backend.key_pairs.values()],
-        {resource: dict(told) for resource, told in backend.tags.items()},
-    )
+def _facts(backend: Any) -> Facts:
+    machines = instances.all_instances(backend)
+    attached = [
+        (v.id, id(v.attachment), v.attachment.status, v.attachment.delete_on_termination)
+        for v in backend.volumes.values()
+        if v.attachment
+    ]
+    told: dict[str, dict[str, dict[str, str]]] = defaultdict(dict)  # by the kind of a resource
+    for resource, its_tags in backend.tags.items():
+        told[resource.partition("-")[0]][resource] = dict(its_tags)
+    return {
+        "DescribeVolumes": ([(v.id, v.state, v.size) for v in backend.volumes.values()], attached, told["vol"]),
+        "DescribeSnapshots": ([(s.id, s.completes_at, s.outcome) for s in backend.snapshots.values()], told["snap"]),
+        "DescribeInstances": (
+            [(i.id, i.state, i.public_ip, list(i.block_device_mapping)) for i in machines],
+            attached,
+            told["i"],
+        ),
+        "DescribeKeyPairs": ([(key.key_name, key.id) for key in backend.key_pairs.values()], told["key"]),
+    }
 
 
 def _frozen(backend: Any) -> Records:
