@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from xportal.agent.core.events import Log
+from xportal.agent.core.extensions import Extensions
 from xportal.agent.core.mounts import find_mount, is_free, unmount
 from xportal.agent.full.holders import list_holders, release
 
@@ -100,6 +101,21 @@ def test_whoever_holds_it_is_named_and_ended(held: Held) -> None:
     assert f"pid {reader.pid}, root: has a file open" in held.said()
     assert "SIGKILL" in held.said()
     assert (shell.wait(10), deaf.wait(10)) == (-15, -9)
+    assert bystander.poll() is None
+    assert is_free(held.device)
+
+
+def test_the_core_alone_ends_who_logged_in(held: Held) -> None:
+    """Before the full agent is there: a shell has the time to end by itself, and one that ignores it does not stay."""
+    written = held.mount.with_name("written")
+    bystander = held.hold("sh", "-c", "echo up; read line", cwd=Path("/"))
+    shell = held.hold("bash", "-c", f"trap 'echo saved >{written}; exit 7' TERM HUP; echo up; read line")
+    deaf = held.hold("bash", "-c", IGNORES_TERM)
+    clean, ended = unmount(held.device, held.log, Extensions().release)
+    assert clean
+    assert sorted(ended) == sorted(f"process {process.pid}" for process in (shell, deaf))
+    assert (shell.wait(10), deaf.wait(10)) == (7, -9)
+    assert written.read_text() == "saved\n"
     assert bystander.poll() is None
     assert is_free(held.device)
 

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 from .config import AgentConfig, Paths
 from .events import Log
 from .imds import Imds
-from .mounts import kill_holders, try_unmount
+from .mounts import end_logins, try_unmount
 from .process import AgentError
 from .requests import Request
 from .steps import Steps
@@ -40,8 +40,8 @@ class Extensions:
 
         The core ends who logged in a moment ago, and works in the home on the drive: there is nobody else yet.
         """
-        ended = kill_holders(os.stat(device).st_rdev)
-        log.say("unmount", f"The drive was held by {', '.join(ended)}: killed")
+        ended = end_logins(os.stat(device).st_rdev)
+        log.say("unmount", f"The drive was held by {', '.join(ended)}: ended")
         return try_unmount(device), ended
 
     def take_snapshots(

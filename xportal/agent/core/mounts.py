@@ -15,6 +15,7 @@ from .events import Log
 from .process import AgentError, run, wait_until
 
 UMOUNT_SECONDS = 10.0  # what is dirty was written before
+END_SECONDS = 3.0  # that who works on a drive has, before it is killed
 FREE_SECONDS = 3.0  # the kernel ends a filesystem a moment after its last mount and process have gone
 
 
@@ -106,15 +107,28 @@ def take_off(mount: Mount, device: int) -> bool:
     return foreign and not run(["umount", how, mount.point], check=False, timeout=UMOUNT_SECONDS).status
 
 
-def kill_holders(device: int) -> List[str]:
-    """Kill the processes that work in the device's filesystem or have a file open there. Returns which."""
-    killed = []
+def end_logins(device: int) -> List[str]:
+    """End the processes that work in the device's filesystem or have a file open there. Returns which."""
+    ended: List[str] = []
+    for numbers in ((signal.SIGTERM, signal.SIGHUP), (signal.SIGKILL,)):  # a shell at its prompt ignores the first
+        for pid in list_at_work(device):
+            for number in numbers:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            ended.append(f"process {pid}")
+        if wait_until(lambda: not list_at_work(device), END_SECONDS):
+            break
+    return list(dict.fromkeys(ended))
+
+
+def list_at_work(device: int) -> List[int]:
+    """The ids of those processes."""
+    found = []
     for proc in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended
             if any(is_on(link, device) for link in (proc / "cwd", *proc.glob("fd/*"))):
-                os.kill(int(proc.name), signal.SIGKILL)
-                killed.append(f"process {proc.name}")
-    return killed
+                found.append(int(proc.name))
+    return found
 
 
 def is_on(path: Path, device: int) -> bool:
