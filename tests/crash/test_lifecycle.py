@@ -204,7 +204,7 @@ def test_lost_answer_of_create_snapshot(bench: Bench, drive: str) -> None:
     machine = bench.up(drive, size_gib=1)
     volume = observe(bench.aws, drive).volumes[0]
     lifecycle = bench.lifecycle(drive)
-    lifecycle.plan(p.Goal.DOWN)
+    lifecycle.plan(p.Request(p.Goal.DOWN))
     lifecycle._act(p.SaveOnMachine(machine, volume), "")
     lifecycle._act(p.SaveOnMachine(machine, volume), "")
     assert len(bench.down(drive).snapshots) == 1

@@ -145,7 +145,7 @@ class State:
     def plan(self, goal: Goal, zones: frozenset[str] = NOWHERE, *, mine: str | None = CALLER) -> p.Action:
         """The next action."""
         portal = None if goal is Goal.SWEEP else "demo"
-        return p.plan(goal, self.drive, portal=portal, mine=mine, choice=SAVE, zones=zones)
+        return p.plan(self.drive, p.Request(goal, portal, mine, choice=SAVE, zones=zones))
 
 
 WITHOUT = ("running, without the drive", "pending, to get the drive", "running, to get the drive")

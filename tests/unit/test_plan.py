@@ -13,7 +13,7 @@ from xportal.aws import tags
 from xportal.aws.records import Instance, KeyPair, Snapshot, Volume
 from xportal.drive import plan as p
 from xportal.drive.model import Description, Drive
-from xportal.drive.plan import Goal, plan
+from xportal.drive.plan import Goal, Request, plan
 from xportal.errors import DriveForked, DriveInUse, NoSuchCopy, PortalNotUp, Refused, SnapshotFailed
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
@@ -159,21 +159,21 @@ DOWN_ROWS = [
 @pytest.mark.parametrize(("name", "items", "mine", "action"), UP_ROWS, ids=[row[0] for row in UP_ROWS])
 def test_up(name: str, items: list[Any], mine: str | None, action: Any) -> None:
     """What `up` does next in each state."""
-    got = plan(Goal.UP, drive(*items), portal="demo", mine=mine)
+    got = plan(drive(*items), Request(Goal.UP, portal="demo", mine=mine))
     assert isinstance(got, action) if isinstance(action, type) else got == action, name
 
 
 @pytest.mark.parametrize(("name", "items", "action"), DOWN_ROWS, ids=[row[0] for row in DOWN_ROWS])
 def test_down(name: str, items: list[Any], action: Any) -> None:
     """What `down` does next in each state."""
-    got = plan(Goal.DOWN, drive(*items), portal="demo")
+    got = plan(drive(*items), Request(Goal.DOWN, portal="demo"))
     assert isinstance(got, action) if isinstance(action, type) else got == action, name
 
 
 def test_down_unreachable() -> None:
     """A machine that does not answer is shut down; its drive is saved once it is detached."""
     state = drive(lock(), machine(), volume(**ON))
-    assert plan(Goal.DOWN, state, portal="demo", unreachable=frozenset({"i-1"})) == p.Terminate(machine())
+    assert plan(state, Request(Goal.DOWN, portal="demo", unreachable=frozenset({"i-1"}))) == p.Terminate(machine())
 
 
 REFUSALS = [
@@ -197,7 +197,7 @@ REFUSALS = [
 @pytest.mark.parametrize(("goal", "items", "error"), REFUSALS)
 def test_refused(goal: Goal, items: list[Any], error: type[Exception]) -> None:
     """States in which the user must choose."""
-    got = plan(goal, drive(*items), portal="demo", mine="L2")
+    got = plan(drive(*items), Request(goal, portal="demo", mine="L2"))
     assert isinstance(got, p.Refuse)
     assert isinstance(got.error, error)
     assert getattr(got.error, "hint", "")
@@ -210,7 +210,7 @@ HEARTBEATS = ["", "soon", "2026-01-01T11:59:00", (NOW + 2 * OLD).isoformat(), NO
 def test_heartbeat_edited_by_hand(told: str) -> None:
     """What is no time, or cannot be, is not believed: the lock is as old as AWS says."""
     old = KeyPair("key-1", "xportal-demo", NOW - OLD, {tags.OURS: "1", tags.LAUNCH: "L1", tags.HEARTBEAT: told})
-    assert plan(Goal.UP, drive(old), portal="demo") == p.ReleaseLock(old, "its holder is gone")
+    assert plan(drive(old), Request(Goal.UP, portal="demo")) == p.ReleaseLock(old, "its holder is gone")
 
 
 def test_no_tag_puts_data_behind_what_it_was_made_of() -> None:
@@ -219,16 +219,16 @@ def test_no_tag_puts_data_behind_what_it_was_made_of() -> None:
     lowered, untagged, raised = (snapshot("snap-3", **made, tags=own) for own in (
         {tags.GENERATION: "1"}, {}, {tags.GENERATION: "9"}))  # fmt: skip
     for copy, generation in ((lowered, 3), (untagged, 3), (raised, 9)):
-        assert plan(Goal.UP, drive(lock(), snapshot(), copy), mine="L1") == p.Launch(copy, generation + 1)
+        assert plan(drive(lock(), snapshot(), copy), Request(Goal.UP, mine="L1")) == p.Launch(copy, generation + 1)
     awake = volume("vol-4", snapshot_id="snap-3", generation=1)
     assert drive(lowered, awake).generation_of(awake) == 4
 
 
 def test_sweep_leaves_what_is_in_use() -> None:
     """A sweep touches neither a running portal nor one that is being brought up, and saves the rest."""
-    assert plan(Goal.SWEEP, drive(lock(), machine(), volume(**ON))) == p.Done()
-    assert plan(Goal.SWEEP, drive(lock())) == p.Done()
-    assert plan(Goal.SWEEP, drive(lock(), machine("terminated"), volume())) == p.SnapshotVolume(volume())
+    assert plan(drive(lock(), machine(), volume(**ON)), Request(Goal.SWEEP)) == p.Done()
+    assert plan(drive(lock()), Request(Goal.SWEEP)) == p.Done()
+    assert plan(drive(lock(), machine("terminated"), volume()), Request(Goal.SWEEP)) == p.SnapshotVolume(volume())
 
 
 def test_volume_generation_is_derived() -> None:
@@ -243,36 +243,36 @@ def test_snapshots_made_by_hand_follow_each_other() -> None:
         snapshot(f"snap-{n}", volume_id=f"vol-{n}", generation=None, kind=None, started=NOW + timedelta(hours=n))
         for n in (2, 1, 3)
     ]
-    assert plan(Goal.UP, drive(lock(), *old), mine="L1") == p.Launch(old[2], 4)
+    assert plan(drive(lock(), *old), Request(Goal.UP, mine="L1")) == p.Launch(old[2], 4)
 
 
 def test_rescued_by_hand_after_a_known_life() -> None:
     """A hand-made snapshot of a volume that is gone follows what is older than it."""
     rescued = snapshot("snap-r", volume_id="vol-9", generation=None, kind=None, started=NOW + timedelta(hours=1))
-    assert plan(Goal.UP, drive(lock(), snapshot(), rescued), mine="L1") == p.Launch(rescued, 3)
+    assert plan(drive(lock(), snapshot(), rescued), Request(Goal.UP, mine="L1")) == p.Launch(rescued, 3)
 
 
 def test_sweep_ends_a_machine_whose_drive_is_saved() -> None:
     """It can never use the drive again, and is billed."""
-    assert plan(Goal.SWEEP, drive(lock(), machine(), volume(**ON), snapshot())) == p.Terminate(machine())
+    assert plan(drive(lock(), machine(), volume(**ON), snapshot()), Request(Goal.SWEEP)) == p.Terminate(machine())
 
 
 def test_down_does_not_end_a_later_up() -> None:
     """While `down` waited, another computer brought the drive up: that is not what it was asked to end."""
     state = drive(lock(), machine(), volume(generation=2, **ON))
-    assert plan(Goal.DOWN, state, portal="demo", seen=frozenset({"i-0", "key-0"})) == p.Done()
-    assert isinstance(plan(Goal.DOWN, state, portal="demo", seen=frozenset({"i-1", "key-1"})), p.SaveOnMachine)
+    assert plan(state, Request(Goal.DOWN, portal="demo", seen=frozenset({"i-0", "key-0"}))) == p.Done()
+    assert isinstance(plan(state, Request(Goal.DOWN, portal="demo", seen=frozenset({"i-1", "key-1"}))), p.SaveOnMachine)
 
 
 def test_copies_of_snapshots() -> None:
     """A copy made with tags is no fork; copies made without are each a new generation, by their time."""
     hour = timedelta(hours=1)
     same = snapshot("snap-c", volume_id="snap-c", started=NOW + hour)
-    assert plan(Goal.UP, drive(lock(), snapshot(), same), mine="L1") == p.Launch(same, 2)
+    assert plan(drive(lock(), snapshot(), same), Request(Goal.UP, mine="L1")) == p.Launch(same, 2)
     first = snapshot("snap-c1", volume_id="snap-c1", generation=None, kind=None, started=NOW + hour)
     later = snapshot("snap-3", volume_id="vol-3", generation=3, started=NOW + 2 * hour)
     second = snapshot("snap-c2", volume_id="snap-c2", generation=None, kind=None, started=NOW + 3 * hour)
-    assert plan(Goal.UP, drive(lock(), snapshot(), first, later, second), mine="L1") == p.Launch(second, 5)
+    assert plan(drive(lock(), snapshot(), first, later, second), Request(Goal.UP, mine="L1")) == p.Launch(second, 5)
 
 
 def test_untagged_volume_of_a_deleted_snapshot_is_the_newest() -> None:
@@ -289,7 +289,7 @@ def test_no_volume_is_behind_its_own_snapshots(told: int | None) -> None:
     final = snapshot("snap-f", volume_id="vol-9", generation=4, started=NOW + OLD)
     assert drive(snapshot(generation=3), lone, taken).newest() == lone
     state = drive(snapshot(generation=3), lone, taken, final)
-    assert plan(Goal.DOWN, state) == p.DeleteVolume(lone, "snap-f is complete")
+    assert plan(state, Request(Goal.DOWN)) == p.DeleteVolume(lone, "snap-f is complete")
 
 
 def test_a_chosen_volume_stays_chosen_without_its_generation() -> None:
@@ -300,7 +300,9 @@ def test_a_chosen_volume_stays_chosen_without_its_generation() -> None:
     newer = snapshot("snap-3", volume_id="vol-3", generation=3, started=NOW + hour)
     assert drive(snapshot(), newer, chosen).generation_of(chosen) == 4
     after = snapshot("snap-4", generation=4, started=NOW + 3 * hour)
-    assert plan(Goal.DOWN, drive(snapshot(), newer, after, chosen)) == p.DeleteVolume(chosen, "snap-4 is complete")
+    assert plan(drive(snapshot(), newer, after, chosen), Request(Goal.DOWN)) == p.DeleteVolume(
+        chosen, "snap-4 is complete"
+    )
 
 
 def test_a_final_save_that_an_attach_made_a_checkpoint_of_still_follows_those_of_its_second() -> None:
@@ -379,7 +381,7 @@ DISCARD_ROWS: list[tuple[str, list[Any], Any]] = [
 def test_the_other_goals(goal: Goal, items: list[Any], expected: Any) -> None:
     """What `save`, `restore` and `down --discard` do next in each state; an error class stands for its refusal."""
     choice = {Goal.SAVE: "save-1", Goal.RESTORE: "snap-1"}.get(goal, "")
-    got = plan(goal, drive(*items), portal="demo", mine="L2", choice=choice)
+    got = plan(drive(*items), Request(goal, portal="demo", mine="L2", choice=choice))
     if isinstance(got, p.Refuse):
         assert got.error.hint
         got = got.error
@@ -389,20 +391,20 @@ def test_the_other_goals(goal: Goal, items: list[Any], expected: Any) -> None:
 def test_discard_takes_only_what_was_there() -> None:
     """A volume that came after the user said so is not deleted, nor one that has lived again since."""
     gone = marked(volume())
-    assert plan(Goal.DISCARD, drive(gone), seen=frozenset()) == p.Done()
-    assert isinstance(plan(Goal.DISCARD, drive(gone), seen=drive(gone).there()), p.DeleteVolume)
-    assert plan(Goal.DISCARD, drive(marked(volume(generation=2))), seen=drive(gone).there()) == p.Done()
+    assert plan(drive(gone), Request(Goal.DISCARD, seen=frozenset())) == p.Done()
+    assert isinstance(plan(drive(gone), Request(Goal.DISCARD, seen=drive(gone).there())), p.DeleteVolume)
+    assert plan(drive(marked(volume(generation=2))), Request(Goal.DISCARD, seen=drive(gone).there())) == p.Done()
 
 
 def test_down_without_waiting() -> None:
     """Done once everything goes on by itself; a machine that still starts is waited for, it may hold data."""
     ending = [lock(), machine("shutting-down"), volume(**ON)]
     pending = snapshot(state="pending")
-    assert plan(Goal.DOWN, drive(*ending, pending), wait=False) == p.Done()
-    assert isinstance(plan(Goal.DOWN, drive(*ending), wait=False), p.Wait)
-    assert plan(Goal.DOWN, drive(volume(), pending), wait=False) == p.Done()
-    assert isinstance(plan(Goal.DOWN, drive(volume(), snapshot()), wait=False), p.DeleteVolume)
-    assert isinstance(plan(Goal.DOWN, drive(machine("pending"), volume(**ON)), wait=False), p.Wait)
+    assert plan(drive(*ending, pending), Request(Goal.DOWN, wait=False)) == p.Done()
+    assert isinstance(plan(drive(*ending), Request(Goal.DOWN, wait=False)), p.Wait)
+    assert plan(drive(volume(), pending), Request(Goal.DOWN, wait=False)) == p.Done()
+    assert isinstance(plan(drive(volume(), snapshot()), Request(Goal.DOWN, wait=False)), p.DeleteVolume)
+    assert isinstance(plan(drive(machine("pending"), volume(**ON)), Request(Goal.DOWN, wait=False)), p.Wait)
 
 
 def test_rolling_checkpoints_of_a_volume_that_is_gone_stay() -> None:
@@ -410,9 +412,9 @@ def test_rolling_checkpoints_of_a_volume_that_is_gone_stay() -> None:
     own = {tags.GENERATION: "1", tags.KIND: tags.CHECKPOINT, tags.ROLLING: "1"}
     rolled = snapshot("snap-r", tags=own, description=str(Description({"demo": 1}, tags.ROLLED)))
     later = snapshot("snap-f", started=NOW + timedelta(hours=1))
-    assert plan(Goal.DOWN, drive(rolled, NEXT)) == p.Done()
-    assert plan(Goal.DOWN, drive(rolled, later)) == p.Mark((rolled,))
-    assert plan(Goal.DOWN, drive(marked(rolled), later)) == p.Prune((marked(rolled),))
+    assert plan(drive(rolled, NEXT), Request(Goal.DOWN)) == p.Done()
+    assert plan(drive(rolled, later), Request(Goal.DOWN)) == p.Mark((rolled,))
+    assert plan(drive(marked(rolled), later), Request(Goal.DOWN)) == p.Prune((marked(rolled),))
 
 
 def test_restored_copies_do_not_move_their_volume() -> None:
@@ -426,9 +428,9 @@ def test_a_restored_copy_comes_before_what_is_made_by_hand_later() -> None:
     hour = timedelta(hours=1)
     hand = snapshot("snap-h", volume_id="vol-h", generation=None, kind=None, started=NOW + hour)
     restored = snapshot(tags={tags.GENERATION: "3", tags.RESTORED: f"1 {(NOW + 2 * hour).isoformat()}"})
-    assert plan(Goal.UP, drive(lock(), restored, hand), mine="L1") == p.Launch(restored, 4)
+    assert plan(drive(lock(), restored, hand), Request(Goal.UP, mine="L1")) == p.Launch(restored, 4)
     later = snapshot("snap-l", volume_id="vol-l", generation=None, kind=None, started=NOW + 3 * hour)
-    assert plan(Goal.UP, drive(lock(), restored, hand, later), mine="L1") == p.Launch(later, 5)
+    assert plan(drive(lock(), restored, hand, later), Request(Goal.UP, mine="L1")) == p.Launch(later, 5)
 
 
 def test_a_restore_outranks_a_volume_made_of_the_copy_before() -> None:
@@ -437,5 +439,5 @@ def test_a_restore_outranks_a_volume_made_of_the_copy_before() -> None:
     restored = snapshot(tags={tags.GENERATION: "3", tags.RESTORED: f"1 {(NOW + 2 * hour).isoformat()}"})
     before = volume("vol-b", generation=None, snapshot_id=restored.id, created=NOW + hour)
     after = volume("vol-a", generation=None, snapshot_id=restored.id, created=NOW + 3 * hour)
-    assert plan(Goal.RESTORE, drive(restored, before), choice=restored.id) == p.Done()
+    assert plan(drive(restored, before), Request(Goal.RESTORE, choice=restored.id)) == p.Done()
     assert drive(restored, before, after).generation_of(after) == 4

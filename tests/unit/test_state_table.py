@@ -145,7 +145,7 @@ def planned(goal: Goal, drive: Drive, zones: frozenset[str]) -> p.Action:
     """The next action of a caller who has the lock, or takes it."""
     portal = None if goal is Goal.SWEEP else "demo"
     choice = "snap-1" if goal is Goal.RESTORE else SAVE
-    return p.plan(goal, drive, portal=portal, mine=CALLER, choice=choice, zones=zones)
+    return p.plan(drive, p.Request(goal, portal, CALLER, choice=choice, zones=zones))
 
 
 def check_rest(goal: Goal, state: State, drive: Drive) -> None:

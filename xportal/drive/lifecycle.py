@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any, NoReturn, Protocol
 
 from xportal.agent.full.proofs import seal_of
@@ -121,15 +122,16 @@ class Lifecycle:
     ) -> p.Launch | p.Attach | p.Ready | p.Done | p.Wait:
         """Act until the plan is Launch, Attach, Ready or Done, or an action of a type in `until` would be next.
 
-        `choice`, `wait` and `zones`: see drive.plan. Raises what Refuse carries, and SaveIncomplete when an action
+        `choice`, `wait` and `zones`: see plan.Request. Raises what Refuse carries, and SaveIncomplete when an action
         has no effect however often it is taken, or when nothing changes for PATIENCE_SECONDS.
         """
+        asked = p.Request(goal, choice=choice, wait=wait, zones=zones)
         pause = POLL_SECONDS[0]
         taken: dict[str, int] = {}
         done: tuple[p.Action | None, float] = (None, 0.0)  # the last action, and until when AWS may not show it
         while True:
             with self._timed("Observe"):
-                action = self.plan(goal, choice=choice, wait=wait, zones=zones)
+                action = self.plan(asked)
             if isinstance(action, p.Refuse):
                 raise action.error
             if isinstance(action, p.Launch):
@@ -159,26 +161,15 @@ class Lifecycle:
             done = (action, time.monotonic() + (SHOWN_SECONDS if isinstance(action, SHOWN_LATE) else 0.0))
             pause = POLL_SECONDS[0]
 
-    def plan(
-        self, goal: p.Goal, *, choice: str = "", wait: bool = True, zones: frozenset[str] = frozenset()
-    ) -> p.Action:
-        """The next action, from a fresh observation."""
+    def plan(self, asked: p.Request) -> p.Action:
+        """The next action, from a fresh observation; what this run knows is added to what is `asked`."""
         drive = observe(self._aws, self._drive)
-        mine = self._lock.launch if self._lock else None
         if self._seen is None:
             self._seen = drive.there()
         self.observed = drive
-        return p.plan(
-            goal,
-            drive,
-            portal=self._portal,
-            mine=mine,
-            unreachable=self._unreachable,
-            seen=self._seen,
-            choice=choice,
-            wait=wait,
-            zones=zones,
-        )
+        mine = self._lock.launch if self._lock else None
+        known = replace(asked, portal=self._portal, mine=mine, unreachable=self._unreachable, seen=self._seen)
+        return p.plan(drive, known)
 
     def _wait(self, text: str, pause: float, *, about: str = "") -> float:
         """Sleep, for AWS can only be asked again; how long the next time. `about` names what is waited for."""

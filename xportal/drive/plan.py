@@ -165,53 +165,51 @@ Action = (
 )
 
 
-def plan(
-    goal: Goal,
-    drive: Drive,
-    *,
-    portal: str | None = None,
-    mine: str | None = None,
-    unreachable: frozenset[str] = frozenset(),
-    seen: frozenset[str] | None = None,
-    choice: str = "",
-    wait: bool = True,
-    zones: frozenset[str] = frozenset(),
-) -> Action:
-    """The next action.
+@dataclass(frozen=True)
+class Request:
+    """What a caller wants of a drive, and what it knows that no observation shows."""
 
-    `portal` is the portal that asks (None: any), `mine` the launch id of the lock that the caller holds,
-    `unreachable` the ids of machines on which a save was tried: what is left to do is done with the detached volume;
-    `seen` the ids of the machines and the lock that were there when the command began, and the life of the newest copy
-    (None: all): a `down` does not end a later `up`, and that life alone is discarded. `choice` is the id of the
-    checkpoint to take (SAVE), or of the copy to put first (RESTORE). Without `wait`, a `down` is done as soon as
-    everything that is left goes on by itself. `zones` are those in which the caller can have a machine: a volume that
-    is there is attached, not saved first (UP).
-    """
-    if goal is Goal.UP:
-        return _plan_up(drive, portal, mine, unreachable, zones)
-    if goal is Goal.SAVE:
-        return _plan_save(drive, portal, choice, wait)
-    if goal is Goal.RESTORE:
-        return _plan_restore(drive, mine, choice)
-    if goal is Goal.DISCARD:
-        return _plan_discard(drive, portal, mine, seen)
-    return _plan_end(goal, drive, portal, mine, unreachable, seen, wait)
+    goal: Goal
+    portal: str | None = None  # the portal that asks; None: any
+    mine: str | None = None  # the launch id of the lock that the caller holds
+    # Ids of machines on which a save was tried: what is left to do is done with the detached volume.
+    unreachable: frozenset[str] = frozenset()
+    # What was there when the command began (`Drive.there`); None: all. A `down` does not end a later `up`, and the
+    # life of the newest copy that is named here is the only one that is discarded.
+    seen: frozenset[str] | None = None
+    choice: str = ""  # the id of the checkpoint to take (SAVE), or of the copy to put first (RESTORE)
+    wait: bool = True  # False: a `down` is done as soon as everything that is left goes on by itself
+    # Those in which the caller can have a machine: a volume that is there is attached, not saved first (UP).
+    zones: frozenset[str] = frozenset()
 
 
-def _plan_up(
-    drive: Drive, portal: str | None, mine: str | None, unreachable: frozenset[str], zones: frozenset[str]
-) -> Action:
+def plan(drive: Drive, asked: Request) -> Action:
+    """The next action."""
+    match asked.goal:
+        case Goal.UP:
+            return _plan_up(drive, asked)
+        case Goal.SAVE:
+            return _plan_save(drive, asked)
+        case Goal.RESTORE:
+            return _plan_restore(drive, asked)
+        case Goal.DISCARD:
+            return _plan_discard(drive, asked)
+        case Goal.DOWN | Goal.SWEEP:
+            return _plan_end(drive, asked)
+
+
+def _plan_up(drive: Drive, asked: Request) -> Action:
     machine = drive.live_machine()
-    if machine and _is_anothers(machine, portal):
+    if machine and _is_anothers(machine, asked.portal):
         return Refuse(refusals.in_use(drive, machine))
     if machine and not drive.is_spent(machine) and not drive.has_lost(machine):
         return Ready(machine)
     attaching = _attach(drive)
     if attaching:
         return attaching
-    state = drive.lock_state(mine)
+    state = drive.lock_state(asked.mine)
     if machine or state is LockState.HELD:  # it is saved, marked, stopped, without its drive or on its way out: end it
-        return _settle_for(drive, unreachable, zones) or Wait("the machine is going away")
+        return _settle_for(drive, asked) or Wait("the machine is going away")
     if drive.lock and state is LockState.STRANGE:
         return Refuse(refusals.strange_lock(drive, drive.lock))
     if state is LockState.STARTING:
@@ -223,7 +221,7 @@ def _plan_up(
         return unclear
     if state is LockState.FREE:
         return TakeLock()
-    return _settle_for(drive, unreachable, zones) or _restore(drive)
+    return _settle_for(drive, asked) or _restore(drive)
 
 
 def _unclear(drive: Drive) -> Refuse | None:
@@ -245,12 +243,12 @@ def _attach(drive: Drive) -> Attach | None:
     return Attach(machine, volume, generation) if generation >= drive.generation_of(volume) else None
 
 
-def _settle_for(drive: Drive, unreachable: frozenset[str], zones: frozenset[str]) -> Action | None:
+def _settle_for(drive: Drive, asked: Request) -> Action | None:
     """What stands before a launch. A volume that can be attached is left as it is."""
     volume = drive.attachable()
-    if volume and volume.zone in zones:
+    if volume and volume.zone in asked.zones:
         return _settle_machines(drive)
-    return _settle_volumes(drive, unreachable) or _settle_machines(drive)
+    return _settle_volumes(drive, asked) or _settle_machines(drive)
 
 
 def _restore(drive: Drive) -> Action:
@@ -267,17 +265,17 @@ def _restore(drive: Drive) -> Action:
     return Launch(newest, drive.generation_of(newest) + 1)
 
 
-def _plan_save(drive: Drive, portal: str | None, save: str, wait: bool) -> Action:
+def _plan_save(drive: Drive, asked: Request) -> Action:
     """A checkpoint is known by its save's id: one whose answer was lost is found again."""
-    taken = drive.checkpoint_of(save)
+    taken = drive.checkpoint_of(asked.choice)
     if taken and taken.state == "error":
         return Refuse(refusals.checkpoint_failed(drive, taken))
     if taken:
-        return Wait(_pending_text(taken)) if wait and taken.state != "completed" else Done()
+        return Wait(_pending_text(taken)) if asked.wait and taken.state != "completed" else Done()
     machine = drive.live_machine()
     if machine is None:
-        return Refuse(refusals.not_up(drive, portal))
-    if _is_anothers(machine, portal):
+        return Refuse(refusals.not_up(drive, asked.portal))
+    if _is_anothers(machine, asked.portal):
         return Refuse(refusals.in_use(drive, machine))
     if machine.state == "pending":
         return Wait(f"{machine.id} is pending")
@@ -287,7 +285,7 @@ def _plan_save(drive: Drive, portal: str | None, save: str, wait: bool) -> Actio
     return Checkpoint(machine, volume)
 
 
-def _plan_restore(drive: Drive, mine: str | None, choice: str) -> Action:
+def _plan_restore(drive: Drive, asked: Request) -> Action:
     machine = next((m for m in drive.machines.values() if m.state != "terminated" and not drive.is_foreign(m)), None)
     if machine:
         return (
@@ -295,18 +293,18 @@ def _plan_restore(drive: Drive, mine: str | None, choice: str) -> Action:
             if machine.state in ENDING
             else Refuse(refusals.in_use(drive, machine))
         )
-    state = drive.lock_state(mine)
+    state = drive.lock_state(asked.mine)
     if drive.lock and state is LockState.STRANGE:
         return Refuse(refusals.strange_lock(drive, drive.lock))
     if state is LockState.STARTING:
         return Refuse(refusals.in_use(drive, None))
-    chosen = drive.find_copy(choice)
+    chosen = drive.find_copy(asked.choice)
     if chosen is None or chosen.state == "error":
-        return Refuse(refusals.no_such_copy(drive, choice, chosen))
+        return Refuse(refusals.no_such_copy(drive, asked.choice, chosen))
     if drive.is_going(chosen):
         return Refuse(refusals.is_going(drive, chosen))
     if drive.newest() == chosen and not _unclear(drive):
-        return ReleaseLock(drive.lock, f"{choice} is the newest") if drive.lock else Done()
+        return ReleaseLock(drive.lock, f"{asked.choice} is the newest") if drive.lock else Done()
     if drive.lock and state is LockState.STALE:
         return ReleaseLock(drive.lock, "its holder is gone")
     if state is LockState.FREE:
@@ -314,17 +312,17 @@ def _plan_restore(drive: Drive, mine: str | None, choice: str) -> Action:
     return Choose(chosen, drive.next_generation())
 
 
-def _plan_discard(drive: Drive, portal: str | None, mine: str | None, seen: frozenset[str] | None) -> Action:
+def _plan_discard(drive: Drive, asked: Request) -> Action:
     """End without saving: the newest volume goes, and only one that was there when the user said so."""
-    refusal = _refuse_end(drive, portal, mine)
-    if seen is not None and _is_later(drive, drive.live_machine(), seen):
+    refusal = _refuse_end(drive, asked)
+    if _is_later(drive, drive.live_machine(), asked.seen):
         return Done()
     if refusal:
         return refusal
     if drive.forks():
         return Refuse(refusals.forked(drive))
     volume = drive.newest()
-    if not isinstance(volume, Volume) or (seen is not None and drive.life_of(volume) not in seen):
+    if not isinstance(volume, Volume) or (asked.seen is not None and drive.life_of(volume) not in asked.seen):
         return _settle_machines(drive) or _release(drive, "all that was to go is gone")
     if tags.MARKED not in volume.tags:  # before the last look: no `up` goes on with it from here on
         return Mark((volume,))
@@ -337,26 +335,19 @@ def _plan_discard(drive: Drive, portal: str | None, mine: str | None, seen: froz
     return Wait(f"{machine.id} is {machine.state}") if machine.state in ENDING else Terminate(machine, at_once=True)
 
 
-def _plan_end(
-    goal: Goal,
-    drive: Drive,
-    portal: str | None,
-    mine: str | None,
-    unreachable: frozenset[str],
-    seen: frozenset[str] | None,
-    wait: bool,
-) -> Action:
+def _plan_end(drive: Drive, asked: Request) -> Action:
     machine = drive.live_machine()
-    if seen is not None and _is_later(drive, machine, seen):
+    if _is_later(drive, machine, asked.seen):
         return Done()  # what we came for is saved, and somebody brought it up again
-    starting = drive.lock_state(mine) is LockState.STARTING
-    if goal is Goal.SWEEP and ((machine and not drive.is_saved(machine)) or starting):
+    starting = drive.lock_state(asked.mine) is LockState.STARTING
+    if asked.goal is Goal.SWEEP and ((machine and not drive.is_saved(machine)) or starting):
         return Done()  # somebody works on it
-    refusal = _refuse_end(drive, portal, mine)
+    refusal = _refuse_end(drive, asked)
     if refusal:
         return refusal
-    action = _settle_volumes(drive, unreachable) or _settle_machines(drive)
-    if isinstance(action, Wait) and not wait and machine is None and all(map(drive.is_final_started, drive.volumes)):
+    action = _settle_volumes(drive, asked) or _settle_machines(drive)
+    goes_on_by_itself = machine is None and all(map(drive.is_final_started, drive.volumes))
+    if isinstance(action, Wait) and not asked.wait and goes_on_by_itself:
         return Done()
     return action or _prune(drive) or _release(drive, "all is saved")
 
@@ -370,12 +361,12 @@ def _prune(drive: Drive) -> Action | None:
     return Prune(needless) if needless else None
 
 
-def _refuse_end(drive: Drive, portal: str | None, mine: str | None) -> Refuse | None:
+def _refuse_end(drive: Drive, asked: Request) -> Refuse | None:
     """Whose it is, only they end."""
     machine = drive.live_machine()
-    if machine and _is_anothers(machine, portal):
+    if machine and _is_anothers(machine, asked.portal):
         return Refuse(refusals.in_use(drive, machine))
-    return Refuse(refusals.in_use(drive, None)) if drive.lock_state(mine) is LockState.STARTING else None
+    return Refuse(refusals.in_use(drive, None)) if drive.lock_state(asked.mine) is LockState.STARTING else None
 
 
 def _is_anothers(machine: Instance, portal: str | None) -> bool:
@@ -388,11 +379,13 @@ def _release(drive: Drive, why: str) -> Action:
     return ReleaseLock(drive.lock, why) if drive.lock and not strange else Done()
 
 
-def _is_later(drive: Drive, machine: Instance | None, seen: frozenset[str]) -> bool:
+def _is_later(drive: Drive, machine: Instance | None, seen: frozenset[str] | None) -> bool:
+    if seen is None:
+        return False
     return (machine is not None and machine.id not in seen) or (drive.lock is not None and drive.lock.id not in seen)
 
 
-def _settle_volumes(drive: Drive, unreachable: frozenset[str]) -> Action | None:
+def _settle_volumes(drive: Drive, asked: Request) -> Action | None:
     """Those on live machines first: they cost most, and can be taken away."""
 
     def order(volume: Volume) -> tuple[bool, int]:
@@ -403,13 +396,13 @@ def _settle_volumes(drive: Drive, unreachable: frozenset[str]) -> Action | None:
     if awaiting:  # first: what is attached to it after a snapshot would be taken for saved
         return Terminate(awaiting)
     for volume in sorted(drive.volumes, key=order):
-        action = _settle(drive, volume, unreachable)
+        action = _settle(drive, volume, asked)
         if action:
             return action
     return None
 
 
-def _settle(drive: Drive, volume: Volume, unreachable: frozenset[str]) -> Action | None:
+def _settle(drive: Drive, volume: Volume, asked: Request) -> Action | None:
     """I2: save, end the machine, wait for the snapshot, delete; each seen before the next."""
     machine = drive.machine_of(volume)
     if machine is None:
@@ -424,7 +417,7 @@ def _settle(drive: Drive, volume: Volume, unreachable: frozenset[str]) -> Action
         return KeepVolume(machine, volume)
     if machine.state == "pending":
         return Wait(f"{machine.id} is pending")
-    if machine.state == "running" and not drive.is_saved(machine) and machine.id not in unreachable:
+    if machine.state == "running" and not drive.is_saved(machine) and machine.id not in asked.unreachable:
         return SaveOnMachine(machine, volume)
     return Terminate(machine)
 

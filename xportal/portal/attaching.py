@@ -62,7 +62,7 @@ def attach_drives(aws: Aws, machine: Instance, story: Story, beat: Callable[[], 
 def _look(aws: Aws, machine: Instance, name: str) -> tuple[Drive, p.Attach | p.Ready]:
     """Whether a drive can be attached, or is. Raises NotAttached."""
     drive = observe(aws, name)
-    action = p.plan(p.Goal.UP, drive, portal=machine.tags.get(tags.PORTAL))
+    action = p.plan(drive, p.Request(p.Goal.UP, machine.tags.get(tags.PORTAL)))
     if isinstance(action, (p.Attach, p.Ready)) and action.machine.id == machine.id:
         return drive, action
     raise _lost(machine, name)

@@ -64,7 +64,7 @@ def down(
     there = {drive.name: drive.there() for drive in before} | dict(seen or {})
     lifecycles = [_lifecycle(aws, drive, name, story, agent, there[drive.name]) for drive in before]
     for lifecycle in lifecycles:
-        action = lifecycle.plan(goal, wait=wait)
+        action = lifecycle.plan(p.Request(goal, wait=wait))
         if discard and isinstance(action, p.Refuse):
             raise action.error  # before anything is gone
         if not isinstance(action, p.Refuse):

@@ -51,7 +51,7 @@ def prepare(aws: Aws, spec: PortalSpec, *, mine: str | None = None) -> Instance 
     """
     spec = _with_drives(aws, spec)
     observed = [observe(aws, drive.name) for drive in spec.drives]
-    actions = [p.plan(p.Goal.UP, drive, portal=spec.name, mine=mine) for drive in observed]
+    actions = [p.plan(drive, p.Request(p.Goal.UP, spec.name, mine)) for drive in observed]
     for action in actions:
         if isinstance(action, p.Refuse):
             raise action.error
