@@ -78,7 +78,7 @@ class Bench:
 
     def lifecycle(self, drive: str = "demo", lock: Claim | None = None) -> Lifecycle:
         """The loop for one drive; the agent on the machine is a fake that has always unmounted."""
-        return Lifecycle(self.aws, drive, portal=drive, agent=FileAgent(self), story=self.story, lock=lock)
+        return Lifecycle(self.aws, drive, portal=drive, agent=FileAgent(self), progress=self.story, lock=lock)
 
     def up(self, drive: str = "demo", *, on_demand: bool = False, **spec: object) -> Instance:
         """All that `up` does until ssh."""
@@ -145,6 +145,7 @@ def bench(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Benc
 def make_bench(cloud: Cloud, home: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """A bench in a cloud, its login keys in `home`."""
     monkeypatch.setattr("xportal.drive.lifecycle.POLL_SECONDS", (0.05, 0.5))
+    monkeypatch.setattr("xportal.aws.lag.POLL_SECONDS", 0.05)
     monkeypatch.setattr("xportal.machine.launch.POLL_SECONDS", 0.05)
     monkeypatch.setattr("xportal.aws.lag.LAG_SECONDS", 0.05)
     monkeypatch.setenv("XDG_STATE_HOME", str(home))

@@ -255,7 +255,7 @@ def test_slow_snapshot_of_a_volume_that_is_in_use_again(bench: Bench, drive: str
     """A `down` that was about to save the detached volume, and was slower than an `up`: its snapshot is not final."""
     machine = bench.up(drive, size_gib=1)
     interrupt(bench, machine)
-    slow = Lifecycle(bench.aws, drive, portal=drive, agent=FileAgent(bench), story=bench.story, lock=new_claim())
+    slow = Lifecycle(bench.aws, drive, portal=drive, agent=FileAgent(bench), progress=bench.story, lock=new_claim())
     action = slow.plan(p.Request(p.Goal.SWEEP))
     assert isinstance(action, p.SnapshotVolume)
     again = bench.up(drive)

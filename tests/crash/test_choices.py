@@ -34,7 +34,7 @@ def test_restore_with_tags_shown_late(bench: Bench, monkeypatch: pytest.MonkeyPa
     bench.write(bench.up("late"), "new")
     bench.down("late")
     with monkeypatch.context() as lagging:
-        lagging.setattr("xportal.drive.lifecycle.observe", as_it_was(3.0))
+        lagging.setattr("xportal.drive.choose.observe", as_it_was(3.0))
         restore(bench.aws, "late", old.id, bench.story)
     assert observe(bench.aws, "late").lock is None
     assert bench.read(bench.up("late")) == ["old"]

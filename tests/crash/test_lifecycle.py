@@ -205,8 +205,8 @@ def test_lost_answer_of_create_snapshot(bench: Bench, drive: str) -> None:
     volume = observe(bench.aws, drive).volumes[0]
     lifecycle = bench.lifecycle(drive)
     lifecycle.plan(p.Request(p.Goal.DOWN))
-    lifecycle._act(p.SaveOnMachine(machine, volume), "")
-    lifecycle._act(p.SaveOnMachine(machine, volume), "")
+    lifecycle._act(p.SaveOnMachine(machine, volume), p.Request(p.Goal.DOWN))
+    lifecycle._act(p.SaveOnMachine(machine, volume), p.Request(p.Goal.DOWN))
     assert len(bench.down(drive).snapshots) == 1
 
 

@@ -15,7 +15,7 @@ from xportal.aws.devices import DEVICE
 from xportal.aws.errors import AwsError
 from xportal.aws.records import NO_CAPACITY, Instance
 from xportal.aws.session import Aws
-from xportal.drive import lifecycle
+from xportal.drive import locks
 from xportal.drive.model import LockState, lock_name
 from xportal.drive.observe import observe
 from xportal.errors import DriveInUse, MachineGone
@@ -145,7 +145,7 @@ def test_launch_that_ended_for_want_of_capacity_is_not_over(
 
 def test_a_launch_over_many_offers_beats(bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each offer may take minutes: the lock's heartbeat goes on, or others would take the holder for dead."""
-    monkeypatch.setattr(lifecycle, "HEARTBEAT_SECONDS", 0.0)
+    monkeypatch.setattr(locks, "HEARTBEAT_SECONDS", 0.0)
     beats: list[str] = []
     run = compute.run_instance
 

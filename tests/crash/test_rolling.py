@@ -14,7 +14,7 @@ from xportal.aws.devices import DEVICE
 from xportal.aws.records import Instance, Snapshot
 from xportal.aws.session import Aws
 from xportal.aws.tagging import delete_tag, set_tags
-from xportal.drive import lifecycle
+from xportal.drive import choose
 from xportal.drive import plan as p
 from xportal.drive.model import Description
 from xportal.drive.observe import observe
@@ -113,14 +113,14 @@ def test_one_that_is_marked_while_it_is_chosen(bench: Bench, drive: str, monkeyp
     rolled = roll(bench, drive, machine)
     bench.write(machine, "late")
     bench.lifecycle(drive).settle(p.Goal.DOWN, until=(p.Mark,))
-    set_real = lifecycle.set_tags
+    set_real = choose.set_tags
 
     def late(aws: Aws, resource: str, told: dict[str, str]) -> None:
         if tags.RESTORED in told:
             set_real(aws, rolled.id, {tags.MARKED: aws.now().isoformat()})
         set_real(aws, resource, told)
 
-    monkeypatch.setattr(lifecycle, "set_tags", late)
+    monkeypatch.setattr(choose, "set_tags", late)
     with pytest.raises(NoSuchCopy):
         restore(bench.aws, drive, rolled.id, bench.story)
     assert bench.read(bench.up(drive)) == ["early", "late"]

@@ -106,7 +106,7 @@ def test_tags_copied_late(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None
             set_tags(aws, resource_id, told)
 
     with monkeypatch.context() as lagging:
-        lagging.setattr("xportal.drive.lifecycle.set_tags", late)
+        lagging.setattr("xportal.drive.snapshots.set_tags", late)
         bench.save("copied")
     assert [len(observe(bench.aws, name).snapshots) for name in ("copied-a", "copied-b")] == [1, 1]
     bench.down("copied")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 
 LAG_SECONDS = 5.0  # the most that is reckoned with: the proof in docs/drive-protocol.md rests on it
+SHOWN_SECONDS = 30.0  # in which what was made shows in lists
+POLL_SECONDS = 0.5
 BOTH_WAYS = 2  # once for others to see what was written here, once for this side to see what they wrote before that
 
 
@@ -26,3 +29,10 @@ def wait_for_machine(aws: Aws, machine: Instance) -> None:
 def is_shown(since: float) -> bool:
     """Whether that time is over for what was written at a moment of the monotonic clock."""
     return time.monotonic() - since >= BOTH_WAYS * LAG_SECONDS
+
+
+def wait_until_shown(shown: Callable[[], bool]) -> None:
+    """AWS may list for some seconds without what it has just made: acting on such a list would make it twice."""
+    deadline = time.monotonic() + SHOWN_SECONDS
+    while not shown() and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)

@@ -12,10 +12,10 @@ from itertools import takewhile
 from typing import Any
 
 from xportal.agent.core.units import FINISH
-from xportal.drive.lifecycle import Story
 from xportal.errors import MachineGone, MachineLost, RemoteFailed, SaveIncomplete, UsageError
 from xportal.foreign import Malformed, field, items, optional
 from xportal.machine.userdata import deliver_argv, full_agent
+from xportal.progress import Progress
 from xportal.remote import Host
 from xportal.spec import AloneSpec
 
@@ -252,7 +252,7 @@ def rehearse_save(host: Host, save_id: str, say: Callable[[str], None], warn: Ca
 
 
 @contextmanager
-def frozen(connect: Callable[[], Host], story: Story) -> Iterator[None]:
+def frozen(connect: Callable[[], Host], progress: Progress) -> Iterator[None]:
     """A block during which the agent holds its drives still.
 
     It thaws them by itself after a while, whatever becomes of us: then it says so. Raises SaveIncomplete if it could
@@ -262,7 +262,7 @@ def frozen(connect: Callable[[], Host], story: Story) -> Iterator[None]:
     try:
         with closing(connect()) as host:
             host.run(["sudo", AGENT, "freeze", freeze_id], timeout=60.0)
-            events = follow(host, freeze_id, story.update)
+            events = follow(host, freeze_id, progress.update)
             if not any(event["step"] == "frozen" for event in takewhile(_is_step, events)):
                 raise SaveIncomplete("the agent could not freeze the drive", hint="nothing was changed; try again")
             try:
@@ -273,7 +273,7 @@ def frozen(connect: Callable[[], Host], story: Story) -> Iterator[None]:
     except RemoteFailed as error:
         raise MachineLost(f"the agent does not freeze the drive: {error}") from error
     if not (end["ok"] and optional(end["result"], "in_time", bool)):
-        story.warn("the drive thawed before its snapshot was started: it is as after a power cut")
+        progress.warn("the drive thawed before its snapshot was started: it is as after a power cut")
 
 
 def _is_step(event: Mapping[str, Any]) -> bool:

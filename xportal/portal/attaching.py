@@ -18,10 +18,11 @@ from xportal.aws.roles import saver_of
 from xportal.aws.session import Aws
 from xportal.aws.tagging import delete_tag, set_tags
 from xportal.drive import plan as p
-from xportal.drive.lifecycle import Story, follow
+from xportal.drive.choose import follow
 from xportal.drive.model import Drive
 from xportal.drive.observe import observe
 from xportal.errors import MachineLost
+from xportal.progress import Progress
 
 POLL_SECONDS = 0.5
 SHOWN_SECONDS = 60.0
@@ -31,7 +32,7 @@ class NotAttached(MachineLost):
     """A volume is not to be had for the machine that was launched for it."""
 
 
-def attach_drives(aws: Aws, machine: Instance, story: Story, beat: Callable[[], None] = lambda: None) -> Instance:
+def attach_drives(aws: Aws, machine: Instance, progress: Progress, beat: Callable[[], None] = lambda: None) -> Instance:
     """Attach what a running machine was launched for, and the machine as it is then. Idempotent.
 
     Raises NotAttached if a volume is not to be had: then the machine is empty, and `down` ends it.
@@ -52,7 +53,7 @@ def attach_drives(aws: Aws, machine: Instance, story: Story, beat: Callable[[], 
         if isinstance(action, p.Attach):
             if action.volume.tags.get(tags.GENERATION) != str(action.generation) or _unsettled(drive):
                 raise _lost(machine, name)
-            story.say(f"attaching {action.volume.id} of drive {name} to {machine.id}")
+            progress.say(f"attaching {action.volume.id} of drive {name} to {machine.id}")
             _attach(aws, name, action)
             follow(aws, drive, action.generation, action.volume.id)
     delete_tag(aws, machine.id, tags.AWAITS)  # what is taken off from now on, somebody took off

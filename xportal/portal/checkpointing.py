@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from xportal.aws.records import Snapshot
 from xportal.aws.session import Aws
 from xportal.drive import plan as p
-from xportal.drive.lifecycle import Agent, Lifecycle, Story
+from xportal.drive.lifecycle import Lifecycle
+from xportal.drive.snapshots import Agent
 from xportal.portal.finding import find_drives
 from xportal.portal.names import check_known
+from xportal.progress import Progress
 from xportal.spec import check_name
 
 
@@ -33,7 +35,7 @@ class SaveReport:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def save(aws: Aws, name: str, story: Story, agent: Agent, *, wait: bool = True) -> SaveReport:
+def save(aws: Aws, name: str, progress: Progress, agent: Agent, *, wait: bool = True) -> SaveReport:
     """Take a checkpoint of portal `name`; without `wait`, only until AWS has started it.
 
     What it holds is fixed when it is started. Raises PortalNotUp, DriveInUse, SnapshotFailed, MachineLost.
@@ -45,7 +47,7 @@ def save(aws: Aws, name: str, story: Story, agent: Agent, *, wait: bool = True) 
     saved: list[DriveSaved] = []
     seconds: Counter[str] = Counter()
     for drive in find_drives(aws, name):  # the first takes it of all
-        lifecycle = Lifecycle(aws, drive, portal=name, agent=agent, story=story)
+        lifecycle = Lifecycle(aws, drive, portal=name, agent=agent, progress=progress)
         lifecycle.settle(p.Goal.SAVE, choice=choice, wait=wait)
         taken = lifecycle.observed.checkpoint_of(choice)
         if taken is None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from xportal.aws import compute, keys, tags
 from xportal.aws.session import Aws
-from xportal.drive.lifecycle import Story
 from xportal.drive.model import Drive, LockState, lock_name
 from xportal.machine.access import Claim, find_claim, forget_login_key
 from xportal.portal.money import machine_cost
+from xportal.progress import Progress
 
 
 def earlier_claim(drive: Drive) -> Claim | None:
@@ -20,12 +20,12 @@ def earlier_claim(drive: Drive) -> Claim | None:
     return find_claim(drive.lock.tags.get(tags.LAUNCH, ""))
 
 
-def give_up(aws: Aws, drive: str, claim: Claim, story: Story) -> None:
+def give_up(aws: Aws, drive: str, claim: Claim, progress: Progress) -> None:
     """I6: after a failure neither lock nor key stays behind, unless a machine of this launch may live."""
     claim.release()
     live = [m for m in compute.list_instances(aws, tags.tag_filter(launch=claim.launch)) if m.state != "terminated"]
     for machine in live:
-        story.warn(f"{machine_cost(machine)} is there and billed: xportal up goes on with it, xportal down ends it")
+        progress.warn(f"{machine_cost(machine)} is there and billed: xportal up goes on with it, xportal down ends it")
     if claim.in_doubt or live:
         return  # the lock stays: with its machine, or until its heartbeat is old
     lock = keys.find_key_pair(aws, lock_name(drive))

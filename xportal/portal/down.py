@@ -13,13 +13,15 @@ from xportal.aws.records import Snapshot
 from xportal.aws.session import Aws
 from xportal.aws.tagging import set_tags
 from xportal.drive import plan as p
-from xportal.drive.lifecycle import Agent, Lifecycle, Story
+from xportal.drive.lifecycle import Lifecycle
 from xportal.drive.model import Drive
 from xportal.drive.observe import list_drive_names, observe
+from xportal.drive.snapshots import Agent
 from xportal.errors import Unreachable, XportalError
 from xportal.machine.access import forget_login_key, forget_unused_login_keys
 from xportal.portal.claiming import earlier_claim
 from xportal.portal.finding import find_drives
+from xportal.progress import Progress
 from xportal.spec import check_name
 
 
@@ -44,7 +46,7 @@ class DownReport:
 def down(
     aws: Aws,
     name: str,
-    story: Story,
+    progress: Progress,
     agent: Agent,
     *,
     wait: bool = True,
@@ -62,21 +64,21 @@ def down(
     goal = p.Goal.DISCARD if discard else p.Goal.DOWN
     before = [observe(aws, drive) for drive in find_drives(aws, name)]
     there = {drive.name: drive.there() for drive in before} | dict(seen or {})
-    lifecycles = [_lifecycle(aws, drive, name, story, agent, there[drive.name]) for drive in before]
+    lifecycles = [_lifecycle(aws, drive, name, progress, agent, there[drive.name]) for drive in before]
     for lifecycle in lifecycles:
         action = lifecycle.plan(p.Request(goal, wait=wait))
         if discard and isinstance(action, p.Refuse):
             raise action.error  # before anything is gone
         if not isinstance(action, p.Refuse):
-            _mark_ended(aws, lifecycle.observed, story)
+            _mark_ended(aws, lifecycle.observed, progress)
     seconds: Counter[str] = Counter()
     for lifecycle in lifecycles:
         lifecycle.settle(goal, wait=wait)
         seconds.update(lifecycle.seconds)
-    _tidy(aws, story)
+    _tidy(aws, progress)
     after = [observe(aws, drive.name) for drive in before]
     for drive in after:
-        _mark_ended(aws, drive, story)
+        _mark_ended(aws, drive, progress)
     return DownReport(
         portal=name,
         drives=[DriveLeft(drive.name, drive.newest_snapshot()) for drive in after],
@@ -85,7 +87,7 @@ def down(
     )
 
 
-def sweep(aws: Aws, story: Story, agent: Agent) -> tuple[list[DownReport], list[XportalError]]:
+def sweep(aws: Aws, progress: Progress, agent: Agent) -> tuple[list[DownReport], list[XportalError]]:
     """Finish what earlier, interrupted runs left of every drive in the region; what is in use is left alone.
 
     One drive's error does not stop the others: the errors come back beside the reports.
@@ -95,26 +97,26 @@ def sweep(aws: Aws, story: Story, agent: Agent) -> tuple[list[DownReport], list[
     for name in list_drive_names(aws):
         try:
             before = observe(aws, name)
-            _lifecycle(aws, before, None, story, agent).settle(p.Goal.SWEEP)
+            _lifecycle(aws, before, None, progress, agent).settle(p.Goal.SWEEP)
             after = observe(aws, name)
         except XportalError as error:
             errors.append(error)
             continue
         done = (before.lock, before.volumes) != (after.lock, after.volumes)
         reports.append(DownReport(name, [DriveLeft(name, after.newest_snapshot())], done))
-    _tidy(aws, story)
+    _tidy(aws, progress)
     return reports, errors
 
 
 def _lifecycle(
-    aws: Aws, drive: Drive, portal: str | None, story: Story, agent: Agent, seen: frozenset[str] | None = None
+    aws: Aws, drive: Drive, portal: str | None, progress: Progress, agent: Agent, seen: frozenset[str] | None = None
 ) -> Lifecycle:
     """The loop, with the lock that an interrupted `up` of this computer left, if it did."""
     lock = earlier_claim(drive)
-    return Lifecycle(aws, drive.name, portal=portal, agent=agent, story=story, lock=lock, seen=seen)
+    return Lifecycle(aws, drive.name, portal=portal, agent=agent, progress=progress, lock=lock, seen=seen)
 
 
-def _mark_ended(aws: Aws, drive: Drive, story: Story) -> None:
+def _mark_ended(aws: Aws, drive: Drive, progress: Progress) -> None:
     """For a `watch`: somebody ended the portal, also if AWS had taken its machine before. No save waits for it."""
     newest = drive.newest()
     if newest is None:
@@ -122,15 +124,15 @@ def _mark_ended(aws: Aws, drive: Drive, story: Story) -> None:
     try:
         set_tags(aws, newest.id, {tags.ENDED: aws.now().isoformat()})
     except (AwsError, Unreachable) as error:
-        story.warn(f"a watch over the portal may not notice its end: {error.message}")
+        progress.warn(f"a watch over the portal may not notice its end: {error.message}")
 
 
-def _tidy(aws: Aws, story: Story) -> None:
+def _tidy(aws: Aws, progress: Progress) -> None:
     """What the drive's protocol does not know of. Everything is saved by then: no `down` fails for it."""
     try:
         _forget(aws)
     except XportalError as error:
-        story.warn(f"something that costs nothing is left behind, for a later sweep: {error.message}")
+        progress.warn(f"something that costs nothing is left behind, for a later sweep: {error.message}")
 
 
 def _forget(aws: Aws) -> None:

@@ -11,7 +11,7 @@ from xportal.aws.errors import AwsError
 from xportal.aws.records import Instance, KeyPair, Volume
 from xportal.aws.roles import ensure_instance_profile
 from xportal.aws.session import Aws
-from xportal.drive.lifecycle import Heart, Story
+from xportal.drive.locks import Heart
 from xportal.errors import DriveInUse, NotOurs, Unreachable
 from xportal.machine.access import Claim, caller_cidr, get_host_key
 from xportal.machine.images import LOGIN_USER
@@ -20,22 +20,23 @@ from xportal.machine.offers import Offer
 from xportal.machine.userdata import build
 from xportal.portal.preparing import DrivePlan, Preparation
 from xportal.portal.undo import Undo
+from xportal.progress import Progress
 
 
 def launch(
-    aws: Aws, plan: Preparation, drives: Sequence[DrivePlan], locks: Sequence[KeyPair], claim: Claim, story: Story
+    aws: Aws, plan: Preparation, drives: Sequence[DrivePlan], locks: Sequence[KeyPair], claim: Claim, progress: Progress
 ) -> tuple[Instance, Offer]:
     """The first machine that AWS grants, confirmed under our locks. Raises NoCapacity, AwsError, DriveInUse.
 
     If it raises for want of capacity or of a lock, nothing of the launch is left.
     """
-    order = _order(aws, plan, drives, locks, claim, _find_profile(aws, story))
+    order = _order(aws, plan, drives, locks, claim, _find_profile(aws, progress))
     beat = Heart(aws, claim.launch).beat
-    story.update(f"launching {plan.offers[0]}")
-    with Undo(story.warn) as undo:
+    progress.update(f"launching {plan.offers[0]}")
+    with Undo(progress.warn) as undo:
         try:
             groups = _SecurityGroups(aws, undo)
-            machine, offer = launch_first(aws, order, plan.offers, groups.get, claim, story.say, beat)
+            machine, offer = launch_first(aws, order, plan.offers, groups.get, claim, progress.say, beat)
         except AwsError as error:
             if error.code != "InvalidKeyPair.NotFound":
                 raise
@@ -47,12 +48,12 @@ def launch(
     return machine, offer
 
 
-def _find_profile(aws: Aws, story: Story) -> str | None:
+def _find_profile(aws: Aws, progress: Progress) -> str | None:
     """The machines' instance profile, unless this user can neither find nor make it: the role is worth no failure."""
     try:
-        return ensure_instance_profile(aws, story.warn)
+        return ensure_instance_profile(aws, progress.warn)
     except (AwsError, NotOurs, Unreachable) as error:
-        story.warn(without_role("; ".join(filter(None, [error.message, error.hint]))))
+        progress.warn(without_role("; ".join(filter(None, [error.message, error.hint]))))
         return None
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from xportal.aws.errors import is_transient
-from xportal.drive.lifecycle import Story
 from xportal.errors import NoCapacity, TooDear, XportalError
+from xportal.progress import Progress
 
 FIRST_SECONDS = 15.0
 LONGEST_SECONDS = 600.0
@@ -25,7 +25,7 @@ def pauses(first: float = FIRST_SECONDS, longest: float = LONGEST_SECONDS) -> It
         seconds = min(seconds * 2, longest)
 
 
-def until_capacity(attempt: Callable[[], T], story: Story, waits: Iterator[float]) -> T:
+def until_capacity(attempt: Callable[[], T], progress: Progress, waits: Iterator[float]) -> T:
     """What `attempt` returns, once AWS has a machine at the price. Nothing is held between tries: no lock, no claim.
 
     After hours of waiting a network that is gone for a moment is no reason to give up.
@@ -36,6 +36,6 @@ def until_capacity(attempt: Callable[[], T], story: Story, waits: Iterator[float
         except XportalError as error:
             if not isinstance(error, (NoCapacity, TooDear)) and not is_transient(error):
                 raise
-            story.say(f"{error.message}; trying again in {wait:.0f} s")
+            progress.say(f"{error.message}; trying again in {wait:.0f} s")
             time.sleep(wait)  # nobody tells when there is capacity
     raise AssertionError("the waits never end")

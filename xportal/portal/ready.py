@@ -11,7 +11,7 @@ from xportal.aws.devices import device_of
 from xportal.aws.records import Instance, Volume
 from xportal.aws.session import Aws
 from xportal.aws.tagging import delete_tag
-from xportal.drive.lifecycle import Story, follow
+from xportal.drive.choose import follow
 from xportal.drive.model import Drive
 from xportal.drive.observe import observe
 from xportal.errors import GoingDown, MachineGone, MachineLost, Refused
@@ -30,6 +30,7 @@ from xportal.portal.agent import (
 )
 from xportal.portal.finding import drive_volumes
 from xportal.portal.money import machine_cost, price_of
+from xportal.progress import Progress
 from xportal.remote import Host
 from xportal.spec import PortalSpec
 
@@ -48,7 +49,7 @@ class AwakeDrive:
 
 
 def wait_ready(
-    aws: Aws, spec: PortalSpec, machine: Instance, story: Story, *, new: bool
+    aws: Aws, spec: PortalSpec, machine: Instance, progress: Progress, *, new: bool
 ) -> tuple[AgentStatus, dict[str, float]]:
     """Log in, and follow the agent until the drive is open and the containers are back; what took how long (s).
 
@@ -56,10 +57,10 @@ def wait_ready(
     Raises MachineLost or Refused, with the machine still running and billed.
     """
     began = time.monotonic()
-    story.update(f"waiting for ssh on {machine.public_address}")
+    progress.update(f"waiting for ssh on {machine.public_address}")
     try:
         look = look_after(aws, machine)
-        with closing(log_in(aws, machine, seconds=CONNECT_SECONDS, look=look, tell=story.update)) as host:
+        with closing(log_in(aws, machine, seconds=CONNECT_SECONDS, look=look, tell=progress.update)) as host:
             connected = time.monotonic()
             deliver(host)
             remember(host, spec.remembered)
@@ -68,9 +69,9 @@ def wait_ready(
                 status = try_again(host)
             boots = new or status.phase in BEFORE_READY
             if boots:
-                status = _finish(host, story)
+                status = _finish(host, progress)
             if status.phase == "failed" and (status := try_again(host)).phase != "failed":
-                status = _finish(host, story)
+                status = _finish(host, progress)
             check_ready(machine, status)
             change_settings(host, spec.alone if boots else (spec.asked or spec).alone)
             status = replace(status, settings=agent_status(host).settings)
@@ -85,11 +86,11 @@ def wait_ready(
     return status, {"ssh": connected - began, "ready": time.monotonic() - connected}
 
 
-def _finish(host: Host, story: Story) -> AgentStatus:
+def _finish(host: Host, progress: Progress) -> AgentStatus:
     """How the boot has ended. The machine may have begun anew with one that failed, as we heard of that."""
     deadline = time.monotonic() + AGAIN_SECONDS
     while True:
-        finish_boot(host, story.say)
+        finish_boot(host, progress.say)
         status = agent_status(host)
         if status.phase not in BEFORE_READY or time.monotonic() > deadline:
             return status
@@ -124,14 +125,14 @@ def why_leaving(status: AgentStatus) -> str:
     }.get(leaving.why, f"a down is at work: {now}")
 
 
-def adopt(aws: Aws, spec: PortalSpec, machine: Instance, story: Story) -> Instance:
+def adopt(aws: Aws, spec: PortalSpec, machine: Instance, progress: Progress) -> Instance:
     """A machine that is up already, once it runs, if it is what the spec asks for. Raises Refused, MachineLost.
 
     Its drive is kept from going with it.
     """
     deadline = time.monotonic() + CONNECT_SECONDS
     while machine.state == "pending" and time.monotonic() < deadline:
-        story.update(f"{machine.id} is {machine.state}")
+        progress.update(f"{machine.id} is {machine.state}")
         time.sleep(POLL_SECONDS)  # AWS can only be asked again
         machine = compute.find_instance(aws, machine.id) or machine
     misfits = _misfits(aws, spec, machine)
@@ -143,7 +144,9 @@ def adopt(aws: Aws, spec: PortalSpec, machine: Instance, story: Story) -> Instan
         )
     for volume in drive_volumes(aws, machine):
         if volume.delete_on_termination:
-            story.warn(f"{volume.id} was to be deleted with {machine.id}: somebody had switched that on, now it is off")
+            progress.warn(
+                f"{volume.id} was to be deleted with {machine.id}: somebody had switched that on, now it is off"
+            )
             compute.keep_volume(aws, machine.id, volume.device or "")
     _take_over(aws, machine)
     _take_back_end(aws, machine)

@@ -9,11 +9,11 @@ from typing import Any
 
 from xportal.agent.core.notices import NOMINAL_SECONDS
 from xportal.aws.session import Aws
-from xportal.drive.lifecycle import Story
 from xportal.errors import MachineLost, Refused, SaveIncomplete
 from xportal.foreign import Malformed, field, items
 from xportal.portal.access import open_portal
 from xportal.portal.agent import deliver, rehearse_save
+from xportal.progress import Progress
 
 
 @dataclass
@@ -35,19 +35,19 @@ class RehearsalReport:
         return self.took <= self.limit
 
 
-def rehearse(aws: Aws, name: str, story: Story) -> RehearsalReport:
+def rehearse(aws: Aws, name: str, progress: Progress) -> RehearsalReport:
     """End the containers of portal `name`, commit, unmount, take a checkpoint; then bring everything back.
 
     Raises PortalNotUp, Refused if the machine is not ready, SaveIncomplete if the save would not go well, MachineLost.
     """
-    with open_portal(aws, name, story.update) as portal:
+    with open_portal(aws, name, progress.update) as portal:
         if portal.status.phase != "ready":
             raise Refused(
                 f"{portal.machine.id} is {portal.status.phase}: there is nothing to rehearse",
                 hint=f"xportal up {name} makes it ready",
             )
         deliver(portal.host)
-        end = rehearse_save(portal.host, f"rehearsal-{secrets.token_hex(4)}", story.say, story.warn)
+        end = rehearse_save(portal.host, f"rehearsal-{secrets.token_hex(4)}", progress.say, progress.warn)
     if not end["ok"]:
         raise SaveIncomplete(
             f"at a notice this save would not go well: {end.get('error')}",

@@ -11,13 +11,13 @@ from xportal.aws.errors import AwsError
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 from xportal.aws.tagging import set_tags
-from xportal.drive.lifecycle import Story
 from xportal.drive.model import LIVE
 from xportal.drive.observe import observe
 from xportal.errors import Unreachable
 from xportal.portal.endings import tell_end
 from xportal.portal.finding import drive_volumes, find_machine
 from xportal.portal.last_time import LastTime, asked_as, beginning, completed, from_tags, to_tags, with_drives
+from xportal.progress import Progress
 from xportal.spec import PortalSpec, check_name
 
 AHEAD = timedelta(minutes=5)  # of AWS's clock: no `up` of ours was later than now
@@ -55,12 +55,12 @@ def find_last_end(aws: Aws, last: LastTime) -> str | None:
     return tell_end(newest, observe(aws, last.drives[0]), last.idle_minutes)
 
 
-def recall(aws: Aws, asked: PortalSpec, story: Story) -> PortalSpec:
+def recall(aws: Aws, asked: PortalSpec, progress: Progress) -> PortalSpec:
     """The spec with what the command line leaves open as last time, which is said; and with the tags that remember it.
 
     Read-only. Raises UsageError.
     """
-    before = find_last_time(aws, asked.name, story.warn)
+    before = find_last_time(aws, asked.name, progress.warn)
     machine = find_machine(aws, asked.name)
     spec = with_drives(asked, tags.drive_names(machine.tags) if machine else ())
     if before:
@@ -69,20 +69,20 @@ def recall(aws: Aws, asked: PortalSpec, story: Story) -> PortalSpec:
     if before and before == replace(now, at=before.at):
         now = before
     if before and machine is None and (end := find_last_end(aws, before)):
-        story.say(f"last time {end}")
+        progress.say(f"last time {end}")
     if before and before.words() and machine is None:
         given = "" if now == before else "; what the command line says wins"
-        story.say(f"as last time: {before.words()}{given}")
+        progress.say(f"as last time: {before.words()}{given}")
     return replace(spec, asked=asked, remembered=to_tags(now))
 
 
-def carry_on(aws: Aws, spec: PortalSpec, story: Story) -> PortalSpec:
+def carry_on(aws: Aws, spec: PortalSpec, progress: Progress) -> PortalSpec:
     """The spec as it is, and the tags that remember what a person asked for last: for machines that nobody asks for."""
-    before = find_last_time(aws, spec.name, story.warn)
+    before = find_last_time(aws, spec.name, progress.warn)
     return replace(spec, remembered=to_tags(before)) if before else spec
 
 
-def remember(aws: Aws, machine: Instance, spec: PortalSpec, story: Story) -> None:
+def remember(aws: Aws, machine: Instance, spec: PortalSpec, progress: Progress) -> None:
     """Put the tags that remember the spec on a machine and its drives, where they are not there yet. No `up` fails
     for it.
     """
@@ -93,4 +93,4 @@ def remember(aws: Aws, machine: Instance, spec: PortalSpec, story: Story) -> Non
             if not wanted.items() <= told.items():
                 set_tags(aws, id_, wanted)
     except (AwsError, Unreachable) as error:
-        story.warn(f"the next up of {spec.name} may not be as this one: {error.message}")
+        progress.warn(f"the next up of {spec.name} may not be as this one: {error.message}")

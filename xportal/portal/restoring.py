@@ -5,24 +5,25 @@ from __future__ import annotations
 from xportal.aws.records import Snapshot, Volume
 from xportal.aws.session import Aws
 from xportal.drive import plan as p
-from xportal.drive.lifecycle import Lifecycle, Story
+from xportal.drive.lifecycle import Lifecycle
 from xportal.drive.observe import observe
 from xportal.machine.access import forget_login_key, new_claim
 from xportal.portal.claiming import earlier_claim, give_up
 from xportal.portal.saving import RemoteAgent
 from xportal.portal.undo import Undo
+from xportal.progress import Progress
 from xportal.spec import check_name
 
 
-def restore(aws: Aws, name: str, copy_id: str, story: Story) -> Snapshot | Volume:
+def restore(aws: Aws, name: str, copy_id: str, progress: Progress) -> Snapshot | Volume:
     """Make a snapshot or volume of drive `name` its newest copy, as a new generation; nothing is copied or deleted.
 
     Returns the copy as it is now. Raises NoSuchCopy, and DriveInUse while the drive is awake.
     """
     claim = earlier_claim(observe(aws, check_name("drive", name))) or new_claim()
-    with Undo(story.warn) as undo:
-        undo.register("lock", lambda: give_up(aws, name, claim, story))
-        lifecycle = Lifecycle(aws, name, portal=None, agent=RemoteAgent(aws, story), story=story, lock=claim)
+    with Undo(progress.warn) as undo:
+        undo.register("lock", lambda: give_up(aws, name, claim, progress))
+        lifecycle = Lifecycle(aws, name, portal=None, agent=RemoteAgent(aws, progress), progress=progress, lock=claim)
         lifecycle.settle(p.Goal.RESTORE, choice=copy_id)
         undo.keep()
     claim.release()

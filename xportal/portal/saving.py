@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from xportal.aws.records import Instance, Volume
 from xportal.aws.session import Aws
-from xportal.drive.lifecycle import Story
 from xportal.errors import KeyRefused, LocalFileError, MachineLost
 from xportal.portal import agent
 from xportal.portal.access import log_in, look_after
+from xportal.progress import Progress
 from xportal.remote import Host
 
 CONNECT_SECONDS = 60.0
@@ -22,7 +22,7 @@ class RemoteAgent:
     """The agent, through ssh. `grace` in seconds is what containers get after SIGTERM; None: the agent's default."""
 
     aws: Aws
-    story: Story
+    progress: Progress
     grace: float | None = None
 
     def save(self, machine: Instance, volume: Volume) -> None:
@@ -31,19 +31,19 @@ class RemoteAgent:
         A machine that lets nobody in, or for which this computer can keep no key, is one that does not answer: it may
         be well, and then its shutdown saves.
         """
-        self.story.update(f"saving {volume.id} on {machine.id}")
+        self.progress.update(f"saving {volume.id} on {machine.id}")
         try:
-            agent.final_save(lambda: self._log_in(machine), self.story.say, self.story.warn, grace=self.grace)
+            agent.final_save(lambda: self._log_in(machine), self.progress.say, self.progress.warn, grace=self.grace)
         except (KeyRefused, LocalFileError) as error:
             raise MachineLost(error.message) from error
 
     @contextmanager
     def frozen(self, machine: Instance, volume: Volume) -> Iterator[None]:
         """Nothing is written to the machine's drives meanwhile. Raises MachineLost, SaveIncomplete."""
-        self.story.update(f"freezing {volume.id} on {machine.id}")
-        with agent.frozen(lambda: self._log_in(machine), self.story):
+        self.progress.update(f"freezing {volume.id} on {machine.id}")
+        with agent.frozen(lambda: self._log_in(machine), self.progress):
             yield
 
     def _log_in(self, machine: Instance) -> Host:
         look = look_after(self.aws, machine)
-        return log_in(self.aws, machine, seconds=CONNECT_SECONDS, look=look, tell=self.story.update)
+        return log_in(self.aws, machine, seconds=CONNECT_SECONDS, look=look, tell=self.progress.update)

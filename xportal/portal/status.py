@@ -10,7 +10,6 @@ from typing import Any
 from xportal.aws import compute, tags
 from xportal.aws.records import Instance, Snapshot, Volume
 from xportal.aws.session import Aws
-from xportal.drive.lifecycle import Story
 from xportal.drive.model import Drive, restored_from
 from xportal.drive.observe import list_drive_names, observe
 from xportal.portal.access import open_portal
@@ -18,6 +17,7 @@ from xportal.portal.agent import AgentStatus
 from xportal.portal.last_time import LastTime
 from xportal.portal.money import price_of
 from xportal.portal.remembering import find_last_end, find_last_time
+from xportal.progress import Progress
 from xportal.spec import check_name
 
 
@@ -85,9 +85,9 @@ def _rows(aws: Aws, wanted: list[Any], last: LastTime | None) -> list[PortalRow]
     return [_portal_row(m, last) for m in sorted(machines, key=lambda m: m.tags.get(tags.PORTAL, ""))]
 
 
-def machine_status(aws: Aws, name: str, story: Story) -> AgentStatus:
+def machine_status(aws: Aws, name: str, progress: Progress) -> AgentStatus:
     """What the agent of a running portal says of its drive, GPU and containers. Raises MachineLost, PortalNotUp."""
-    with open_portal(aws, name, story.update) as opened:
+    with open_portal(aws, name, progress.update) as opened:
         return opened.status
 
 

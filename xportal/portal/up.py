@@ -13,8 +13,11 @@ from xportal.aws.records import Instance, Volume
 from xportal.aws.session import Aws
 from xportal.aws.tagging import tag_machine
 from xportal.drive import plan as p
-from xportal.drive.lifecycle import Agent, Heart, Lifecycle, Story, follow
+from xportal.drive.choose import follow
+from xportal.drive.lifecycle import Lifecycle
+from xportal.drive.locks import Heart
 from xportal.drive.observe import observe
+from xportal.drive.snapshots import Agent
 from xportal.errors import DriveInUse, GoingDown, NoCapacity
 from xportal.machine.access import Claim, new_claim
 from xportal.machine.offers import Offer
@@ -29,6 +32,7 @@ from xportal.portal.preparing import DrivePlan, Preparation, prepare
 from xportal.portal.ready import AwakeDrive, adopt, awake_drives, wait_ready
 from xportal.portal.remembering import remember
 from xportal.portal.undo import Undo
+from xportal.progress import Progress
 from xportal.spec import PortalSpec
 
 
@@ -45,7 +49,9 @@ class UpReport:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def up(aws: Aws, spec: PortalSpec, story: Story, agent: Agent, *, waits: Iterator[float] | None = None) -> UpReport:
+def up(
+    aws: Aws, spec: PortalSpec, progress: Progress, agent: Agent, *, waits: Iterator[float] | None = None
+) -> UpReport:
     """Bring a portal up; idempotent. Raises errors of xportal.errors, after undoing what it began.
 
     A `down` that broke off is finished first. With `waits` it tries again after so many seconds each time, until there
@@ -55,16 +61,16 @@ def up(aws: Aws, spec: PortalSpec, story: Story, agent: Agent, *, waits: Iterato
     with it, `down` saves and ends it.
     """
     began = time.monotonic()
-    launching = partial(find_or_launch, aws, spec, story, agent)
-    machine, new = until_capacity(launching, story, waits) if waits else launching()
+    launching = partial(find_or_launch, aws, spec, progress, agent)
+    machine, new = until_capacity(launching, progress, waits) if waits else launching()
     launched = time.monotonic()
-    remember(aws, machine, spec, story)
+    remember(aws, machine, spec, progress)
     try:
-        status, seconds = wait_ready(aws, spec, machine, story, new=new)
+        status, seconds = wait_ready(aws, spec, machine, progress, new=new)
     except GoingDown as error:
-        story.say(f"{error.message}: finishing that, then it comes up again")
-        down(aws, spec.name, story, agent)
-        return up(aws, spec, story, agent, waits=waits)
+        progress.say(f"{error.message}: finishing that, then it comes up again")
+        down(aws, spec.name, progress, agent)
+        return up(aws, spec, progress, agent, waits=waits)
     return UpReport(
         portal=spec.name,
         machine=machine,
@@ -76,7 +82,7 @@ def up(aws: Aws, spec: PortalSpec, story: Story, agent: Agent, *, waits: Iterato
     )
 
 
-def find_or_launch(aws: Aws, spec: PortalSpec, story: Story, agent: Agent) -> tuple[Instance, bool]:
+def find_or_launch(aws: Aws, spec: PortalSpec, progress: Progress, agent: Agent) -> tuple[Instance, bool]:
     """The portal's machine, running, and whether it was launched just now."""
     earlier = _earlier_claim(aws, spec)
     try:
@@ -86,10 +92,10 @@ def find_or_launch(aws: Aws, spec: PortalSpec, story: Story, agent: Agent) -> tu
             earlier.release()
         raise
     if isinstance(prepared, Preparation):
-        return _launch_locked(aws, prepared, earlier or new_claim(), story, agent), True
+        return _launch_locked(aws, prepared, earlier or new_claim(), progress, agent), True
     if earlier:
         earlier.release()
-    return attach_drives(aws, adopt(aws, spec, prepared, story), story), False
+    return attach_drives(aws, adopt(aws, spec, prepared, progress), progress), False
 
 
 def _earlier_claim(aws: Aws, spec: PortalSpec) -> Claim | None:
@@ -97,23 +103,23 @@ def _earlier_claim(aws: Aws, spec: PortalSpec) -> Claim | None:
     return next((claim for name in sorted(names) if (claim := earlier_claim(observe(aws, name)))), None)
 
 
-def _launch_locked(aws: Aws, prepared: Preparation, claim: Claim, story: Story, agent: Agent) -> Instance:
+def _launch_locked(aws: Aws, prepared: Preparation, claim: Claim, progress: Progress, agent: Agent) -> Instance:
     """All drives or none: their locks are taken in the order of their names, so that no two wait for each other."""
     drives: Settled = {}
-    with Undo(story.warn) as undo:
+    with Undo(progress.warn) as undo:
         for planned in sorted(prepared.drives, key=lambda d: d.name):
-            undo.register("lock", partial(give_up, aws, planned.name, claim, story))
+            undo.register("lock", partial(give_up, aws, planned.name, claim, progress))
             portal = prepared.spec.name
-            lifecycle = Lifecycle(aws, planned.name, portal=portal, agent=agent, story=story, lock=claim)
+            lifecycle = Lifecycle(aws, planned.name, portal=portal, agent=agent, progress=progress, lock=claim)
             drives[planned.name] = lifecycle, _settle(prepared, planned, lifecycle, _zones_for(prepared, planned))
-        machine, offer = _launch_near(aws, prepared, drives, claim, story) or _launch_anywhere(
-            aws, prepared, drives, claim, story
+        machine, offer = _launch_near(aws, prepared, drives, claim, progress) or _launch_anywhere(
+            aws, prepared, drives, claim, progress
         )
         undo.keep()
     claim.release()
     for lifecycle, drive in drives.values():
         follow(aws, lifecycle.observed, drive.generation, machine.disks.get(drive.device, machine.id))
-    story.say(f"machine {machine.id}: {offer}")
+    progress.say(f"machine {machine.id}: {offer}")
     return machine
 
 
@@ -121,7 +127,7 @@ Settled = dict[str, tuple[Lifecycle, DrivePlan]]  # by drive, each with its lock
 
 
 def _launch_near(
-    aws: Aws, prepared: Preparation, settled: Settled, claim: Claim, story: Story
+    aws: Aws, prepared: Preparation, settled: Settled, claim: Claim, progress: Progress
 ) -> tuple[Instance, Offer] | None:
     """A machine for the volumes that are left, where they are; None if not all drives are there, or no machine is.
 
@@ -133,33 +139,35 @@ def _launch_near(
     if not offers or len(volumes) < len(settled):
         return None
     try:
-        machine, offer = _launch(aws, replace(prepared, offers=offers), settled, claim, story)
+        machine, offer = _launch(aws, replace(prepared, offers=offers), settled, claim, progress)
     except NoCapacity:
-        story.say(f"no machine in {offers[0].zone}, where {', '.join(v.id for v in volumes)} is: snapshots move it")
+        progress.say(f"no machine in {offers[0].zone}, where {', '.join(v.id for v in volumes)} is: snapshots move it")
         return None
     try:
-        return attach_drives(aws, machine, story, Heart(aws, claim.launch).beat), offer
+        return attach_drives(aws, machine, progress, Heart(aws, claim.launch).beat), offer
     except NotAttached as error:
-        story.say(f"{error.message}: its final save was quicker, and is gone on from")
+        progress.say(f"{error.message}: its final save was quicker, and is gone on from")
         tag_machine(aws, machine.id, {tags.MARKED: aws.now().isoformat()})  # nobody attaches anything to it any more
         wait_for_lists()
         return None
 
 
 def _launch_anywhere(
-    aws: Aws, prepared: Preparation, settled: Settled, claim: Claim, story: Story
+    aws: Aws, prepared: Preparation, settled: Settled, claim: Claim, progress: Progress
 ) -> tuple[Instance, Offer]:
     """A machine with its drives restored from snapshots; volumes that are left are saved first."""
     for name, (lifecycle, drive) in settled.items():
         if isinstance(drive.source, Volume):
             settled[name] = lifecycle, _settle(prepared, drive, lifecycle, frozenset())
-    return _launch(aws, prepared, settled, claim, story)
+    return _launch(aws, prepared, settled, claim, progress)
 
 
-def _launch(aws: Aws, prepared: Preparation, settled: Settled, claim: Claim, story: Story) -> tuple[Instance, Offer]:
+def _launch(
+    aws: Aws, prepared: Preparation, settled: Settled, claim: Claim, progress: Progress
+) -> tuple[Instance, Offer]:
     ordered = [settled[drive.name] for drive in prepared.drives]
     locks = [lock for lifecycle, _ in ordered if (lock := lifecycle.observed.lock)]
-    return launch(aws, prepared, [drive for _, drive in ordered], locks, claim, story)
+    return launch(aws, prepared, [drive for _, drive in ordered], locks, claim, progress)
 
 
 def _zones_for(prepared: Preparation, planned: DrivePlan) -> frozenset[str]:

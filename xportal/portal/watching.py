@@ -12,9 +12,9 @@ from xportal.aws import catalogue, compute, tags
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 from xportal.aws.tagging import set_tags, tag_machine
-from xportal.drive.lifecycle import Agent, Story
 from xportal.drive.model import ENDING, LIVE, Drive
 from xportal.drive.observe import observe
+from xportal.drive.snapshots import Agent
 from xportal.errors import (
     DriveForked,
     Refused,
@@ -30,6 +30,7 @@ from xportal.portal.money import price_of
 from xportal.portal.names import not_up
 from xportal.portal.patience import pauses
 from xportal.portal.replacing import successor
+from xportal.progress import Progress
 from xportal.spec import DriveSpec, PortalSpec
 
 LOOK_SECONDS = 15.0
@@ -86,7 +87,7 @@ class Watch:
         aws: Aws,
         spec: PortalSpec,
         limits: Limits,
-        story: Story,
+        progress: Progress,
         agent: Agent,
         bring_up: Callable[[PortalSpec], object],
         pace: Pace = Pace(),
@@ -98,7 +99,7 @@ class Watch:
         self._aws = aws
         self._spec = spec
         self._limits = limits
-        self._story = story
+        self._story = progress
         self._agent = agent
         self._bring_up = bring_up
         self._pace = pace

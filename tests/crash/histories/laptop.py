@@ -20,8 +20,8 @@ from tests.crash.histories.wire import Body
 from tests.user import make_session
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
-from xportal.drive.lifecycle import Agent
 from xportal.drive.observe import observe
+from xportal.drive.snapshots import Agent
 from xportal.errors import MachineLost
 from xportal.portal.checkpointing import save
 from xportal.portal.down import down, sweep

@@ -14,10 +14,10 @@ import pytest
 from xportal.aws import storage, tags
 from xportal.aws.records import Instance, Snapshot, Volume
 from xportal.aws.session import Aws
-from xportal.drive import lifecycle, observe
+from xportal.drive import locks, observe
 from xportal.drive import plan as p
-from xportal.drive.lifecycle import Lifecycle
 from xportal.drive.model import Drive
+from xportal.drive.snapshots import Snapshots
 from xportal.machine import launch
 from xportal.machine.offers import Offer
 from xportal.portal import claiming, launching
@@ -53,7 +53,7 @@ def lock_by_client_token(patch: pytest.MonkeyPatch) -> None:
     """Every computer has a key pair of its own to log in with. Who launches a drive from the same copy sends the same
     ClientToken, and so gets the same machine.
     """
-    for module in (claiming, lifecycle, observe):
+    for module in (claiming, locks, observe):
         patch.setattr(module, "lock_name", lambda drive: f"xportal-{drive}-{os.environ['XDG_STATE_HOME'][-3:]}")
     request = launch.run_request
 
@@ -74,13 +74,13 @@ def treat_root_as_drive(patch: pytest.MonkeyPatch) -> None:
 def no_look_up_before_create_snapshot(patch: pytest.MonkeyPatch) -> None:
     """The observation that the plan was made from is fresh enough, however long the agent took to unmount."""
 
-    def snapshot(self: Lifecycle, volume: Volume, machine: Instance | None = None) -> None:
-        moment = self._moment(self.observed, volume, machine)
+    def snapshot(self: Snapshots, drive: Drive, volume: Volume, machine: Instance | None = None) -> None:
+        moment = self._moment(drive, volume, machine)
         for volume_id, told in moment.items():
             self._seal(volume_id, told)
         self._show(self._create_snapshots(moment, machine, {tags.KIND: tags.FINAL}))
 
-    patch.setattr(Lifecycle, "_snapshot", snapshot)
+    patch.setattr(Snapshots, "final", snapshot)
 
 
 def ask_again_for_a_snapshot(patch: pytest.MonkeyPatch) -> None:

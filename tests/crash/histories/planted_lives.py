@@ -12,8 +12,8 @@ from xportal.aws import storage, tags
 from xportal.aws.records import Instance, Snapshot, Volume
 from xportal.aws.session import Aws
 from xportal.aws.tagging import set_tags
+from xportal.drive import act
 from xportal.drive import plan as p
-from xportal.drive.lifecycle import Lifecycle
 from xportal.drive.model import Drive, _is_final, restored_text
 from xportal.drive.observe import observe
 from xportal.machine import launch
@@ -81,11 +81,11 @@ def choose_what_is_marked(patch: pytest.MonkeyPatch) -> None:
 def choose_without_a_last_look(patch: pytest.MonkeyPatch) -> None:
     """The lock is ours, so nothing can have happened since."""
 
-    def choose(self: Lifecycle, copy: Volume | Snapshot, generation: int) -> None:
-        told = restored_text(self.observed.generation_of(copy), self.observed.now)
-        set_tags(self._aws, copy.id, {tags.GENERATION: str(generation), tags.RESTORED: told})
+    def choose(aws: Aws, drive: Drive, copy: Volume | Snapshot, generation: int, *_: Any) -> None:
+        told = restored_text(drive.generation_of(copy), drive.now)
+        set_tags(aws, copy.id, {tags.GENERATION: str(generation), tags.RESTORED: told})
 
-    patch.setattr(Lifecycle, "_choose", choose)
+    patch.setattr(act, "choose", choose)
 
 
 def discard_what_another_up_uses(patch: pytest.MonkeyPatch) -> None:
