@@ -147,6 +147,7 @@ def make_bench(cloud: Cloud, home: Path, monkeypatch: pytest.MonkeyPatch) -> Ben
     monkeypatch.setattr("xportal.drive.lifecycle.POLL_SECONDS", (0.05, 0.5))
     monkeypatch.setattr("xportal.aws.lag.POLL_SECONDS", 0.05)
     monkeypatch.setattr("xportal.machine.launch.POLL_SECONDS", 0.05)
+    monkeypatch.setattr("xportal.drive.launched.POLL_SECONDS", 0.05)
     monkeypatch.setattr("xportal.aws.lag.LAG_SECONDS", 0.05)
     monkeypatch.setenv("XDG_STATE_HOME", str(home))
     monkeypatch.setenv("AWS_ENDPOINT_URL", cloud.endpoint_url)

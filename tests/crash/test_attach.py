@@ -15,11 +15,11 @@ from xportal.aws.devices import DEVICE, DEVICES
 from xportal.aws.errors import AwsError
 from xportal.aws.records import Instance
 from xportal.aws.tagging import delete_tag, set_tags
+from xportal.drive import attach
 from xportal.drive import plan as p
 from xportal.drive.lifecycle import Lifecycle
 from xportal.drive.observe import observe
 from xportal.machine.access import new_claim
-from xportal.portal import attaching
 from xportal.portal.up import find_or_launch
 from xportal.spec import DriveSpec, MachineSpec, PortalSpec
 
@@ -115,7 +115,7 @@ def test_final_save_that_is_complete_as_it_is_taken_back(
         bench.cloud.clear_faults()
         bench.aws.ec2.get_waiter("snapshot_completed").wait(**by_id)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(attaching, "wait_for_lists", recovers)
+    monkeypatch.setattr(attach, "wait_for_lists", recovers)
     again = bench.up(drive)
     assert again.disks[DEVICE] != volume
     assert bench.read(again) == ["first"]

@@ -141,7 +141,7 @@ def account(cloud: Cloud, words: Words, tmp_path: Path, monkeypatch: pytest.Monk
     bench = make_bench(cloud, home, monkeypatch)
     monkeypatch.setattr("xportal.aws.session.connect", lambda **_: bench.aws)
     monkeypatch.setattr("xportal.portal.access.connect", lambda *_, **__: HostileHost(words))
-    monkeypatch.setattr("xportal.portal.attaching.SHOWN_SECONDS", 0.1)
+    monkeypatch.setattr("xportal.drive.attach.SHOWN_SECONDS", 0.1)
     monkeypatch.setattr("xportal.aws.lag.SHOWN_SECONDS", 2.0)
     monkeypatch.setattr("xportal.drive.lifecycle.PATIENCE_SECONDS", 10.0)
     monkeypatch.setattr(sys, "argv", sys.argv)

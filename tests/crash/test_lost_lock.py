@@ -15,7 +15,7 @@ from xportal.aws.devices import DEVICE
 from xportal.aws.errors import AwsError
 from xportal.aws.records import NO_CAPACITY, Instance
 from xportal.aws.session import Aws
-from xportal.drive import locks
+from xportal.drive import launched, locks
 from xportal.drive.model import LockState, lock_name
 from xportal.drive.observe import observe
 from xportal.errors import DriveInUse, MachineGone
@@ -49,11 +49,11 @@ def asleep_before_its_look(monkeypatch: pytest.MonkeyPatch, meanwhile: Any) -> N
     check = launching._check_lock
     slept: list[Instance] = []
 
-    def late(aws: Aws, order: Any, ours: Any, machine: Instance, beat: Any) -> None:
+    def late(aws: Aws, ours: Any, machine: Instance, give_back: Any) -> None:
         if not slept:
             slept.append(machine)
             meanwhile(machine)
-        check(aws, order, ours, machine, beat)
+        check(aws, ours, machine, give_back)
 
     monkeypatch.setattr(launching, "_check_lock", late)
 
@@ -97,21 +97,21 @@ def test_taking_over_what_is_being_discarded(bench: Bench, drive: str, monkeypat
 
     def take_over(aws: Aws, machine: Instance) -> None:
         try:
-            launch.confirm(aws, machine, {drive: 2})
+            launched.confirm(aws, machine, {drive: 2})
         except MachineGone as error:
             taken.append(type(error))
 
-    wait = launch.wait_for_lists
+    wait = launched.wait_for_lists
 
     def meanwhile(machine: Instance) -> None:
         lose_lock(bench, drive)
-        monkeypatch.setattr(launch, "wait_for_lists", lambda: (wait(), take_over(bench.aws, machine)))
+        monkeypatch.setattr(launched, "wait_for_lists", lambda: (wait(), take_over(bench.aws, machine)))
 
     asleep_before_its_look(monkeypatch, meanwhile)
     with pytest.raises(DriveInUse):
         bench.up(drive)
     assert taken == [MachineGone]
-    monkeypatch.setattr(launch, "wait_for_lists", wait)
+    monkeypatch.setattr(launched, "wait_for_lists", wait)
     bench.down(drive)
     assert bench.read(bench.up(drive)) == ["old"]
     bench.down(drive)
@@ -129,7 +129,9 @@ def test_launch_that_ended_for_want_of_capacity_is_not_over(
         if states:
             return wait(aws, instance, beat)
         compute.terminate_instance(aws, instance.id)
-        gone = launch._wait_state(aws, instance, ("terminated",), beat)
+        launched._wait_until_terminated(aws, instance, beat)
+        gone = compute.find_instance(aws, instance.id)
+        assert gone
         seen = observe(aws, drive)
         machines = {**seen.machines, gone.id: replace(gone, state_reason=NO_CAPACITY)}
         states.append(replace(seen, machines=machines).lock_state(None))

@@ -9,15 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from xportal.aws import compute, storage, tags
-from xportal.aws.devices import device_of
+from xportal.aws import compute, tags
 from xportal.aws.errors import AwsError, is_in_doubt, is_transient
-from xportal.aws.lag import is_shown, wait_for_lists
 from xportal.aws.records import NO_CAPACITY, Image, Instance, Snapshot, Volume
-from xportal.aws.roles import saver_of
 from xportal.aws.session import Aws
-from xportal.aws.tagging import delete_tag, set_tags, tag_machine
-from xportal.errors import AwsRefused, MachineGone, MachineLost, NoCapacity, Unreachable, XportalError
+from xportal.errors import AwsRefused, MachineLost, NoCapacity, Unreachable, XportalError
 from xportal.machine.access import Claim
 from xportal.machine.offers import Offer
 
@@ -99,10 +95,12 @@ def launch_first(
     claim: Claim,
     say: Callable[[str], None],
     beat: Callable[[], None],
+    discard: Callable[[Instance], object],
 ) -> tuple[Instance, Offer]:
-    """The first machine that AWS grants, `running`; whoever asked for it has to confirm it (see `confirm`).
+    """The first machine that AWS grants, `running`; whoever asked for it has to confirm it (see drive.launched).
 
-    `group_of` gives the security group of a VPC; `beat` is called while AWS is waited for. `claim.in_doubt` stays True
+    `group_of` gives the security group of a VPC; `beat` is called while AWS is waited for; `discard` ends a machine
+    that never ran, and deletes its copies of the drives. `claim.in_doubt` stays True
     if it is not known whether AWS granted a machine. Raises NoCapacity when every offer was refused for capacity,
     AwsError when AWS refuses for another reason. No offer that failed leaves a volume.
     """
@@ -122,7 +120,7 @@ def launch_first(
         reason = started.state_reason or started.state
         say(f"no machine: {offer} ({reason})")
         if reason in NEXT_OFFER_REASONS | BROKEN_REASONS:
-            discard(aws, started, order, beat)
+            discard(started)
         claim.in_doubt = False
         if reason not in NEXT_OFFER_REASONS:
             raise AwsRefused(
@@ -204,60 +202,6 @@ def client_token(lock_ids: Sequence[str], offer: Offer, way: str = "") -> str:
     return hashlib.sha256(f"{' '.join(lock_ids)} {offer.type.name} {offer.zone}{way}".encode()).hexdigest()
 
 
-def discard(aws: Aws, instance: Instance, order: LaunchOrder, beat: Callable[[], None]) -> bool:
-    """End a machine that its holder did not confirm, and delete its copies of the drives: their sources are there.
-
-    False if another `up` took it over: then it is left alone. The mark comes first, and the look twice AWS's lag later;
-    who takes it over says so first, and then looks for the mark (see `confirm`). So one of the two sees the other.
-    """
-    tag_machine(aws, instance.id, {tags.MARKED: aws.now().isoformat(), tags.REPLACED: "1"})
-    marked: dict[str, float] = {}  # copies: since when
-    _mark(aws, _copies(aws, order), marked)
-    wait_for_lists()
-    found, copies = compute.find_instance(aws, instance.id), _copies(aws, order)
-    if any(tags.GENERATION in volume.tags for volume in copies) or (found and _has_volumes(found, order)):
-        return False
-    compute.terminate_instance(aws, instance.id, at_once=True)  # at a shutdown its agent would save
-    _wait_state(aws, instance, ("terminated",), beat)
-    _disown_saves(aws, list(marked))
-    deadline = time.monotonic() + START_SECONDS
-    while (copies := _copies(aws, order)) and time.monotonic() < deadline:
-        _mark(aws, copies, marked)
-        for volume in copies:
-            untaken = tags.GENERATION not in volume.tags and is_shown(marked[volume.id])
-            if volume.state == "available" and untaken:
-                storage.delete_volume(aws, volume.id)
-        beat()
-        time.sleep(POLL_SECONDS)
-    return True
-
-
-def _mark(aws: Aws, copies: Sequence[Volume], marked: dict[str, float]) -> None:
-    for volume in copies:
-        if volume.id not in marked:
-            set_tags(aws, volume.id, {tags.MARKED: aws.now().isoformat()})
-            marked[volume.id] = time.monotonic()
-
-
-def _disown_saves(aws: Aws, volume_ids: list[str]) -> None:
-    """What the machine saved by itself meanwhile counts less than what the drive went on with."""
-    by_volume: list[Any] = [{"Name": "volume-id", "Values": volume_ids}]
-    for snapshot in storage.list_snapshots(aws, by_volume) if volume_ids else ():
-        set_tags(aws, snapshot.id, {tags.STRAY: "1"})
-
-
-def _has_volumes(machine: Instance, order: LaunchOrder) -> bool:
-    """Whether somebody attached the volumes that a machine was launched for."""
-    return order.attaches and (tags.AWAITS not in machine.tags or any(d.device in machine.disks for d in order.drives))
-
-
-def _copies(aws: Aws, order: LaunchOrder) -> list[Volume]:
-    """The volumes that this launch made of its source, root disks aside."""
-    sources = {drive.source.id if drive.source else None for drive in order.drives}
-    made = storage.list_volumes(aws, tags.tag_filter(launch=order.launch))
-    return [v for v in made if v.snapshot_id in sources and v.state != "deleting"]
-
-
 def _run_with_role(
     aws: Aws, request: dict[str, Any], claim: Claim, say: Callable[[str], None], beat: Callable[[], None]
 ) -> Instance:
@@ -321,50 +265,16 @@ def _granted_before(aws: Aws, token: str, error: AwsError) -> Instance:
 
 
 def _wait_running(aws: Aws, instance: Instance, beat: Callable[[], None]) -> Instance:
-    return _wait_state(aws, instance, ("running", "terminated"), beat)
-
-
-def _wait_state(aws: Aws, instance: Instance, states: tuple[str, ...], beat: Callable[[], None]) -> Instance:
-    """The instance in one of `states`. Raises MachineLost after five minutes."""
+    """The instance, running or terminated. Raises MachineLost after five minutes."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         found = compute.find_instance(aws, instance.id)  # None for some seconds after the launch
-        if found and found.state in states and (found.state != "running" or found.public_address):
+        if found and (found.state == "terminated" or (found.state == "running" and found.public_address)):
             return found
         beat()
         time.sleep(POLL_SECONDS)
     raise MachineLost(
-        f"{instance.id} did not become {' or '.join(states)} with a public address in {START_SECONDS:.0f} s",
+        f"{instance.id} did not become running with a public address in {START_SECONDS:.0f} s",
         hint="the subnet must give public addresses; xportal down ends the machine",
         billed=(f"{instance.id} {instance.type}",),
     )
-
-
-def confirm(aws: Aws, instance: Instance, generations: Mapping[str, int]) -> None:
-    """Say that what a machine has at its devices are the drives. Raises MachineGone if it is being discarded.
-
-    Whoever discards it has marked it before, and looks for what is said here after that (see `discard`).
-    """
-    tag_drives(aws, instance, generations)
-    found = compute.find_instance(aws, instance.id)
-    disks = [v for device, v in instance.disks.items() if device != instance.root_device]
-    there = storage.list_volumes(aws, [{"Name": "volume-id", "Values": disks}]) if disks else []
-    if (found and tags.MARKED in found.tags) or any(tags.MARKED in volume.tags for volume in there):
-        raise MachineGone(
-            f"{instance.id} is being ended by the command that launched it, which had lost its lock",
-            hint="the same command tries again",
-        )
-
-
-def tag_drives(aws: Aws, instance: Instance, generations: Mapping[str, int]) -> None:
-    """What RunInstances cannot put on each drive alone (I5); lost, it is derived from the snapshot. The root disk is
-    no drive: without the tag, backups that copy tags are none either.
-    """
-    drives = {device_of(instance, name): name for name in generations}
-    for device, volume_id in instance.disks.items():
-        if device in drives:
-            name = drives[device]
-            own = {tags.DRIVE: name, tags.NAME: name, tags.GENERATION: str(generations[name])}
-            set_tags(aws, volume_id, {**own, tags.MACHINE: saver_of(aws, instance)})
-        elif device == instance.root_device:
-            delete_tag(aws, volume_id, tags.DRIVE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from xportal.agent.core.config import AgentConfig, DriveConfig
 from xportal.agent.full.proofs import proof_of, seal_of
@@ -11,11 +12,12 @@ from xportal.aws.errors import AwsError
 from xportal.aws.records import Instance, KeyPair, Volume
 from xportal.aws.roles import ensure_instance_profile
 from xportal.aws.session import Aws
+from xportal.drive.launched import Made, confirm, discard
 from xportal.drive.locks import Heart
 from xportal.errors import DriveInUse, NotOurs, Unreachable
 from xportal.machine.access import Claim, caller_cidr, get_host_key
 from xportal.machine.images import LOGIN_USER
-from xportal.machine.launch import DriveOrder, LaunchOrder, confirm, discard, launch_first, without_role
+from xportal.machine.launch import DriveOrder, LaunchOrder, launch_first, without_role
 from xportal.machine.offers import Offer
 from xportal.machine.userdata import build
 from xportal.portal.preparing import DrivePlan, Preparation
@@ -32,17 +34,18 @@ def launch(
     """
     order = _order(aws, plan, drives, locks, claim, _find_profile(aws, progress))
     beat = Heart(aws, claim.launch).beat
+    give_back = partial(discard, aws, made=_made_by(order), beat=beat)
     progress.update(f"launching {plan.offers[0]}")
     with Undo(progress.warn) as undo:
         try:
             groups = _SecurityGroups(aws, undo)
-            machine, offer = launch_first(aws, order, plan.offers, groups.get, claim, progress.say, beat)
+            machine, offer = launch_first(aws, order, plan.offers, groups.get, claim, progress.say, beat, give_back)
         except AwsError as error:
             if error.code != "InvalidKeyPair.NotFound":
                 raise
             raise _lock_gone(locks[0].name, "nothing was launched") from error
         for lock in locks:
-            _check_lock(aws, order, lock, machine, beat)
+            _check_lock(aws, lock, machine, give_back)
         confirm(aws, machine, {drive.name: drive.generation for drive in drives})
         undo.keep()
     return machine, offer
@@ -95,11 +98,16 @@ def _order(
     )
 
 
-def _check_lock(aws: Aws, order: LaunchOrder, ours: KeyPair, machine: Instance, beat: Callable[[], None]) -> None:
+def _made_by(order: LaunchOrder) -> Made:
+    sources = frozenset(drive.source.id if drive.source else None for drive in order.drives)
+    return Made(order.launch, sources, tuple(d.device for d in order.drives) if order.attaches else ())
+
+
+def _check_lock(aws: Aws, ours: KeyPair, machine: Instance, give_back: Callable[[Instance], bool]) -> None:
     """I3: the holder looks again; if the lock went to another, its copy goes, unless another `up` took that over."""
     lock = keys.find_key_pair(aws, ours.name)
     if lock is None or lock.id != ours.id:
-        ended = discard(aws, machine, order, beat)
+        ended = give_back(machine)
         raise _lock_gone(ours.name, f"{machine.id} was ended again" if ended else f"another up uses {machine.id}")
 
 

@@ -12,10 +12,10 @@ from xportal.aws.records import Instance, Volume
 from xportal.aws.session import Aws
 from xportal.aws.tagging import delete_tag
 from xportal.drive.choose import follow
+from xportal.drive.launched import confirm
 from xportal.drive.model import Drive
 from xportal.drive.observe import observe
 from xportal.errors import GoingDown, MachineGone, MachineLost, Refused
-from xportal.machine.launch import confirm
 from xportal.portal.access import log_in, look_after
 from xportal.portal.agent import (
     AGAIN_SECONDS,

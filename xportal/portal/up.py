@@ -13,6 +13,7 @@ from xportal.aws.records import Instance, Volume
 from xportal.aws.session import Aws
 from xportal.aws.tagging import tag_machine
 from xportal.drive import plan as p
+from xportal.drive.attach import NotAttached, attach_drives
 from xportal.drive.choose import follow
 from xportal.drive.lifecycle import Lifecycle
 from xportal.drive.locks import Heart
@@ -22,7 +23,6 @@ from xportal.errors import DriveInUse, GoingDown, NoCapacity
 from xportal.machine.access import Claim, new_claim
 from xportal.machine.offers import Offer
 from xportal.portal.agent import AgentStatus
-from xportal.portal.attaching import NotAttached, attach_drives
 from xportal.portal.claiming import earlier_claim, give_up
 from xportal.portal.down import down
 from xportal.portal.launching import launch

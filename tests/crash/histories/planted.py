@@ -14,7 +14,7 @@ import pytest
 from xportal.aws import storage, tags
 from xportal.aws.records import Instance, Snapshot, Volume
 from xportal.aws.session import Aws
-from xportal.drive import locks, observe
+from xportal.drive import launched, locks, observe
 from xportal.drive import plan as p
 from xportal.drive.model import Drive
 from xportal.drive.snapshots import Snapshots
@@ -68,7 +68,7 @@ def lock_by_client_token(patch: pytest.MonkeyPatch) -> None:
 def treat_root_as_drive(patch: pytest.MonkeyPatch) -> None:
     """What carries the drive's tag is the drive."""
     patch.setattr(observe, "_is_drive", lambda volume, *_: volume.state != "deleting")
-    patch.setattr(launch, "delete_tag", lambda *_: None)
+    patch.setattr(launched, "delete_tag", lambda *_: None)
 
 
 def no_look_up_before_create_snapshot(patch: pytest.MonkeyPatch) -> None:

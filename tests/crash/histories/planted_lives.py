@@ -12,7 +12,7 @@ from xportal.aws import storage, tags
 from xportal.aws.records import Instance, Snapshot, Volume
 from xportal.aws.session import Aws
 from xportal.aws.tagging import set_tags
-from xportal.drive import act
+from xportal.drive import act, launched
 from xportal.drive import plan as p
 from xportal.drive.model import Drive, _is_final, restored_text
 from xportal.drive.observe import observe
@@ -96,12 +96,12 @@ def discard_what_another_up_uses(patch: pytest.MonkeyPatch) -> None:
         found = listed(aws, filters)
         return [replace(v, tags={k: t for k, t in v.tags.items() if k != tags.GENERATION}) for v in found]
 
-    discard = launch.discard
+    discard = launched.discard
 
-    def blind(aws: Aws, instance: Instance, order: Any, beat: Any) -> bool:
+    def blind(aws: Aws, instance: Instance, **how: Any) -> bool:
         with pytest.MonkeyPatch.context() as within:
-            within.setattr(launch.storage, "list_volumes", unconfirmed)
-            return discard(aws, instance, order, beat)
+            within.setattr(launched.storage, "list_volumes", unconfirmed)
+            return discard(aws, instance, **how)
 
     patch.setattr(launching, "discard", blind)
 
@@ -114,7 +114,7 @@ def confirm_before_the_look_at_the_lock(patch: pytest.MonkeyPatch) -> None:
         running = wait(aws, instance, beat)
         name = running.tags[tags.DRIVE]
         if running.state == "running":
-            launch.confirm(aws, running, {name: observe(aws, name).next_generation() - 1})
+            launched.confirm(aws, running, {name: observe(aws, name).next_generation() - 1})
         return running
 
     patch.setattr(launch, "_wait_running", named)
