@@ -30,7 +30,7 @@ from xportal.agent.full.snapshots import ROLLING, is_any_pending, plan_tags, tak
 from xportal.aws import tags
 from xportal.aws.roles import ROLE, ensure_instance_profile
 from xportal.aws.session import Aws
-from xportal.drive.model import Description
+from xportal.drive.made import Description
 from xportal.sandbox.api.engine import Settings
 from xportal.sandbox.api.server import Cloud
 from xportal.sandbox.hardware import FileHardware, RoleCredentials

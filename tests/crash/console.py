@@ -17,7 +17,8 @@ from xportal.aws.devices import DEVICE
 from xportal.aws.records import Instance, KeyPair, Snapshot, Volume
 from xportal.aws.tagging import delete_tag, set_tags
 from xportal.drive import plan as p
-from xportal.drive.model import Description, Drive, lock_name
+from xportal.drive.made import Description
+from xportal.drive.model import Drive, lock_name
 from xportal.drive.observe import observe
 from xportal.errors import DriveForked, DriveInUse, XportalError
 from xportal.portal.restoring import restore

@@ -20,7 +20,7 @@ from xportal.aws.devices import DEVICE
 from xportal.aws.records import Instance, Snapshot
 from xportal.aws.tagging import set_tags
 from xportal.drive import plan as p
-from xportal.drive.model import Description
+from xportal.drive.made import Description
 from xportal.drive.observe import observe
 from xportal.errors import DriveForked
 from xportal.machine.access import get_host_key

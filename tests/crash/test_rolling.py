@@ -16,7 +16,7 @@ from xportal.aws.session import Aws
 from xportal.aws.tagging import delete_tag, set_tags
 from xportal.drive import choose
 from xportal.drive import plan as p
-from xportal.drive.model import Description
+from xportal.drive.made import Description
 from xportal.drive.observe import observe
 from xportal.errors import NoSuchCopy
 from xportal.portal.restoring import restore

@@ -16,7 +16,8 @@ from xportal.aws import compute, keys, storage, tags
 from xportal.aws.devices import DEVICE
 from xportal.aws.records import Instance
 from xportal.aws.tagging import set_tags
-from xportal.drive.model import Description, lock_name
+from xportal.drive.made import Description
+from xportal.drive.model import lock_name
 from xportal.errors import UsageError
 from xportal.portal.metering import Meter, read_meter
 from xportal.portal.up import find_or_launch

@@ -15,7 +15,8 @@ from xportal.aws import tags
 from xportal.aws.devices import DEVICE
 from xportal.aws.records import Instance, KeyPair, Snapshot, Volume
 from xportal.drive import plan as p
-from xportal.drive.model import Description, Drive
+from xportal.drive.made import Description
+from xportal.drive.model import Drive
 from xportal.drive.plan import Goal
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)

@@ -16,7 +16,7 @@ from paramiko.hostkeys import HostKeys
 from xportal import foreign
 from xportal.aws import tags
 from xportal.aws.records import Snapshot
-from xportal.drive.model import described
+from xportal.drive.made import described
 from xportal.machine.userdata import new_host_key
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)

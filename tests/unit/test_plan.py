@@ -12,7 +12,8 @@ from xportal.agent.full.proofs import seal_of
 from xportal.aws import tags
 from xportal.aws.records import Instance, KeyPair, Snapshot, Volume
 from xportal.drive import plan as p
-from xportal.drive.model import Description, Drive
+from xportal.drive.made import Description
+from xportal.drive.model import Drive
 from xportal.drive.plan import Goal, Request, plan
 from xportal.errors import DriveForked, DriveInUse, NoSuchCopy, PortalNotUp, Refused, SnapshotFailed
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from xportal.drive.model import Description
+from xportal.drive.made import Description
 from xportal.errors import UsageError
 from xportal.spec import MAX_DRIVES, DriveSpec, MachineSpec, PortalSpec, check_name
 

@@ -12,7 +12,8 @@ from tests.unit.state_table import CALLER, COLUMNS, NOW, SAVE, State, lock, snap
 from xportal.aws import tags
 from xportal.aws.records import Snapshot, Volume
 from xportal.drive import plan as p
-from xportal.drive.model import ENDING, LIVE, Drive, LockState, restored_text
+from xportal.drive.generations import restored_text
+from xportal.drive.model import ENDING, LIVE, Drive, LockState
 from xportal.drive.plan import Goal
 
 STATES = list(states())

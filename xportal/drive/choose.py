@@ -9,8 +9,9 @@ from xportal.aws.records import Snapshot, Volume
 from xportal.aws.session import Aws
 from xportal.aws.tagging import delete_tag, set_tags, set_tags_of_all
 from xportal.drive import refusals
+from xportal.drive.generations import restored_text
 from xportal.drive.locks import Lock
-from xportal.drive.model import Drive, LockState, restored_text
+from xportal.drive.model import Drive, LockState
 from xportal.drive.observe import observe
 from xportal.progress import Progress
 

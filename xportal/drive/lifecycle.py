@@ -20,7 +20,8 @@ from xportal.aws.tagging import tag_machine
 from xportal.drive import plan as p
 from xportal.drive.act import Hands
 from xportal.drive.locks import Heart, Lock
-from xportal.drive.model import Drive, described
+from xportal.drive.made import described
+from xportal.drive.model import Drive
 from xportal.drive.observe import find_strangers, observe
 from xportal.drive.snapshots import Agent, Stuck
 from xportal.errors import SaveIncomplete, Unreachable

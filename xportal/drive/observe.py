@@ -9,7 +9,8 @@ from xportal.aws import compute, keys, storage, tags
 from xportal.aws.devices import device_of
 from xportal.aws.records import Instance, Snapshot, Volume
 from xportal.aws.session import Aws
-from xportal.drive.model import DESCRIBED, LOCK_PREFIX, Drive, described, lock_name
+from xportal.drive.made import DESCRIBED, described
+from xportal.drive.model import LOCK_PREFIX, Drive, lock_name
 
 OF_AN_IMAGE = "Created by CreateImage("  # AWS's own description
 

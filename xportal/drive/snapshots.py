@@ -14,7 +14,8 @@ from xportal.aws.lag import wait_until_shown
 from xportal.aws.records import Instance, Snapshot, Volume
 from xportal.aws.session import Aws
 from xportal.aws.tagging import set_tags
-from xportal.drive.model import Description, Drive
+from xportal.drive.made import Description
+from xportal.drive.model import Drive
 from xportal.drive.observe import observe
 from xportal.progress import Progress
 

@@ -10,7 +10,8 @@ from typing import Any
 from xportal.aws import compute, tags
 from xportal.aws.records import Instance, Snapshot, Volume
 from xportal.aws.session import Aws
-from xportal.drive.model import Drive, restored_from
+from xportal.drive.generations import restored_from
+from xportal.drive.model import Drive
 from xportal.drive.observe import list_drive_names, observe
 from xportal.portal.access import open_portal
 from xportal.portal.agent import AgentStatus

@@ -14,7 +14,9 @@ from xportal.aws.session import Aws
 from xportal.aws.tagging import set_tags
 from xportal.drive import act, launched
 from xportal.drive import plan as p
-from xportal.drive.model import Drive, _is_final, restored_text
+from xportal.drive.generations import restored_text
+from xportal.drive.made import is_final
+from xportal.drive.model import Drive
 from xportal.drive.observe import observe
 from xportal.machine import launch
 from xportal.portal import launching
@@ -57,7 +59,7 @@ def count_a_late_final_save(patch: pytest.MonkeyPatch) -> None:
     """A final snapshot of this very volume is its final save."""
 
     def any_final(self: Drive, volume: Volume) -> Snapshot | None:
-        finals = [s for s in self.snapshots if s.volume_id == volume.id and _is_final(s)]
+        finals = [s for s in self.snapshots if s.volume_id == volume.id and is_final(s)]
         return max(finals, key=lambda s: (s.state != "error", s.started), default=None)
 
     patch.setattr(Drive, "final_of", any_final)
