@@ -22,14 +22,14 @@ from xportal.drive.model import Drive
 from xportal.drive.observe import observe
 from xportal.errors import MachineLost
 from xportal.machine.access import Claim
-from xportal.portal.checkpointing import save
 from xportal.portal.down import down
+from xportal.portal.save import save
 from xportal.portal.up import find_or_launch
-from xportal.portal.watching import Watch
 from xportal.sandbox.api.engine import Settings
 from xportal.sandbox.api.server import Cloud
 from xportal.sandbox.hardware import FileHardware
 from xportal.spec import MachineSpec, PortalSpec
+from xportal.watch.watch import Watch
 
 RECORD = 512
 _numbers = itertools.count()

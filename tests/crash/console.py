@@ -21,7 +21,7 @@ from xportal.drive.made import Description
 from xportal.drive.model import Drive, lock_name
 from xportal.drive.observe import observe
 from xportal.errors import DriveForked, DriveInUse, XportalError
-from xportal.portal.restoring import restore
+from xportal.portal.restore import restore
 
 PUBLIC_KEY = b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2FC8yWQ1yq3i3x4wGqRjbP8y1eGJmQmGJ4kBqjQm3a ann@desk"
 

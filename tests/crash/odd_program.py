@@ -55,7 +55,7 @@ def warm_up() -> None:
     JSONFileLoader.load_file = cache(JSONFileLoader.load_file)  # type: ignore[method-assign]
     with suppress(XportalError):
         connect(region="us-east-1")
-    for module in ("docker", "fabric", "xportal.portal.up", "xportal.portal.watching", "xportal.container"):
+    for module in ("docker", "fabric", "xportal.portal.up", "xportal.watch.watch", "xportal.container"):
         import_module(module)
 
 

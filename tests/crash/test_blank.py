@@ -13,8 +13,8 @@ from xportal.agent.core.config import AgentConfig
 from xportal.aws import tags
 from xportal.aws.records import Instance
 from xportal.drive.observe import observe
-from xportal.portal import launching
-from xportal.portal.ready import _note_filesystems
+from xportal.portal.up import launch as launching
+from xportal.portal.up.ready import _note_filesystems
 
 _numbers = itertools.count()
 

@@ -13,7 +13,7 @@ from xportal.aws.session import Aws
 from xportal.drive import plan as p
 from xportal.drive.model import Drive
 from xportal.drive.observe import observe
-from xportal.portal.restoring import restore
+from xportal.portal.restore import restore
 
 
 def as_it_was(seconds: float) -> Callable[[Aws, str], Drive]:

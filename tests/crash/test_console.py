@@ -26,7 +26,7 @@ from xportal.errors import AwsRefused, DriveForked, DriveInUse, MachineLost, Sav
 from xportal.machine import launch as launching
 from xportal.machine.access import new_claim
 from xportal.portal.access import login_for
-from xportal.portal.money import machine_cost
+from xportal.portal.prices import machine_cost
 from xportal.sandbox.api.engine import Settings
 from xportal.sandbox.api.server import Cloud
 from xportal.sandbox.hardware import FileHardware

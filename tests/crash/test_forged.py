@@ -24,7 +24,7 @@ from xportal.drive.made import Description
 from xportal.drive.observe import observe
 from xportal.errors import DriveForked
 from xportal.machine.access import get_host_key
-from xportal.portal.restoring import restore
+from xportal.portal.restore import restore
 
 _numbers = itertools.count()
 

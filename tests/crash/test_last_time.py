@@ -14,8 +14,8 @@ from xportal.aws.tagging import delete_tag, set_tags
 from xportal.console import Console
 from xportal.errors import DriveInUse, Refused
 from xportal.portal.last_time import LastTime, from_tags, to_tags
-from xportal.portal.remembering import carry_on, find_last_time, recall, remember
-from xportal.portal.restoring import restore
+from xportal.portal.remember import carry_on, find_last_time, recall, remember
+from xportal.portal.restore import restore
 from xportal.portal.status import list_portal
 from xportal.portal.up import find_or_launch
 from xportal.spec import AloneSpec, DriveSpec, MachineSpec, PortalSpec

@@ -16,8 +16,8 @@ from xportal.drive.model import lock_name
 from xportal.drive.observe import observe
 from xportal.errors import DriveForked, DriveInUse, NoSuchCopy, Refused, SaveIncomplete
 from xportal.machine.access import new_claim
-from xportal.portal.preparing import Preparation, prepare
-from xportal.portal.restoring import restore
+from xportal.portal.restore import restore
+from xportal.portal.up.plan import Preparation, prepare
 from xportal.spec import DriveSpec, MachineSpec, PortalSpec
 
 _numbers = itertools.count()

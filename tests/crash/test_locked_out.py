@@ -17,7 +17,7 @@ from xportal.errors import KeyRefused, LoginRefused
 from xportal.portal import access
 from xportal.portal.access import log_in, login_for, login_of
 from xportal.portal.down import down
-from xportal.portal.saving import RemoteAgent
+from xportal.portal.machine_saves import RemoteAgent
 
 
 def raises(error: Exception) -> object:
@@ -32,7 +32,7 @@ def raises(error: Exception) -> object:
 def test_down_saves_a_machine_that_lets_nobody_in(bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is shut down, which saves, and what it left is saved."""
     bench.write(bench.up(drive), "one")
-    monkeypatch.setattr("xportal.portal.saving.log_in", raises(KeyRefused("no key")))
+    monkeypatch.setattr("xportal.portal.machine_saves.log_in", raises(KeyRefused("no key")))
     report = down(bench.aws, drive, bench.story, RemoteAgent(bench.aws, bench.story))
     [left] = report.drives
     assert left.snapshot
@@ -45,7 +45,7 @@ def test_down_leaves_a_machine_alone_that_is_perhaps_another(
 ) -> None:
     """Somebody else answers at its address: the user is told, nothing is ended."""
     machine = bench.up(drive)
-    monkeypatch.setattr("xportal.portal.saving.log_in", raises(LoginRefused("another host key")))
+    monkeypatch.setattr("xportal.portal.machine_saves.log_in", raises(LoginRefused("another host key")))
     with pytest.raises(LoginRefused):
         down(bench.aws, drive, bench.story, RemoteAgent(bench.aws, bench.story))
     found = compute.find_instance(bench.aws, machine.id)
@@ -97,7 +97,7 @@ def test_down_saves_where_ssh_cannot_be_opened(bench: Bench, drive: str, monkeyp
     """The group is full, or not ours to change: it may be open already; else the error says why nobody answered."""
     bench.write(bench.up(drive), "one")
     forbid(bench, "AuthorizeSecurityGroupIngress")
-    monkeypatch.setattr("xportal.portal.saving.CONNECT_SECONDS", 0.5)  # nobody answers at the machines of files
+    monkeypatch.setattr("xportal.portal.machine_saves.CONNECT_SECONDS", 0.5)  # nobody answers at the machines of files
     assert saved(bench, drive) == ["one"]
     [told] = [line for line in bench.story.lines if "is shut down and its drive saved" in line]
     assert "it could not be opened to this computer: " in told

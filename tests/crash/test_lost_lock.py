@@ -20,7 +20,7 @@ from xportal.drive.model import LockState, lock_name
 from xportal.drive.observe import observe
 from xportal.errors import DriveInUse, MachineGone
 from xportal.machine import launch
-from xportal.portal import launching
+from xportal.portal.up import launch as launching
 
 _numbers = itertools.count()
 

@@ -13,7 +13,7 @@ from xportal.aws.devices import DEVICE
 from xportal.aws.tagging import delete_tag, set_tags
 from xportal.drive.observe import observe
 from xportal.errors import NoSuchCopy
-from xportal.portal.restoring import restore
+from xportal.portal.restore import restore
 
 _numbers = itertools.count()
 

@@ -13,8 +13,8 @@ from xportal.aws.devices import DEVICE
 from xportal.aws.errors import AwsError
 from xportal.drive.observe import observe
 from xportal.errors import NoCapacity, SaveIncomplete, Unreachable, XportalError
-from xportal.portal.checkpointing import save
-from xportal.portal.patience import until_capacity
+from xportal.portal.retry import until_capacity
+from xportal.portal.save import save
 
 
 def test_final_save_behind_pending_checkpoints(bench: Bench) -> None:

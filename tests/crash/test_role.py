@@ -34,7 +34,7 @@ from xportal.errors import NotOurs
 from xportal.machine.access import Claim, new_claim
 from xportal.machine.images import get_machine_image
 from xportal.machine.launch import _run_with_role
-from xportal.portal.launching import _find_profile
+from xportal.portal.up.launch import _find_profile
 from xportal.spec import MachineSpec
 
 OURS: list[Any] = tags.to_aws({tags.OURS: "1"})

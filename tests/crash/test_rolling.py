@@ -19,7 +19,7 @@ from xportal.drive import plan as p
 from xportal.drive.made import Description
 from xportal.drive.observe import observe
 from xportal.errors import NoSuchCopy
-from xportal.portal.restoring import restore
+from xportal.portal.restore import restore
 
 _numbers = itertools.count()
 

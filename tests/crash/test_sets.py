@@ -16,7 +16,7 @@ from xportal.aws.tagging import delete_tag, set_tags
 from xportal.drive.observe import observe
 from xportal.errors import DriveForked
 from xportal.portal.down import down
-from xportal.portal.restoring import restore
+from xportal.portal.restore import restore
 from xportal.spec import DriveSpec
 
 

@@ -13,10 +13,10 @@ from xportal.aws import compute, tags
 from xportal.aws.tagging import set_tags
 from xportal.drive.observe import observe
 from xportal.errors import PortalNotUp, Refused
-from xportal.portal.metering import Meter
 from xportal.portal.up import find_or_launch
-from xportal.portal.watching import Limits
 from xportal.spec import MachineSpec, PortalSpec
+from xportal.watch.meter import Meter
+from xportal.watch.watch import Limits
 
 
 def test_five_interruptions_in_a_row(bench: Bench, drive: str, pool: ThreadPoolExecutor) -> None:

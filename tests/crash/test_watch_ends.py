@@ -18,9 +18,9 @@ from xportal.drive.lifecycle import Lifecycle
 from xportal.drive.model import lock_name
 from xportal.drive.observe import observe
 from xportal.errors import DriveInUse, NoCapacity
-from xportal.portal import launching
 from xportal.portal.down import down
-from xportal.portal.watching import Limits
+from xportal.portal.up import launch as launching
+from xportal.watch.watch import Limits
 
 SPENT = Limits(hours=1e-9)
 

@@ -19,10 +19,10 @@ from xportal.aws.tagging import set_tags
 from xportal.drive.made import Description
 from xportal.drive.model import lock_name
 from xportal.errors import UsageError
-from xportal.portal.metering import Meter, read_meter
 from xportal.portal.up import find_or_launch
-from xportal.portal.watching import Limits, Pace, Watch
 from xportal.spec import AloneSpec, MachineSpec, PortalSpec
+from xportal.watch.meter import Meter, read_meter
+from xportal.watch.watch import Limits, Pace, Watch
 
 
 def saves_by_itself(bench: Bench, drive: str, machine: Instance, save: str) -> None:

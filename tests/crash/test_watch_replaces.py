@@ -12,9 +12,9 @@ from tests.crash.watches import SECONDS, live, next_machine, take, wait_for, wat
 from xportal.aws import catalogue
 from xportal.aws.records import Instance
 from xportal.machine.images import get_machine_image
-from xportal.portal.preparing import Preparation, prepare
-from xportal.portal.replacing import successor
+from xportal.portal.up.plan import Preparation, prepare
 from xportal.spec import MachineSpec, PortalSpec
+from xportal.watch.successor import successor
 
 
 def offers(bench: Bench, last: Instance, asked: MachineSpec = MachineSpec()) -> Preparation:

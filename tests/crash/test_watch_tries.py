@@ -16,10 +16,10 @@ from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 from xportal.aws.tagging import set_tags
 from xportal.errors import MachineLost, NoCredentials, UsageError, XportalError
-from xportal.portal.metering import Meter
 from xportal.portal.up import find_or_launch
-from xportal.portal.watching import Limits, Pace, Watch
 from xportal.spec import MachineSpec, PortalSpec
+from xportal.watch.meter import Meter
+from xportal.watch.watch import Limits, Pace, Watch
 
 
 class FailingUp:

@@ -14,9 +14,9 @@ from xportal.aws import tags
 from xportal.aws.records import Instance
 from xportal.drive.observe import observe
 from xportal.portal.up import find_or_launch
-from xportal.portal.watching import Limits, Pace, Watch, WatchReport
 from xportal.sandbox import admin
 from xportal.spec import MachineSpec, PortalSpec
+from xportal.watch.watch import Limits, Pace, Watch, WatchReport
 
 SECONDS = 30.0
 

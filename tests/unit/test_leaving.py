@@ -21,7 +21,7 @@ from xportal.cli.portals import _show_machine
 from xportal.errors import DockerFailed, GoingDown, MachineGone, MachineLost, NoSuchContainer, Refused, XportalError
 from xportal.portal import staying
 from xportal.portal.agent import AgentStatus, Leaving, agent_status
-from xportal.portal.ready import check_ready
+from xportal.portal.up.ready import check_ready
 from xportal.spec import AloneSpec
 
 NOW = datetime(2026, 1, 2, tzinfo=timezone.utc)

@@ -8,9 +8,9 @@ import pytest
 from xportal.aws.records import Instance
 from xportal.console import Console
 from xportal.errors import MachineLost, Refused
-from xportal.portal import ready
 from xportal.portal.agent import AgentStatus
-from xportal.portal.ready import check_ready
+from xportal.portal.up import ready
+from xportal.portal.up.ready import check_ready
 
 NOW = datetime(2026, 1, 2, tzinfo=timezone.utc)
 MACHINE = Instance("i-1", "running", "c5.large", "us-east-1a", NOW, "ami-1", tags={"xportal:portal": "demo"})

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from xportal.errors import NotInstalled, UsageError
-from xportal.portal.service import install
+from xportal.watch.service import install
 
 NAME = "xportal-watch-demo:my_work:us-east-1.service"
 

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from xportal.cli import app
-from xportal.portal.undo import HELD, Undo
+from xportal.undo import HELD, Undo
 
 
 @pytest.mark.parametrize("before", [signal.SIG_IGN, signal.SIG_DFL])

@@ -346,7 +346,7 @@ def _each(ctx: Context, portal: str, names: list[str], done: str, act: Callable[
 def _opened(ctx: Context, portal: str) -> Iterator[tuple[OpenPortal, Engine]]:
     """The portal's machine and its Docker. Raises PortalNotUp, Refused, MachineLost, DockerFailed."""
     from xportal.portal.access import open_portal
-    from xportal.portal.ready import check_ready
+    from xportal.portal.up.ready import check_ready
 
     with open_portal(ctx.aws, portal, ctx.console.update) as opened:
         check_ready(opened.machine, opened.status)

@@ -64,7 +64,8 @@ def restore(
     copy: Annotated[str, typer.Argument(metavar="COPY", help="A snapshot, or at a fork a volume, of its history.")],
 ) -> None:
     """Go on from an older copy: it becomes the newest, as a generation of its own. Nothing is copied or deleted."""
-    from xportal.portal import names, restoring
+    from xportal.portal import names
+    from xportal.portal import restore as restoring
 
     names.check_drive_known(ctx.aws, drive)
     with ctx.console.waiting(f"restoring {drive}"):

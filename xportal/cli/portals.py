@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from xportal.aws.records import Instance
     from xportal.portal.agent import AgentStatus
     from xportal.portal.down import DriveLeft
-    from xportal.portal.preparing import Preparation
     from xportal.portal.up import UpReport
+    from xportal.portal.up.plan import Preparation
 
 Portal = Annotated[str, typer.Argument(metavar="PORTAL", help="The portal's name, which is its drive's too.")]
 OptionalPortal = Annotated[str | None, typer.Argument(metavar="[PORTAL]", help="One portal; all if left out.")]
@@ -106,16 +106,16 @@ def up(
     Drives, machine and settings that no option says are as last time; market, price and image never are.
     """
     from xportal.portal import up as bring_up
-    from xportal.portal.patience import pauses
-    from xportal.portal.remembering import recall
-    from xportal.portal.saving import RemoteAgent
+    from xportal.portal.machine_saves import RemoteAgent
+    from xportal.portal.remember import recall
+    from xportal.portal.retry import pauses
 
     machine = machine_spec(gpu, cpu, type_, min_gpu_memory, max_price, on_demand, image_id, architecture)
     alone = AloneSpec(on_notice, idle_minutes, checkpoint_on_rebalance, checkpoint_every)
     asked = PortalSpec(portal, machine, size, tuple(map(_drive_spec, drive or ())), alone)
     spec = recall(ctx.aws, asked, ctx.console)
     if dry_run:
-        from xportal.portal.preparing import prepare
+        from xportal.portal.up.plan import prepare
 
         _show_plan(ctx, spec.name, prepare(ctx.aws, spec))
         return
@@ -145,8 +145,8 @@ def down(
 ) -> None:
     """Save everything, end the machine, delete the volume once its snapshot is complete."""
     from xportal.portal import down as bring_down
+    from xportal.portal.machine_saves import RemoteAgent
     from xportal.portal.names import check_known
-    from xportal.portal.saving import RemoteAgent
 
     check_name("portal", portal)
     if discard and (no_wait or grace is not None):
@@ -169,12 +169,12 @@ def down(
 
 def save(ctx: Context, portal: Portal = DEFAULT_PORTAL, no_wait: NoWait = False) -> None:
     """Take a checkpoint of the drive as it is at this moment, while the work on it goes on."""
-    from xportal.portal import checkpointing
-    from xportal.portal.saving import RemoteAgent
+    from xportal.portal import save as checkpoints
+    from xportal.portal.machine_saves import RemoteAgent
 
     agent = RemoteAgent(ctx.aws, ctx.console)
     with ctx.console.waiting(f"saving {portal}"):
-        report = checkpointing.save(ctx.aws, portal, ctx.console, agent, wait=not no_wait)
+        report = checkpoints.save(ctx.aws, portal, ctx.console, agent, wait=not no_wait)
     if ctx.json:
         ctx.console.answer_json(asdict(report))
     else:
@@ -248,7 +248,7 @@ def ssh(
 def sweep(ctx: Context) -> None:
     """Finish what interrupted commands left: save lone volumes, delete those that are saved, free stale locks."""
     from xportal.portal import down as bring_down
-    from xportal.portal.saving import RemoteAgent
+    from xportal.portal.machine_saves import RemoteAgent
 
     with ctx.console.waiting("sweeping"):
         reports, errors = bring_down.sweep(ctx.aws, ctx.console, RemoteAgent(ctx.aws, ctx.console))
@@ -294,7 +294,7 @@ def _confirm_discard(ctx: Context, portal: str) -> dict[str, frozenset[str]]:
     """
     from xportal.drive.observe import observe
     from xportal.portal import status as state
-    from xportal.portal.finding import find_drives
+    from xportal.portal.find import find_drives
 
     drives = find_drives(ctx.aws, portal)
     seen = {drive: observe(ctx.aws, drive).there() for drive in drives}
@@ -312,8 +312,8 @@ def _confirm_discard(ctx: Context, portal: str) -> dict[str, frozenset[str]]:
 
 
 def _show_plan(ctx: Context, portal: str, plan: Instance | Preparation) -> None:
-    from xportal.portal.money import volume_cost
-    from xportal.portal.preparing import Preparation
+    from xportal.portal.prices import volume_cost
+    from xportal.portal.up.plan import Preparation
 
     if ctx.json:
         ctx.console.answer_json(asdict(plan))
@@ -338,7 +338,7 @@ def _show_plan(ctx: Context, portal: str, plan: Instance | Preparation) -> None:
 
 
 def _show_up(ctx: Context, report: UpReport) -> None:
-    from xportal.portal.money import machine_cost, volume_text
+    from xportal.portal.prices import machine_cost, volume_text
 
     machine = report.machine
     if ctx.json:
@@ -354,7 +354,7 @@ def _show_up(ctx: Context, report: UpReport) -> None:
 def _show_machine(ctx: Context, portal: str, status: AgentStatus) -> None:
     """What the agent says, as far as `--json` does not."""
     if status.phase != "ready":
-        from xportal.portal.ready import why_leaving
+        from xportal.portal.up.ready import why_leaving
 
         why = why_leaving(status) if status.phase in ("saving", "saved") else status.error or status.phase
         ctx.console.warn(f"the machine is not ready: {why}")
@@ -395,7 +395,7 @@ def _by_itself(status: AgentStatus) -> list[str]:
 
 
 def _say_billed(ctx: Context) -> None:
-    from xportal.portal.money import billed
+    from xportal.portal.prices import billed
 
     ctx.console.billed(billed(ctx.aws))
 

@@ -24,8 +24,8 @@ from xportal.errors import SaveIncomplete
 from xportal.spec import DEFAULT_PORTAL, PortalSpec
 
 if TYPE_CHECKING:
-    from xportal.portal.rehearsing import RehearsalReport
-    from xportal.portal.watching import WatchReport
+    from xportal.portal.rehearse import RehearsalReport
+    from xportal.watch.watch import WatchReport
 
 
 def add_to(app: typer.Typer) -> None:
@@ -71,11 +71,11 @@ def watch(
     Without options on the machine, the next has its memory and GPUs at least.
     It must begin within an hour of the last machine's end: AWS tells of it no longer.
     """
-    from xportal.portal import service
-    from xportal.portal.remembering import carry_on
-    from xportal.portal.saving import RemoteAgent
+    from xportal.portal.machine_saves import RemoteAgent
+    from xportal.portal.remember import carry_on
     from xportal.portal.up import up
-    from xportal.portal.watching import Limits, Watch
+    from xportal.watch import service
+    from xportal.watch.watch import Limits, Watch
 
     machine = machine_spec(gpu, cpu, type_, min_gpu_memory, max_price, on_demand, image_id, architecture)
     spec, limits = PortalSpec(portal, machine), Limits(budget, max_hours)
@@ -122,7 +122,7 @@ def rehearse(ctx: Context, portal: Annotated[str, typer.Argument(metavar="PORTAL
     Containers end and are started again, shells in the drive are ended, the snapshot is a checkpoint: on any machine,
     with your data and your programs.
     """
-    from xportal.portal.rehearsing import rehearse as run
+    from xportal.portal.rehearse import rehearse as run
 
     with ctx.console.waiting(f"rehearsing the end of {portal}"):
         report = run(ctx.aws, portal, ctx.console)

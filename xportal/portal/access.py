@@ -25,9 +25,9 @@ from xportal.machine.access import (
 )
 from xportal.machine.images import LOGIN_USER
 from xportal.portal.agent import AgentStatus, agent_status
-from xportal.portal.finding import find_machine
-from xportal.portal.money import machine_cost
+from xportal.portal.find import find_machine
 from xportal.portal.names import not_up
+from xportal.portal.prices import machine_cost
 from xportal.remote import Host, Login, connect
 
 CONNECT_SECONDS = 60.0

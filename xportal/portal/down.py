@@ -19,8 +19,8 @@ from xportal.drive.observe import list_drive_names, observe
 from xportal.drive.snapshots import Agent
 from xportal.errors import Unreachable, XportalError
 from xportal.machine.access import forget_login_key, forget_unused_login_keys
-from xportal.portal.claiming import earlier_claim
-from xportal.portal.finding import find_drives
+from xportal.portal.claims import earlier_claim
+from xportal.portal.find import find_drives
 from xportal.progress import Progress
 from xportal.spec import check_name
 

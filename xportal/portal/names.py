@@ -11,8 +11,8 @@ from xportal.aws.session import Aws
 from xportal.drive.model import LIVE
 from xportal.drive.observe import list_drive_names
 from xportal.errors import NoSuchDrive, PortalNotUp, XportalError
-from xportal.portal.money import billed
-from xportal.portal.remembering import find_last_time
+from xportal.portal.prices import billed
+from xportal.portal.remember import find_last_time
 from xportal.spec import check_name
 
 AT_ONCE = 8  # regions that are asked

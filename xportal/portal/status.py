@@ -16,8 +16,8 @@ from xportal.drive.observe import list_drive_names, observe
 from xportal.portal.access import open_portal
 from xportal.portal.agent import AgentStatus
 from xportal.portal.last_time import LastTime
-from xportal.portal.money import price_of
-from xportal.portal.remembering import find_last_end, find_last_time
+from xportal.portal.prices import price_of
+from xportal.portal.remember import find_last_end, find_last_time
 from xportal.progress import Progress
 from xportal.spec import check_name
 

@@ -9,7 +9,7 @@ from xportal.aws.session import Aws
 from xportal.errors import MachineLost, Refused, UsageError
 from xportal.portal.access import CONNECT_SECONDS, OpenPortal, log_in, look_after
 from xportal.portal.agent import AgentStatus, agent_status
-from xportal.portal.ready import check_ready
+from xportal.portal.up.ready import check_ready
 
 
 def check_stays(aws: Aws, opened: OpenPortal, tell: Callable[[str], None]) -> None:

@@ -23,9 +23,9 @@ from xportal.aws.session import Aws
 from xportal.drive.observe import observe
 from xportal.drive.snapshots import Agent
 from xportal.errors import MachineLost
-from xportal.portal.checkpointing import save
 from xportal.portal.down import down, sweep
-from xportal.portal.restoring import restore
+from xportal.portal.restore import restore
+from xportal.portal.save import save
 from xportal.portal.up import find_or_launch
 from xportal.spec import MachineSpec, PortalSpec
 

@@ -20,7 +20,8 @@ from xportal.drive.model import Drive
 from xportal.drive.snapshots import Snapshots
 from xportal.machine import launch
 from xportal.machine.offers import Offer
-from xportal.portal import claiming, launching
+from xportal.portal import claims as claiming
+from xportal.portal.up import launch as launching
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 

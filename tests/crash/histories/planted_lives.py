@@ -19,7 +19,7 @@ from xportal.drive.made import is_final
 from xportal.drive.model import Drive
 from xportal.drive.observe import observe
 from xportal.machine import launch
-from xportal.portal import launching
+from xportal.portal.up import launch as launching
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 

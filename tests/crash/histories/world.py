@@ -34,9 +34,10 @@ from xportal.drive.model import lock_name
 from xportal.errors import MachineLost, SaveIncomplete
 from xportal.machine.offers import Offer
 from xportal.machine.userdata import HostKey
-from xportal.portal import launching, preparing
 from xportal.portal.agent import AgentStatus
-from xportal.portal.ready import check_ready
+from xportal.portal.up import launch as launching
+from xportal.portal.up import plan as preparing
+from xportal.portal.up.ready import check_ready
 from xportal.sandbox.api import instances, snapshots
 from xportal.sandbox.api.backend import Ec2Backend
 from xportal.sandbox.api.engine import Settings

@@ -15,7 +15,7 @@ from xportal.drive.observe import observe
 from xportal.errors import AwsRefused, Refused, UsageError
 from xportal.machine.images import get_machine_image
 from xportal.machine.offers import Offer, rank_offers
-from xportal.portal.finding import find_machine
+from xportal.portal.find import find_machine
 from xportal.spec import ARCHITECTURES, DEFAULT_ARCHITECTURE, DEFAULT_SIZE_GIB, DriveSpec, PortalSpec
 
 MOUNT = "/v"  # the first drive is at /v1

@@ -23,17 +23,17 @@ from xportal.errors import DriveInUse, GoingDown, NoCapacity
 from xportal.machine.access import Claim, new_claim
 from xportal.machine.offers import Offer
 from xportal.portal.agent import AgentStatus
-from xportal.portal.claiming import earlier_claim, give_up
+from xportal.portal.claims import earlier_claim, give_up
 from xportal.portal.down import down
-from xportal.portal.launching import launch
-from xportal.portal.money import price_of
-from xportal.portal.patience import until_capacity
-from xportal.portal.preparing import DrivePlan, Preparation, prepare
-from xportal.portal.ready import AwakeDrive, adopt, awake_drives, wait_ready
-from xportal.portal.remembering import remember
-from xportal.portal.undo import Undo
+from xportal.portal.prices import price_of
+from xportal.portal.remember import remember
+from xportal.portal.retry import until_capacity
+from xportal.portal.up.launch import launch_machine
+from xportal.portal.up.plan import DrivePlan, Preparation, prepare
+from xportal.portal.up.ready import AwakeDrive, adopt, awake_drives, wait_ready
 from xportal.progress import Progress
 from xportal.spec import PortalSpec
+from xportal.undo import Undo
 
 
 @dataclass
@@ -167,7 +167,7 @@ def _launch(
 ) -> tuple[Instance, Offer]:
     ordered = [settled[drive.name] for drive in prepared.drives]
     locks = [lock for lifecycle, _ in ordered if (lock := lifecycle.observed.lock)]
-    return launch(aws, prepared, [drive for _, drive in ordered], locks, claim, progress)
+    return launch_machine(aws, prepared, [drive for _, drive in ordered], locks, claim, progress)
 
 
 def _zones_for(prepared: Preparation, planned: DrivePlan) -> frozenset[str]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from xportal import foreign
 from xportal.aws import tags
 from xportal.aws.records import Instance
-from xportal.portal.money import price_of
+from xportal.portal.prices import price_of
 
 
 @dataclass(frozen=True)

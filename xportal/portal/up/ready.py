@@ -28,8 +28,8 @@ from xportal.portal.agent import (
     remember,
     try_again,
 )
-from xportal.portal.finding import drive_volumes
-from xportal.portal.money import machine_cost, price_of
+from xportal.portal.find import drive_volumes
+from xportal.portal.prices import machine_cost, price_of
 from xportal.progress import Progress
 from xportal.remote import Host
 from xportal.spec import PortalSpec

@@ -15,7 +15,7 @@ from xportal.drive.model import LIVE
 from xportal.drive.observe import observe
 from xportal.errors import Unreachable
 from xportal.portal.endings import tell_end
-from xportal.portal.finding import drive_volumes, find_machine
+from xportal.portal.find import drive_volumes, find_machine
 from xportal.portal.last_time import LastTime, asked_as, beginning, completed, from_tags, to_tags, with_drives
 from xportal.progress import Progress
 from xportal.spec import PortalSpec, check_name

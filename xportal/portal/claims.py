@@ -6,7 +6,7 @@ from xportal.aws import compute, keys, tags
 from xportal.aws.session import Aws
 from xportal.drive.model import Drive, LockState, lock_name
 from xportal.machine.access import Claim, find_claim, forget_login_key
-from xportal.portal.money import machine_cost
+from xportal.portal.prices import machine_cost
 from xportal.progress import Progress
 
 

@@ -12,7 +12,7 @@ from xportal.aws.session import Aws
 from xportal.drive import plan as p
 from xportal.drive.lifecycle import Lifecycle
 from xportal.drive.snapshots import Agent
-from xportal.portal.finding import find_drives
+from xportal.portal.find import find_drives
 from xportal.portal.names import check_known
 from xportal.progress import Progress
 from xportal.spec import check_name

@@ -20,12 +20,12 @@ from xportal.machine.images import LOGIN_USER
 from xportal.machine.launch import DriveOrder, LaunchOrder, launch_first, without_role
 from xportal.machine.offers import Offer
 from xportal.machine.userdata import build
-from xportal.portal.preparing import DrivePlan, Preparation
-from xportal.portal.undo import Undo
+from xportal.portal.up.plan import DrivePlan, Preparation
 from xportal.progress import Progress
+from xportal.undo import Undo
 
 
-def launch(
+def launch_machine(
     aws: Aws, plan: Preparation, drives: Sequence[DrivePlan], locks: Sequence[KeyPair], claim: Claim, progress: Progress
 ) -> tuple[Instance, Offer]:
     """The first machine that AWS grants, confirmed under our locks. Raises NoCapacity, AwsError, DriveInUse.

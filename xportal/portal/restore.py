@@ -8,11 +8,11 @@ from xportal.drive import plan as p
 from xportal.drive.lifecycle import Lifecycle
 from xportal.drive.observe import observe
 from xportal.machine.access import forget_login_key, new_claim
-from xportal.portal.claiming import earlier_claim, give_up
-from xportal.portal.saving import RemoteAgent
-from xportal.portal.undo import Undo
+from xportal.portal.claims import earlier_claim, give_up
+from xportal.portal.machine_saves import RemoteAgent
 from xportal.progress import Progress
 from xportal.spec import check_name
+from xportal.undo import Undo
 
 
 def restore(aws: Aws, name: str, copy_id: str, progress: Progress) -> Snapshot | Volume:

@@ -25,13 +25,13 @@ from xportal.errors import (
 )
 from xportal.portal.down import DownReport, down
 from xportal.portal.endings import Ending, ending_of, last_sign
-from xportal.portal.metering import Meter, read_meter
-from xportal.portal.money import price_of
 from xportal.portal.names import not_up
-from xportal.portal.patience import pauses
-from xportal.portal.replacing import successor
+from xportal.portal.prices import price_of
+from xportal.portal.retry import pauses
 from xportal.progress import Progress
 from xportal.spec import DriveSpec, PortalSpec
+from xportal.watch.meter import Meter, read_meter
+from xportal.watch.successor import successor
 
 LOOK_SECONDS = 15.0
 CLOCK_STEPS = timedelta(minutes=1)  # more than AWS's clock steps back, which its answers tell to the second
