@@ -37,7 +37,8 @@ def test_layers_hold(tree: Path) -> None:
     [
         ("drive/plan.py", "import xportal.aws.session"),
         ("aws/keys.py", "import xportal.portal.up"),
-        ("portal/up.py", "import xportal.sandbox.control"),
+        ("portal/up/__init__.py", "import xportal.sandbox.control"),
+        ("portal/down.py", "import xportal.watch.watch"),
         ("agent/core/disk.py", "import xportal.errors"),
         ("machine/offers.py", "import boto3"),
         ("cli/portals.py", "import rich"),
@@ -47,4 +48,11 @@ def test_broken_layer_is_noticed(tree: Path, module: str, line: str) -> None:
     """One import too many fails the linter."""
     path = tree / "xportal" / module
     path.write_text(f"{path.read_text()}\n{line}  # noqa\n")
+    assert lint(tree).returncode != 0
+
+
+def test_a_package_without_a_layer_is_noticed(tree: Path) -> None:
+    """Nothing new escapes the contracts."""
+    (tree / "xportal" / "fleet").mkdir()
+    (tree / "xportal" / "fleet" / "__init__.py").write_text("import xportal.cli\n")
     assert lint(tree).returncode != 0
