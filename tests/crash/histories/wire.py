@@ -45,11 +45,12 @@ def quicken(patch: pytest.MonkeyPatch) -> None:
         parser: QueryParser, response: dict[str, Any], shape: Shape | None, inject_metadata: bool = True
     ) -> Any:
         answer = (response["body"], shape and shape.name, inject_metadata)
-        if answer not in known:
+        parsed = known.get(answer)
+        if parsed is None:
             if len(known) > 1000:
                 known.clear()
-            known[answer] = pickle.dumps(read(parser, response, shape, inject_metadata))
-        return pickle.loads(known[answer])
+            parsed = known[answer] = pickle.dumps(read(parser, response, shape, inject_metadata))
+        return pickle.loads(parsed)
 
     patch.setattr(QueryParser, "_parse_body_as_xml", read_once)
     patch.setattr(xmltodict, "_validate_name", cache(xmltodict._validate_name))
