@@ -167,4 +167,4 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadPoolExecutor]:
     """Where watches run; those that are left at the end break off."""
     with ThreadPoolExecutor() as threads:
         yield threads
-        monkeypatch.setattr(Watch, "_look", None)
+        monkeypatch.setattr(Watch, "_step", None)

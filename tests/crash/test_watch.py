@@ -16,7 +16,7 @@ from xportal.errors import PortalNotUp, Refused
 from xportal.portal.up import find_or_launch
 from xportal.spec import MachineSpec, PortalSpec
 from xportal.watch.meter import Meter
-from xportal.watch.watch import Limits
+from xportal.watch.step import Limits
 
 
 def test_five_interruptions_in_a_row(bench: Bench, drive: str, pool: ThreadPoolExecutor) -> None:

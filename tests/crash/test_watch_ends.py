@@ -20,7 +20,7 @@ from xportal.drive.observe import observe
 from xportal.errors import DriveInUse, NoCapacity
 from xportal.portal.down import down
 from xportal.portal.up import launch as launching
-from xportal.watch.watch import Limits
+from xportal.watch.step import Limits
 
 SPENT = Limits(hours=1e-9)
 

@@ -22,7 +22,8 @@ from xportal.errors import UsageError
 from xportal.portal.up import find_or_launch
 from xportal.spec import AloneSpec, MachineSpec, PortalSpec
 from xportal.watch.meter import Meter, read_meter
-from xportal.watch.watch import Limits, Pace, Watch
+from xportal.watch.step import Limits
+from xportal.watch.watch import Pace, Watch
 
 
 def saves_by_itself(bench: Bench, drive: str, machine: Instance, save: str) -> None:

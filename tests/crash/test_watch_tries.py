@@ -19,7 +19,8 @@ from xportal.errors import MachineLost, NoCredentials, UsageError, XportalError
 from xportal.portal.up import find_or_launch
 from xportal.spec import MachineSpec, PortalSpec
 from xportal.watch.meter import Meter
-from xportal.watch.watch import Limits, Pace, Watch
+from xportal.watch.step import Limits
+from xportal.watch.watch import Pace, Watch
 
 
 class FailingUp:

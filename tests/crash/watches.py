@@ -16,7 +16,8 @@ from xportal.drive.observe import observe
 from xportal.portal.up import find_or_launch
 from xportal.sandbox import admin
 from xportal.spec import MachineSpec, PortalSpec
-from xportal.watch.watch import Limits, Pace, Watch, WatchReport
+from xportal.watch.step import Limits
+from xportal.watch.watch import Pace, Watch, WatchReport
 
 SECONDS = 30.0
 

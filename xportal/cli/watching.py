@@ -75,7 +75,8 @@ def watch(
     from xportal.portal.remember import carry_on
     from xportal.portal.up import up
     from xportal.watch import service
-    from xportal.watch.watch import Limits, Watch
+    from xportal.watch.step import Limits
+    from xportal.watch.watch import Watch
 
     machine = machine_spec(gpu, cpu, type_, min_gpu_memory, max_price, on_demand, image_id, architecture)
     spec, limits = PortalSpec(portal, machine), Limits(budget, max_hours)
