@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import shutil
+import tarfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -90,6 +93,19 @@ def test_another_recipe_is_another_image(tmp_path: Path) -> None:
     second = image.image_tag(tmp_path)
     (tmp_path / "file").rename(tmp_path / "elif")
     assert len({first, second, image.image_tag(tmp_path)}) == 3
+
+
+def test_the_machine_s_programs_run_whatever_modes_an_installer_left(tmp_path: Path) -> None:
+    """Docker keeps the modes it is sent: what begins with `#!` is a program, all else is read by everybody."""
+    copy = tmp_path / "recipe"
+    shutil.copytree(image.RECIPE, copy)
+    for path in copy.rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    assert image.pack_recipe(copy) == image.pack_recipe(image.RECIPE)
+    with tarfile.open(fileobj=io.BytesIO(image.pack_recipe(copy))) as context:
+        modes = {entry.name.removeprefix("root/"): entry.mode for entry in context}
+    assert modes["etc"] == modes["usr/lib/xportal-sandbox/gpu"] == modes["usr/lib/xportal-sandbox/dmidecode"] == 0o755
+    assert modes["Dockerfile"] == modes["etc/cloud/cloud.cfg"] == 0o644
 
 
 class SlowDocker:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 
-RECIPE = Path(__file__).resolve().parents[2] / "dockerfiles" / "sandbox-machine"
+RECIPE = Path(__file__).with_name("machine-image")  # part of the package
 SUITE = "bookworm"
 REGISTRY_BASE = f"debian:{SUITE}-slim"
 LOCAL_BASE = f"xportal-debian:{SUITE}"
@@ -34,13 +36,31 @@ def image_tag(recipe: Path = RECIPE) -> str:
     if not (recipe / "Dockerfile").is_file():
         raise NotInstalled(
             f"the recipe of the sandbox's machine is missing: {recipe}",
-            hint="run xportal from a clone of its repository: pip install -e '.[sandbox]'",
+            hint="xportal is not installed whole: install it again",
         )
     digest = hashlib.sha256()
     for path in sorted(path for path in recipe.rglob("*") if path.is_file()):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(recipe)}\0{len(content)}\0".encode() + content)
     return f"xportal-sandbox-machine:{digest.hexdigest()[:12]}"
+
+
+def pack_recipe(recipe: Path) -> bytes:
+    """The recipe as a tar file, Docker's build context.
+
+    An installer or a umask may have changed the modes of the files, and Docker keeps the modes it is sent. So the modes
+    in the tar file follow from the contents.
+    """
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as context:
+        for path in sorted(recipe.rglob("*")):
+            entry = tarfile.TarInfo(str(path.relative_to(recipe)))
+            content = b"" if path.is_dir() else path.read_bytes()
+            entry.type = tarfile.DIRTYPE if path.is_dir() else tarfile.REGTYPE
+            entry.mode = 0o755 if path.is_dir() or content.startswith(b"#!") else 0o644
+            entry.size = len(content)
+            context.addfile(entry, io.BytesIO(content))
+    return out.getvalue()
 
 
 def ensure_image(client: APIClient, say: Say, recipe: Path = RECIPE) -> str:
@@ -138,7 +158,8 @@ def build(client: APIClient, recipe: Path, tag: str, base: str, say: Say, *, cac
 
     try:
         lines = client.build(
-            path=str(recipe),
+            fileobj=io.BytesIO(pack_recipe(recipe)),
+            custom_context=True,
             tag=tag,
             nocache=not cached,
             rm=True,
