@@ -29,6 +29,7 @@ class User:
 
     home: Path
     profile: str | None = None
+    program: tuple[str, ...] = (sys.executable, "-m", "xportal")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -42,7 +43,7 @@ class User:
     ) -> subprocess.CompletedProcess[str]:
         """Run `xportal WORDS`; with `check`, anything but exit 0 fails the test with what was printed."""
         done = subprocess.run(
-            [sys.executable, "-m", "xportal", *words],
+            [*self.program, *words],
             env=self.environment,
             cwd=self.home,
             capture_output=True,
@@ -62,7 +63,7 @@ class User:
     def starts(self, *words: str) -> subprocess.Popen[str]:
         """A command that is left running; its stdout and stderr are pipes."""
         return subprocess.Popen(
-            [sys.executable, "-m", "xportal", *words],
+            [*self.program, *words],
             env=self.environment,
             cwd=self.home,
             stdout=subprocess.PIPE,
