@@ -3,13 +3,17 @@
 BIN := .venv/bin
 WITH_ENGINE := ./setup.sh with-engine
 
-.PHONY: help demo test test-all lint venv engine clean
+.PHONY: help demo check test test-all lint venv engine clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
 
 demo: venv ## the main job, on a cloud that runs on this computer: no account, no cost
 	@$(WITH_ENGINE) $(BIN)/python -m xportal.sandbox.demo $(ARGS)
+
+# No test here boots a machine or needs Docker. Two processes share the tests out one by one: a few of them are long.
+check: lint ## lint, types and the quick tests, in a minute and a half: before each commit
+	@$(BIN)/python -m pytest --numprocesses 2 -m 'not machine' tests/unit tests/contract tests/docs $(ARGS)
 
 # Two processes, each with a file at a time, in their order: those that boot machines come first, the short ones last.
 test: venv ## the tests, half an hour and more

@@ -1,4 +1,4 @@
-"""The two newcomer commands on a machine where nothing was ever installed by hand."""
+"""What a newcomer types, on a machine where nothing was ever installed by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.readme import code_of
 from tests.fresh.debian import FreshDebian, fresh_debian
+from xportal.sandbox import image
+
+PULL = "docker pull $IMAGE"
+# Where no registry answers: an image of that name, made from what the sandbox has made of Debian's packages.
+MADE_HERE = f"""
+printf 'FROM {image.LOCAL_BASE}\\nRUN apt-get update -q && apt-get install -yq --no-install-recommends python3\\n' |
+    docker build --quiet --network host --tag $IMAGE -
+"""
 
 pytestmark = [pytest.mark.all, pytest.mark.machine, pytest.mark.timeout(6000)]
 
@@ -31,6 +40,14 @@ def test_demo_sets_up_tells_its_story_and_leaves_nothing(debian: FreshDebian) ->
         assert time.monotonic() - started < limit_s
     assert [group for group in _containers_cgroups() - cgroups if _abandoned(group)] == []
     assert str(debian.root) not in subprocess.run(["losetup"], capture_output=True, text=True, check=True).stdout
+
+
+def test_by_hand_works_as_the_readme_prints_it(debian: FreshDebian) -> None:
+    """The block of that name in README.md, pasted into a shell in a fresh clone."""
+    block = code_of("README.md", "By hand, in the sandbox")
+    assert PULL in block
+    script = block.replace(PULL, f"{PULL} || {MADE_HERE.strip()}")
+    assert debian.run(f"set -ex\n{script}", timeout_s=20 * 60) == 0
 
 
 def test_make_test_passes(debian: FreshDebian) -> None:
