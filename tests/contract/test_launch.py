@@ -255,6 +255,7 @@ def test_a_launch_in_a_network_without_public_addresses_has_none(account: Accoun
 
 def test_a_new_instance_profile_is_unknown_for_a_while(account: Account) -> None:
     """A launch with a profile made moments ago is refused: unknown first, then without its role; later it is had."""
+    account.cloud.settings.profile_seconds = 1.0  # half of it without a role: even a busy computer looks meanwhile
     iam = account.client("iam")
     iam.create_role(RoleName="worker", AssumeRolePolicyDocument="{}")
     iam.create_instance_profile(InstanceProfileName="worker")
