@@ -24,6 +24,7 @@ make one that is higher than all before.
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cached_property
 
 from xportal import foreign
 from xportal.aws import tags
@@ -66,14 +67,14 @@ class Copies:
         what its snapshots were made as: a save of it could not be told from one of an earlier life.
         """
         if isinstance(item, Snapshot):
-            return self._placed()[item.id]
+            return self._placed[item.id]
         told = _told(item) or self._chosen_as(item)
         source = next((s for s in self.snapshots if s.id == item.snapshot_id), None)
         older = source is not None and item.created < _placed_at(source)  # than the restore of what it is made of
         saved = max((_made_as(s) for s in self.snapshots if s.volume_id == item.id), default=0)
         if told or older or item.snapshot_id is None:
             return max(told, saved, _made_as(source) + 1 if source else 1)
-        before = self._placed()
+        before = self._placed
         return max(saved, before[source.id] + 1) if source else saved or max(before.values(), default=0) + 1
 
     def is_stray(self, copy: Volume | Snapshot) -> bool:
@@ -144,6 +145,7 @@ class Copies:
         stray = self.is_stray(item)
         return self.generation_of(item), not stray, isinstance(item, Volume), made, item.state != "error", final
 
+    @cached_property
     def _placed(self) -> dict[str, int]:
         """Each snapshot's generation. Those of a volume that nobody tagged are one generation, and what a restored
         snapshot was before tells that of its volume. One that nothing tells of follows those that were there before
@@ -161,7 +163,7 @@ class Copies:
     def _chosen_as(self, volume: Volume) -> int:
         """When the user chose a volume tells its generation, should the tag be gone; 0 if nobody chose it."""
         moment = _restored_at(volume)
-        before = self._placed() if moment else {}
+        before = self._placed if moment else {}
         return max((before[s.id] for s in self.snapshots if moment and _placed_at(s) < moment), default=-1) + 1
 
     def _before(self, generation: int) -> list[Snapshot]:

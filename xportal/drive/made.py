@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from xportal import foreign
 from xportal.aws import tags
@@ -37,7 +38,13 @@ class Made:
 
 def described(snapshot: Snapshot) -> Made | None:
     """What a snapshot was made as; None if it is not ours, or does not tell which of several drives it is."""
-    found = _DESCRIPTION.fullmatch(snapshot.description)
+    return _read(snapshot.description, snapshot.tags.get(tags.DRIVE) or snapshot.tags.get(tags.NAME))
+
+
+@lru_cache(maxsize=4096)  # each question about a drive asks the same of the same snapshots again
+def _read(description: str, told: str | None) -> Made | None:
+    """The same; `told` is the drive's name by the snapshot's tags."""
+    found = _DESCRIPTION.fullmatch(description)
     if found is None:
         return None
     names = [foreign.name(word) for word in found["drives"].split(",")]
@@ -45,7 +52,6 @@ def described(snapshot: Snapshot) -> Made | None:
     drives = {name: number for name, number in zip(names, generations, strict=False) if name and number is not None}
     if len(names) != len(generations) or len(drives) < len(names):  # edited copies of it are not ours
         return None
-    told = snapshot.tags.get(tags.DRIVE) or snapshot.tags.get(tags.NAME)
     drive = next(iter(drives)) if len(drives) == 1 else told
     return Made(drive, drives[drive], found["kind"]) if drive and drive in drives else None
 
