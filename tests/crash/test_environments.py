@@ -228,6 +228,7 @@ def servers() -> Iterator[dict[str, str]]:
 def account(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """A portal that is up, and one that somebody ended."""
     with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(cloud.settings, "terminated_seconds", 86400.0)  # every test sees the one that was ended
         bench = make_bench(cloud, tmp_path_factory.mktemp("state"), monkeypatch)
         bench.up("odd", size_gib=1)
         bench.up("ended", size_gib=1)
