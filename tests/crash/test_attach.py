@@ -19,6 +19,7 @@ from xportal.drive import attach
 from xportal.drive import plan as p
 from xportal.drive.lifecycle import Lifecycle
 from xportal.drive.observe import observe
+from xportal.drive.snapshots import Snapshots
 from xportal.machine.access import new_claim
 from xportal.portal.up import find_or_launch
 from xportal.spec import DriveSpec, MachineSpec, PortalSpec
@@ -160,7 +161,7 @@ def test_late_final_save_of_an_earlier_life(bench: Bench, drive: str, told: str)
     bench.write(machine, "first")
     interrupt(bench, machine)
     [volume] = observe(bench.aws, drive).volumes
-    slow = bench.lifecycle(drive)
+    slow = Snapshots(bench.aws, FileAgent(bench), bench.story)
     asleep = slow._moment(observe(bench.aws, drive), volume, None)
     again = bench.up(drive)
     for volume_id, its_tags in asleep.items():
@@ -259,7 +260,7 @@ def test_slow_snapshot_of_a_volume_that_is_in_use_again(bench: Bench, drive: str
     action = slow.plan(p.Request(p.Goal.SWEEP))
     assert isinstance(action, p.SnapshotVolume)
     again = bench.up(drive)
-    slow._act(action, "")
+    slow._act(action, p.Request(p.Goal.SWEEP))
     bench.write(again, "written meanwhile")
     bench.down(drive)
     assert bench.read(bench.up(drive)) == ["written meanwhile"]
