@@ -14,7 +14,8 @@ from tests.docs.readme import code_of
 from xportal.cli.app import GROUPS, app
 
 PAGES = ("README.md", "CONTRIBUTING.md")
-PLACES = r"(?:xportal|tests|docs|dockerfiles|\.ci)/[^`\s:]*"
+DOCS = tuple((REPOSITORY / "docs").glob("*.md"))
+PLACES = r"(?:xportal|tests|docs|dockerfiles|\.ci)/(?!NAME)[^`\s:]*"  # xportal/NAME is an image
 FILES = r"[A-Za-z.-]+\.(?:md|toml|yaml|sh|ipynb)"
 PATH = re.compile(f"`({PLACES}|{FILES})(?:::\\w+)?`")  # from the top of the clone; a test's name may follow
 
@@ -47,10 +48,10 @@ def test_make_has_every_target() -> None:
     assert {"demo", "test", "check", "venv", "engine"} <= named <= shown
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, *sorted(str(p.relative_to(REPOSITORY)) for p in DOCS)])
 def test_every_file_that_a_page_names_is_there(page: str) -> None:
-    """Paths in backquotes, and the targets of links."""
+    """Paths in backquotes, and the targets of links, which are relative to the page."""
     text = (REPOSITORY / page).read_text()
-    named = PATH.findall(text) + re.findall(r"\]\(([^)#:]+)\)", text)
-    assert named
-    assert [path for path in named if not list(REPOSITORY.glob(path.rstrip("/")))] == []
+    links = re.findall(r"\]\(([^)#:]+)\)", text)
+    assert [path for path in PATH.findall(text) if not list(REPOSITORY.glob(path.rstrip("/")))] == []
+    assert [link for link in links if not (REPOSITORY / page).parent.joinpath(link).exists()] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,22 @@ def changes_in(source: str) -> Iterator[str]:
             yield f"{node.value.id}.{node.attr}"
         elif isinstance(node, ast.ImportFrom):
             yield from (alias.name for alias in node.names if alias.name in CHANGES)
+
+
+# Words by which a module of the drive's package or of the agent is known to delete, format, end or demote.
+DANGEROUS = re.compile(
+    r"storage\.delete_|compute\.terminate_|tags\.WITHDRAWN\)|tags\.RESTORED:"
+    r"|\"mkfs|rmtree\(|\"rmi\"|os\.kill\(|remove_container\(|\"rm\", \"-rf\""
+)
+
+
+def test_every_place_that_could_lose_data_is_on_its_page() -> None:
+    """docs/architecture.md names the module."""
+    page = (PACKAGE.parent / "docs/architecture.md").read_text().partition("## Where data could be lost")[2]
+    modules = [path for room in ("drive", "agent") for path in (PACKAGE / room).rglob("*.py")]
+    found = {str(path.relative_to(PACKAGE.parent)) for path in modules if DANGEROUS.search(path.read_text())}
+    assert {"xportal/drive/act.py", "xportal/agent/core/disk.py", "xportal/agent/full/orphans.py"} <= found
+    assert {path for path in found if f"`{path}`" not in page} == set()
 
 
 def test_nothing_but_the_drive_package_changes_copies_of_a_drive() -> None:
