@@ -148,18 +148,25 @@ def test_launch_that_ended_for_want_of_capacity_is_not_over(
 def test_a_launch_over_many_offers_beats(bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each offer may take minutes: the lock's heartbeat goes on, or others would take the holder for dead."""
     monkeypatch.setattr(locks, "HEARTBEAT_SECONDS", 0.0)
-    beats: list[str] = []
-    run = compute.run_instance
+    told: list[str] = []
+    beats: list[int] = []  # so many were told before each launch
+    run, set_real = compute.run_instance, locks.set_tags
+
+    def counted(aws: Aws, resource: str, its_tags: dict[str, str]) -> None:
+        told.append(its_tags[tags.HEARTBEAT])
+        set_real(aws, resource, its_tags)
 
     def refused(aws: Aws, request: Any) -> Instance:
         lock = observe(aws, drive).lock
         assert lock
-        beats.append(lock.tags[tags.HEARTBEAT])
+        assert lock.tags[tags.HEARTBEAT] == told[-1]
+        beats.append(len(told))
         if len(beats) < 3:
             raise AwsError("none", code="InsufficientInstanceCapacity", operation="RunInstances")
         return run(aws, request)
 
+    monkeypatch.setattr(locks, "set_tags", counted)
     monkeypatch.setattr(compute, "run_instance", refused)
     bench.up(drive, size_gib=1)
-    assert len(set(beats)) == len(beats)
+    assert beats == sorted(set(beats))
     bench.down(drive)
