@@ -50,10 +50,13 @@ BROKEN_REASONS = {  # Client.InternalError is most often a KMS key that cannot b
 
 @dataclass(frozen=True)
 class DriveOrder:
-    """A drive of a launch; `source` is a snapshot, a volume to be attached afterwards, or None for a blank one."""
+    """A drive of a launch; `source` is a snapshot, a volume to be attached afterwards, or None for a blank one. In a
+    plan that is not settled yet, a volume may have to be saved first.
+    """
 
     name: str
     device: str
+    mount: str
     source: Snapshot | Volume | None
     size_gib: int
     generation: int

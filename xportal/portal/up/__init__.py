@@ -21,6 +21,7 @@ from xportal.drive.observe import observe
 from xportal.drive.snapshots import Agent
 from xportal.errors import DriveInUse, GoingDown, NoCapacity
 from xportal.machine.access import Claim, new_claim
+from xportal.machine.launch import DriveOrder
 from xportal.machine.offers import Offer
 from xportal.portal.agent import AgentStatus
 from xportal.portal.claims import earlier_claim, give_up
@@ -29,7 +30,7 @@ from xportal.portal.prices import price_of
 from xportal.portal.remember import remember
 from xportal.portal.retry import until_capacity
 from xportal.portal.up.launch import launch_machine
-from xportal.portal.up.plan import DrivePlan, Preparation, prepare
+from xportal.portal.up.plan import Preparation, prepare
 from xportal.portal.up.ready import AwakeDrive, adopt, awake_drives, wait_ready
 from xportal.progress import Progress
 from xportal.spec import PortalSpec
@@ -123,7 +124,7 @@ def _launch_locked(aws: Aws, prepared: Preparation, claim: Claim, progress: Prog
     return machine
 
 
-Settled = dict[str, tuple[Lifecycle, DrivePlan]]  # by drive, each with its lock taken
+Settled = dict[str, tuple[Lifecycle, DriveOrder]]  # by drive, each with its lock taken
 
 
 def _launch_near(
@@ -170,13 +171,13 @@ def _launch(
     return launch_machine(aws, prepared, [drive for _, drive in ordered], locks, claim, progress)
 
 
-def _zones_for(prepared: Preparation, planned: DrivePlan) -> frozenset[str]:
+def _zones_for(prepared: Preparation, planned: DriveOrder) -> frozenset[str]:
     """Where the drive's volume could be attached: a volume that is to grow is restored larger."""
     grows = planned.source is not None and planned.size_gib > planned.source.size_gib
     return frozenset() if grows else frozenset(offer.zone for offer in prepared.offers)
 
 
-def _settle(prepared: Preparation, planned: DrivePlan, lifecycle: Lifecycle, zones: frozenset[str]) -> DrivePlan:
+def _settle(prepared: Preparation, planned: DriveOrder, lifecycle: Lifecycle, zones: frozenset[str]) -> DriveOrder:
     """The drive locked, and ready to be launched with. Raises DriveInUse if it came up meanwhile."""
     action = lifecycle.settle(p.Goal.UP, zones=zones)
     if not isinstance(action, p.Launch):

@@ -20,13 +20,18 @@ from xportal.machine.images import LOGIN_USER
 from xportal.machine.launch import DriveOrder, LaunchOrder, launch_first, without_role
 from xportal.machine.offers import Offer
 from xportal.machine.userdata import build
-from xportal.portal.up.plan import DrivePlan, Preparation
+from xportal.portal.up.plan import Preparation
 from xportal.progress import Progress
 from xportal.undo import Undo
 
 
 def launch_machine(
-    aws: Aws, plan: Preparation, drives: Sequence[DrivePlan], locks: Sequence[KeyPair], claim: Claim, progress: Progress
+    aws: Aws,
+    plan: Preparation,
+    drives: Sequence[DriveOrder],
+    locks: Sequence[KeyPair],
+    claim: Claim,
+    progress: Progress,
 ) -> tuple[Instance, Offer]:
     """The first machine that AWS grants, confirmed under our locks. Raises NoCapacity, AwsError, DriveInUse.
 
@@ -63,22 +68,18 @@ def _find_profile(aws: Aws, progress: Progress) -> str | None:
 def _order(
     aws: Aws,
     plan: Preparation,
-    drives: Sequence[DrivePlan],
+    drives: Sequence[DriveOrder],
     locks: Sequence[KeyPair],
     claim: Claim,
     profile: str | None,
 ) -> LaunchOrder:
     host_key = get_host_key(claim.launch)
-    orders = tuple(DriveOrder(d.name, d.device, d.source, d.size_gib, d.generation) for d in drives)
     config = AgentConfig(
         portal=plan.spec.name,
         launch=claim.launch,
         region=aws.region,
         endpoint=aws.endpoint,
-        drives=[
-            DriveConfig(d.name, d.generation, device=d.device, mount=d.mount, blank=order.blank)
-            for d, order in zip(drives, orders, strict=True)
-        ],
+        drives=[DriveConfig(d.name, d.generation, device=d.device, mount=d.mount, blank=d.blank) for d in drives],
         login_user=LOGIN_USER,
         attach=any(isinstance(d.source, Volume) for d in drives),
     )
@@ -88,7 +89,7 @@ def _order(
         lock_ids=tuple(lock.id for lock in locks),
         key_name=locks[0].name,
         image=plan.image,
-        drives=orders,
+        drives=tuple(drives),
         architecture=plan.architecture,
         user_data=build(config, host_key),
         host_key=host_key.public,

@@ -14,23 +14,12 @@ from xportal.drive.model import Drive
 from xportal.drive.observe import observe
 from xportal.errors import AwsRefused, Refused, UsageError
 from xportal.machine.images import get_machine_image
+from xportal.machine.launch import DriveOrder
 from xportal.machine.offers import Offer, rank_offers
 from xportal.portal.find import find_machine
 from xportal.spec import ARCHITECTURES, DEFAULT_ARCHITECTURE, DEFAULT_SIZE_GIB, DriveSpec, PortalSpec
 
 MOUNT = "/v"  # the first drive is at /v1
-
-
-@dataclass(frozen=True)
-class DrivePlan:
-    """A drive to be restored: `source` is its newest data, a volume that an earlier machine left is saved first."""
-
-    name: str
-    device: str
-    mount: str
-    source: Snapshot | Volume | None
-    size_gib: int
-    generation: int
 
 
 @dataclass(frozen=True)
@@ -40,7 +29,7 @@ class Preparation:
     spec: PortalSpec
     offers: tuple[Offer, ...]
     image: Image
-    drives: tuple[DrivePlan, ...]
+    drives: tuple[DriveOrder, ...]
     architecture: str
 
 
@@ -79,9 +68,9 @@ def _with_drives(aws: Aws, spec: PortalSpec) -> PortalSpec:
     return replace(spec, drives=drives, size_gib=None)
 
 
-def _plan_drive(number: int, wanted: DriveSpec, drive: Drive) -> DrivePlan:
+def _plan_drive(number: int, wanted: DriveSpec, drive: Drive) -> DriveOrder:
     source = max(drive.volumes, key=drive.generation_of, default=None) or drive.newest_snapshot()
-    return DrivePlan(
+    return DriveOrder(
         name=wanted.name,
         device=DEVICES[number],
         mount=f"{MOUNT}{number + 1}",
