@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandbox.conftest import bench, machine_image
+from tests.sandbox.conftest import lab, machine_image
 
-__all__ = ["bench", "machine_image"]
+__all__ = ["lab", "machine_image"]
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import shlex
 
 import pytest
 
-from tests.agent.agent_bench import MAKE_IMAGE, AgentBench, Machine, result, sentences
-from tests.sandbox.bench import Bench
+from tests.agent.agent_lab import MAKE_IMAGE, AgentLab, Machine, result, sentences
+from tests.sandbox.lab import Lab
 
 pytestmark = pytest.mark.machine
 
@@ -79,9 +79,9 @@ elif what == "freeze":
 
 
 @pytest.fixture(scope="module")
-def cloud(bench: Bench) -> AgentBench:
+def cloud(lab: Lab) -> AgentLab:
     """Machines with agents."""
-    return AgentBench(bench)
+    return AgentLab(lab)
 
 
 def attempt(machine: Machine, container: str) -> dict[str, tuple[int, str]]:
@@ -106,10 +106,10 @@ def check_refused(told: dict[str, dict[str, tuple[int, str]]]) -> None:
     ]
 
 
-def test_from_a_container_nobody_becomes_root_or_reaches_another_portal_s_data(cloud: AgentBench) -> None:
+def test_from_a_container_nobody_becomes_root_or_reaches_another_portal_s_data(cloud: AgentLab) -> None:
     """Every attempt is refused, however the drive is mounted, and `rm -rf /v1/*` takes nothing but the user's data."""
     for volume in ("vol-0f1", "vol-0f2"):
-        cloud.bench.hardware.create_volume(volume, 4, None)
+        cloud.lab.hardware.create_volume(volume, 4, None)
     machine = cloud.boot("vol-0f1", "vol-0f2", blank=True)
     result(machine.follow("boot"))
     machine.run(MAKE_ATTACKER)
@@ -164,9 +164,9 @@ LOOK = "docker exec train sh -c 'cat /layer /data/file /models/file /etc/hostnam
 
 
 @pytest.mark.all
-def test_a_drive_of_before_comes_up_and_goes_back_to_an_xportal_of_before(cloud: AgentBench) -> None:
+def test_a_drive_of_before_comes_up_and_goes_back_to_an_xportal_of_before(cloud: AgentLab) -> None:
     """Docker finds what it wrote under the other path: layers, volumes, names, logs. Nothing on the drive moves."""
-    cloud.bench.hardware.create_volume("vol-0f3", 4, None)
+    cloud.lab.hardware.create_volume("vol-0f3", 4, None)
     first = cloud.boot("vol-0f3", blank=True)
     first.run(AS_BEFORE + DOCKER_AS_BEFORE + MAKE_IMAGE)
     first.run("sudo mkdir -p /v1/home/ec2-user/code; echo mine | sudo tee /v1/home/ec2-user/code/mine")

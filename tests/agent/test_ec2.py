@@ -18,7 +18,7 @@ from botocore.credentials import Credentials
 
 from tests import user
 from tests.agent.metadata_service import serve
-from tests.sandbox.bench import metadata
+from tests.sandbox.lab import metadata
 from tests.user import SECRET, make_session
 from xportal.agent.core.config import AgentConfig, DriveConfig, Paths
 from xportal.agent.core.events import Log

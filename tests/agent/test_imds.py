@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from tests.agent.metadata_service import serve
-from tests.sandbox.bench import metadata
+from tests.sandbox.lab import metadata
 from xportal.agent.core import imds as client
 from xportal.agent.core.imds import Imds
 from xportal.agent.core.notices import Notice, find_notice

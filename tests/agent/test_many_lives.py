@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.agent.agent_bench import MAKE_IMAGE, AgentBench, Machine, result
-from tests.sandbox.bench import Bench
+from tests.agent.agent_lab import MAKE_IMAGE, AgentLab, Machine, result
+from tests.sandbox.lab import Lab
 
 pytestmark = pytest.mark.machine
 
@@ -47,9 +47,9 @@ docker run -d --name plain --network container:train tiny sh -c "$loop" > /dev/n
 
 
 @pytest.fixture(scope="module")
-def cloud(bench: Bench) -> AgentBench:
+def cloud(lab: Lab) -> AgentLab:
     """Machines with agents."""
-    return AgentBench(bench)
+    return AgentLab(lab)
 
 
 @pytest.mark.timeout(3600)
@@ -57,10 +57,10 @@ def cloud(bench: Bench) -> AgentBench:
     ("way", "volume"), [("edit", "vol-0d1"), pytest.param("anew", "vol-0d2", marks=pytest.mark.all)]
 )
 def test_a_container_over_many_lives(
-    cloud: AgentBench, way: str, volume: str, record_property: Callable[[str, object], None]
+    cloud: AgentLab, way: str, volume: str, record_property: Callable[[str, object], None]
 ) -> None:
     """The GPU gained and lost in turn, layer and volumes changed each time; Docker's files edited, and not."""
-    cloud.bench.hardware.create_volume(volume, 8, None)
+    cloud.lab.hardware.create_volume(volume, 8, None)
     machine = cloud.boot(volume, blank=True, gpus=1)
     result(machine.follow("boot"))
     machine.run(MAKE_IMAGE)
@@ -131,9 +131,9 @@ commits.flatten_deep(Engine(), docker, drive, log)
 """
 
 
-def test_a_deep_image_is_made_flat_with_all_its_settings(cloud: AgentBench) -> None:
+def test_a_deep_image_is_made_flat_with_all_its_settings(cloud: AgentLab) -> None:
     """ENV, CMD, ONBUILD and all the others, whatever needs quoting in them; the files; nothing else is left over."""
-    cloud.bench.hardware.create_volume("vol-0d3", 4, None)
+    cloud.lab.hardware.create_volume("vol-0d3", 4, None)
     machine = cloud.boot("vol-0d3", blank=True)
     result(machine.follow("boot"))
     machine.run(MAKE_IMAGE)

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from tests.agent.agent_bench import MAKE_IMAGE, AgentBench, Machine, result, sentences
-from tests.sandbox.bench import Bench
+from tests.agent.agent_lab import MAKE_IMAGE, AgentLab, Machine, result, sentences
+from tests.sandbox.lab import Lab
 from xportal.sandbox.hardware import Disk
 
 pytestmark = pytest.mark.machine
@@ -18,9 +18,9 @@ SUMS = "docker exec train sha256sum /layer /data/file"
 
 
 @pytest.fixture(scope="module")
-def cloud(bench: Bench) -> AgentBench:
+def cloud(lab: Lab) -> AgentLab:
     """Machines with agents."""
-    return AgentBench(bench)
+    return AgentLab(lab)
 
 
 def inspect(machine: Machine, form: str, *names: str) -> list[str]:
@@ -28,9 +28,9 @@ def inspect(machine: Machine, form: str, *names: str) -> list[str]:
     return machine.run(f"docker inspect -f '{form}' {' '.join(names)}").splitlines()
 
 
-def test_a_portal_s_lives(cloud: AgentBench) -> None:
+def test_a_portal_s_lives(cloud: AgentLab) -> None:
     """Blank drive on a CPU; a GPU; a power cut; a CPU: containers, data, home and settings each time as they were."""
-    cloud.bench.hardware.create_volume("vol-0c1", 4, None)
+    cloud.lab.hardware.create_volume("vol-0c1", 4, None)
 
     first = cloud.boot("vol-0c1", blank=True)
     assert result(first.follow("boot"))["containers"] == []
@@ -73,7 +73,7 @@ def test_a_portal_s_lives(cloud: AgentBench) -> None:
         "true unless-stopped",
         "false always",
     ]
-    cloud.bench.hardware.cut_power(second.instance_id)
+    cloud.lab.hardware.cut_power(second.instance_id)
 
     third = cloud.boot("vol-0c1", generation=3)
     assert result(third.follow("boot"))["gpu"] is None
@@ -91,9 +91,9 @@ def test_a_portal_s_lives(cloud: AgentBench) -> None:
 
 
 @pytest.mark.all
-def test_what_mounts_something_that_is_on_no_drive_is_not_started_elsewhere(cloud: AgentBench) -> None:
+def test_what_mounts_something_that_is_on_no_drive_is_not_started_elsewhere(cloud: AgentLab) -> None:
     """Said while it is there, in the status and at the save; on the next machine it stays stopped, and that is said."""
-    cloud.bench.hardware.create_volume("vol-0ce", 4, None)
+    cloud.lab.hardware.create_volume("vol-0ce", 4, None)
     first = cloud.boot("vol-0ce", blank=True)
     result(first.follow("boot"))
     first.run(MAKE_IMAGE)
@@ -146,15 +146,15 @@ def test_what_mounts_something_that_is_on_no_drive_is_not_started_elsewhere(clou
     third.off()
 
 
-def read_from_outside(cloud: AgentBench, volume: str, request: str) -> str:
+def read_from_outside(cloud: AgentLab, volume: str, request: str) -> str:
     """What the volume's own filesystem holds, read on this computer from its file, with no machine and no mount."""
-    file = cloud.bench.home / "store" / "volumes" / volume
+    file = cloud.lab.home / "store" / "volumes" / volume
     return subprocess.run(["debugfs", "-R", request, str(file)], capture_output=True, text=True, check=True).stdout
 
 
-def test_a_drive_that_does_not_open_keeps_docker_down(cloud: AgentBench) -> None:
+def test_a_drive_that_does_not_open_keeps_docker_down(cloud: AgentLab) -> None:
     """Docker does not start, not by its socket either, nothing lands on the root disk, and the log says why."""
-    cloud.bench.hardware.create_volume("vol-0c2", 1, None)
+    cloud.lab.hardware.create_volume("vol-0c2", 1, None)
     machine = cloud.boot("vol-0c2", blank=False)  # nothing is on it, and the launch does not call it new
     log = machine.follow("boot")
     assert not log[-1]["ok"]
@@ -172,9 +172,9 @@ def test_a_drive_that_does_not_open_keeps_docker_down(cloud: AgentBench) -> None
     machine.off()
 
 
-def test_an_older_docker_does_not_touch_the_drive(cloud: AgentBench) -> None:
+def test_an_older_docker_does_not_touch_the_drive(cloud: AgentLab) -> None:
     """Said in words; Docker cannot be started, files on the drive can be used, and `down` goes through."""
-    cloud.bench.hardware.create_volume("vol-0c9", 1, None)
+    cloud.lab.hardware.create_volume("vol-0c9", 1, None)
     first = cloud.boot("vol-0c9", blank=True)
     result(first.follow("boot"))
     first.run('sudo sed -i \'s/"docker": .*/"docker": "99.0.1",/\' /xportal/v1/.xportal/drive.json')
@@ -192,9 +192,9 @@ def test_an_older_docker_does_not_touch_the_drive(cloud: AgentBench) -> None:
     second.off()
 
 
-def test_a_saved_machine_never_mounts_its_drive_again(cloud: AgentBench) -> None:
+def test_a_saved_machine_never_mounts_its_drive_again(cloud: AgentLab) -> None:
     """Not when its boot command runs once more, as at a reboot, and by no `systemctl start docker`."""
-    cloud.bench.hardware.create_volume("vol-0c3", 1, None)
+    cloud.lab.hardware.create_volume("vol-0c3", 1, None)
     machine = cloud.boot("vol-0c3", blank=True)
     assert result(machine.save("save-1"))["faults"] == []
     machine.run("sudo rm -rf /run/xportal")  # all that a reboot forgets
@@ -205,9 +205,9 @@ def test_a_saved_machine_never_mounts_its_drive_again(cloud: AgentBench) -> None
     machine.off()
 
 
-def test_a_save_right_after_boot_waits_for_nothing(cloud: AgentBench) -> None:
+def test_a_save_right_after_boot_waits_for_nothing(cloud: AgentLab) -> None:
     """Asked before the machine is ready: the boot is left off, and the next boot starts what this one owed."""
-    cloud.bench.hardware.create_volume("vol-0c4", 4, None)
+    cloud.lab.hardware.create_volume("vol-0c4", 4, None)
     first = cloud.boot("vol-0c4", blank=True)
     result(first.follow("boot"))
     first.run(MAKE_IMAGE)
@@ -226,9 +226,9 @@ def test_a_save_right_after_boot_waits_for_nothing(cloud: AgentBench) -> None:
     third.off()
 
 
-def test_a_machine_that_got_no_more_than_its_core(cloud: AgentBench) -> None:
+def test_a_machine_that_got_no_more_than_its_core(cloud: AgentLab) -> None:
     """`up` died after the launch: the drive and the home are there, no container runs or can; the next life has all."""
-    cloud.bench.hardware.create_volume("vol-0c8", 4, None)
+    cloud.lab.hardware.create_volume("vol-0c8", 4, None)
     first = cloud.boot("vol-0c8", blank=True)
     result(first.follow("boot"))
     first.run(MAKE_IMAGE)
@@ -255,9 +255,9 @@ def test_a_machine_that_got_no_more_than_its_core(cloud: AgentBench) -> None:
     third.off()
 
 
-def test_a_save_that_was_killed_is_made_again(cloud: AgentBench) -> None:
+def test_a_save_that_was_killed_is_made_again(cloud: AgentLab) -> None:
     """Its follower is not left waiting, and the same save, asked for again, goes through."""
-    cloud.bench.hardware.create_volume("vol-0c7", 4, None)
+    cloud.lab.hardware.create_volume("vol-0c7", 4, None)
     machine = cloud.boot("vol-0c7", blank=True)
     result(machine.follow("boot"))
     machine.run(MAKE_IMAGE)
@@ -270,10 +270,10 @@ def test_a_save_that_was_killed_is_made_again(cloud: AgentBench) -> None:
     machine.off()
 
 
-def test_two_drives_are_opened_and_saved_together(cloud: AgentBench) -> None:
+def test_two_drives_are_opened_and_saved_together(cloud: AgentLab) -> None:
     """The first has Docker and home, the second is data; both are unmounted."""
     for volume in ("vol-0c5", "vol-0c6"):
-        cloud.bench.hardware.create_volume(volume, 1, None)
+        cloud.lab.hardware.create_volume(volume, 1, None)
     machine = cloud.boot("vol-0c5", "vol-0c6", blank=True)
     facts = result(machine.follow("boot"))["drives"]
     assert [(one["volume_id"], one["mount"]) for one in facts] == [("vol-0c5", "/v1"), ("vol-0c6", "/vg")]
@@ -283,18 +283,18 @@ def test_two_drives_are_opened_and_saved_together(cloud: AgentBench) -> None:
     machine.off()
 
 
-def test_a_volume_that_is_attached_after_the_boot(cloud: AgentBench) -> None:
+def test_a_volume_that_is_attached_after_the_boot(cloud: AgentLab) -> None:
     """The boot does not wait for it: the machine lets people in, and opens the drive when its device appears."""
-    cloud.bench.hardware.create_volume("vol-0ca", 2, None)
+    cloud.lab.hardware.create_volume("vol-0ca", 2, None)
     first = cloud.boot("vol-0ca", blank=True)
     first.follow("boot")
     first.run("echo kept > /v1/file; sync")
-    cloud.bench.hardware.cut_power(first.instance_id)
+    cloud.lab.hardware.cut_power(first.instance_id)
 
     second = cloud.boot("vol-0ca", generation=2, attach=True, plugged=False)
     second.deliver()
     assert second.status()["phase"] == "opening"
-    cloud.bench.hardware.attach(second.instance_id, Disk("vol-0ca", "/dev/sdf"))
+    cloud.lab.hardware.attach(second.instance_id, Disk("vol-0ca", "/dev/sdf"))
     assert result(second.follow("boot"))["drives"][0]["volume_id"] == "vol-0ca"
     assert second.status()["phase"] == "ready"
     assert second.run("docker info > /dev/null && cat /v1/file") == "kept"

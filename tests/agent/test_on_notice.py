@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.agent.agent_bench import MAKE_IMAGE, AgentBench, Machine, result, sentences
+from tests.agent.agent_lab import MAKE_IMAGE, AgentLab, Machine, result, sentences
 from tests.agent.test_on_machine import read_from_outside
-from tests.sandbox.bench import Bench, wait_until
+from tests.sandbox.lab import Lab, wait_until
 from xportal.sandbox.hardware import Notice
 
 pytestmark = pytest.mark.machine
@@ -24,14 +24,14 @@ SAVED = "/.xportal/running.json"
 
 
 @pytest.fixture(scope="module")
-def cloud(bench: Bench) -> AgentBench:
+def cloud(lab: Lab) -> AgentLab:
     """Machines with agents, and no API: there is no role, so the snapshot is the next `up`'s."""
-    return AgentBench(bench)
+    return AgentLab(lab)
 
 
-def begin(cloud: AgentBench, volume: str) -> Machine:
+def begin(cloud: AgentLab, volume: str) -> Machine:
     """A machine that is ready, with a new drive and the image `tiny`."""
-    cloud.bench.hardware.create_volume(volume, 4, None)
+    cloud.lab.hardware.create_volume(volume, 4, None)
     machine = cloud.boot(volume, blank=True)
     result(machine.follow("boot"))
     machine.run(MAKE_IMAGE)
@@ -45,7 +45,7 @@ def change_settings(machine: Machine, **changes: object) -> None:
 
 def announce(machine: Machine, seconds: float) -> None:
     """AWS takes the machine back in so many seconds."""
-    known = machine.bench.api.known
+    known = machine.lab.api.known
     when = datetime.now(timezone.utc) + timedelta(seconds=seconds)
     known[machine.instance_id] = replace(known[machine.instance_id], notice=Notice("terminate", when))
 
@@ -66,9 +66,9 @@ def log_of_notice(machine: Machine) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def test_lives_that_nobody_ended(cloud: AgentBench) -> None:
+def test_lives_that_nobody_ended(cloud: AgentLab) -> None:
     """A notice while a container writes; a shutdown from within: each time the next machine goes on from there."""
-    cloud.bench.hardware.create_volume("vol-0e1", 4, None)
+    cloud.lab.hardware.create_volume("vol-0e1", 4, None)
     first = cloud.boot("vol-0e1", blank=True)
     assert result(first.follow("boot"))["before"] == {}
     change_settings(first, on_notice="cp $XPORTAL_NOTICE /v1/told")
@@ -94,7 +94,7 @@ def test_lives_that_nobody_ended(cloud: AgentBench) -> None:
     second.fails("ls /v1/xportal-notice.json")
     before = lines(second)
     second.run("sudo systemctl --no-block poweroff || true")
-    wait_until(lambda: second.instance_id in cloud.bench.api.ended, 60)
+    wait_until(lambda: second.instance_id in cloud.lab.api.ended, 60)
 
     third = cloud.boot("vol-0e1", generation=3)
     assert result(third.follow("boot"))["before"]["save"] == "shutdown"
@@ -103,10 +103,10 @@ def test_lives_that_nobody_ended(cloud: AgentBench) -> None:
     third.off()
 
 
-def test_a_notice_at_the_worst_moment(cloud: AgentBench) -> None:
+def test_a_notice_at_the_worst_moment(cloud: AgentLab) -> None:
     """Seconds after boot, with the core alone, while somebody works in the home; then once more, with `down` beside it:
     one save, and it goes through."""
-    cloud.bench.hardware.create_volume("vol-0e2", 4, None)
+    cloud.lab.hardware.create_volume("vol-0e2", 4, None)
     machine = cloud.boot("vol-0e2", blank=True)
     machine.run("nohup sudo sleep 300 > held 2>&1 &")
     announce(machine, 90)
@@ -118,7 +118,7 @@ def test_a_notice_at_the_worst_moment(cloud: AgentBench) -> None:
 
 
 @pytest.mark.all
-def test_a_notice_during_a_save_waits_for_it(cloud: AgentBench) -> None:
+def test_a_notice_during_a_save_waits_for_it(cloud: AgentLab) -> None:
     """`down` has asked for one already, and its containers take their time: the notice's finds it done."""
     machine = begin(cloud, "vol-0e3")
     machine.run("docker run -d --name deaf tiny sh -c 'while :; do sleep 1; done'")  # PID 1 ignores SIGTERM
@@ -132,9 +132,9 @@ def test_a_notice_during_a_save_waits_for_it(cloud: AgentBench) -> None:
     machine.off()
 
 
-def test_a_watcher_that_is_killed_comes_back_and_costs_next_to_nothing(cloud: AgentBench) -> None:
+def test_a_watcher_that_is_killed_comes_back_and_costs_next_to_nothing(cloud: AgentLab) -> None:
     """Under 30 MB, under half a per cent of a core; what AWS announced meanwhile is not missed."""
-    cloud.bench.hardware.create_volume("vol-0e4", 1, None)
+    cloud.lab.hardware.create_volume("vol-0e4", 1, None)
     machine = cloud.boot("vol-0e4", blank=True)
     result(machine.follow("boot"))
     measure = "p=$(systemctl show -p MainPID --value xportal-watch); awk '{print $14+$15}' /proc/$p/stat"
@@ -154,7 +154,7 @@ def test_a_watcher_that_is_killed_comes_back_and_costs_next_to_nothing(cloud: Ag
     machine.off()
 
 
-def test_a_rehearsal_brings_everything_back(cloud: AgentBench) -> None:
+def test_a_rehearsal_brings_everything_back(cloud: AgentLab) -> None:
     """Timed step by step; the container runs again, the restart policy is its own, a shell in the drive was ended."""
     machine = begin(cloud, "vol-0e5")
     machine.fails("sudo /opt/xportal/agent rehearse boot")
@@ -177,7 +177,7 @@ def test_a_rehearsal_brings_everything_back(cloud: AgentBench) -> None:
 
 
 @pytest.mark.all
-def test_a_machine_that_nobody_uses_saves_and_ends_itself(cloud: AgentBench) -> None:
+def test_a_machine_that_nobody_uses_saves_and_ends_itself(cloud: AgentLab) -> None:
     """While somebody is logged in or a container works it stays; then it goes, and the drive is saved.
 
     A GPU's driver that does not answer any more hinders nothing.
@@ -190,7 +190,7 @@ def test_a_machine_that_nobody_uses_saves_and_ends_itself(cloud: AgentBench) -> 
     busy = "i=0; while [ $i -lt 4000000 ]; do i=$((i+1)); done"
     machine.run(f"docker run -d --init --name train tiny sh -c '{busy}'")
     began = time.monotonic()
-    wait_until(lambda: machine.instance_id in cloud.bench.api.ended, 90)
+    wait_until(lambda: machine.instance_id in cloud.lab.api.ended, 90)
     assert time.monotonic() - began > 6
     assert json.loads(read_from_outside(cloud, "vol-0e6", f"cat {SAVED}"))["save"] == "idle"
 
@@ -202,7 +202,7 @@ def wrap_docker(machine: Machine, script: str) -> None:
     machine.run(f"sudo mv /usr/bin/docker /usr/bin/docker.real; {put}")
 
 
-def test_a_notice_while_another_save_has_all_the_time(cloud: AgentBench) -> None:
+def test_a_notice_while_another_save_has_all_the_time(cloud: AgentLab) -> None:
     """A commit of `down`'s that would take minutes is left off, and what is left of the time is the notice's."""
     machine = begin(cloud, "vol-0e7")
     machine.run("docker run -d --init --name train tiny sh -c 'echo x > /x; while :; do sleep 1; done'")
@@ -218,7 +218,7 @@ def test_a_notice_while_another_save_has_all_the_time(cloud: AgentBench) -> None
 
 
 @pytest.mark.all
-def test_a_rehearsal_that_is_killed(cloud: AgentBench) -> None:
+def test_a_rehearsal_that_is_killed(cloud: AgentLab) -> None:
     """Everything comes back all the same."""
     machine = begin(cloud, "vol-0ea")
     machine.run("docker run -d --init --name train tiny sh -c 'while :; do sleep 1; done'")
@@ -232,7 +232,7 @@ def test_a_rehearsal_that_is_killed(cloud: AgentBench) -> None:
 
 
 @pytest.mark.all
-def test_a_boot_that_failed_goes_on(cloud: AgentBench) -> None:
+def test_a_boot_that_failed_goes_on(cloud: AgentLab) -> None:
     """Docker did not start, and does the next time; a container that takes long to start holds up no other."""
     machine = begin(cloud, "vol-0e8")
     machine.run(

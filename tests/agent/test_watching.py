@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.agent.metadata_service import serve
-from tests.sandbox.bench import metadata
+from tests.sandbox.lab import metadata
 from xportal.agent.core.config import AgentConfig, DriveConfig, Paths
 from xportal.agent.core.extensions import load
 from xportal.agent.core.files import write_json

@@ -8,7 +8,7 @@ from pathlib import Path
 from subprocess import Popen, TimeoutExpired
 from typing import Any
 
-from tests.agent.agent_bench import MAKE_IMAGE
+from tests.agent.agent_lab import MAKE_IMAGE
 from tests.cli.conftest import User
 from tests.cli.outside import Outside, SandboxEnds, wait_for
 from xportal.sandbox.engine import Engine

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.agent.agent_bench import MAKE_IMAGE
+from tests.agent.agent_lab import MAKE_IMAGE
 from tests.cli.conftest import User
 
 pytestmark = pytest.mark.machine

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.agent.agent_bench import MAKE_IMAGE
+from tests.agent.agent_lab import MAKE_IMAGE
 from tests.cli.conftest import User
 from tests.cli.outside import Outside, SandboxEnds, wait_for
 from tests.cli.test_last_moments import saves

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.agent.agent_bench import MAKE_IMAGE
+from tests.agent.agent_lab import MAKE_IMAGE
 from tests.cli.conftest import User
 
 pytestmark = [pytest.mark.machine, pytest.mark.all]

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.agent.agent_bench import MAKE_IMAGE
+from tests.agent.agent_lab import MAKE_IMAGE
 from tests.cli.conftest import User
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(600)]

@@ -52,11 +52,11 @@ class Quiet:
 class FileAgent:
     """A FAKE of the agent on a machine: files need neither unmounting nor freezing."""
 
-    bench: Bench
+    lab: Lab
 
     def save(self, machine: Instance, volume: Volume) -> None:
         """Unmounted, if the machine answers."""
-        if not self.bench.reachable:
+        if not self.lab.reachable:
             raise MachineLost(f"{machine.id} does not answer")
 
     @contextmanager
@@ -67,7 +67,7 @@ class FileAgent:
 
 
 @dataclass
-class Bench:
+class Lab:
     """A cloud with drives that are files: brought up and down through the real protocol, all but ssh."""
 
     aws: Aws
@@ -137,13 +137,13 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 
 @pytest.fixture
-def bench(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """A bench in that cloud, with a home directory of its own."""
-    return make_bench(cloud, tmp_path, monkeypatch)
+def lab(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """A lab in that cloud, with a home directory of its own."""
+    return make_lab(cloud, tmp_path, monkeypatch)
 
 
-def make_bench(cloud: Cloud, home: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """A bench in a cloud, its login keys in `home`."""
+def make_lab(cloud: Cloud, home: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """A lab in a cloud, its login keys in `home`."""
     monkeypatch.setattr("xportal.drive.lifecycle.POLL_SECONDS", (0.05, 0.5))
     monkeypatch.setattr("xportal.aws.lag.POLL_SECONDS", 0.05)
     monkeypatch.setattr("xportal.machine.launch.POLL_SECONDS", 0.05)
@@ -153,7 +153,7 @@ def make_bench(cloud: Cloud, home: Path, monkeypatch: pytest.MonkeyPatch) -> Ben
     monkeypatch.setenv("AWS_ENDPOINT_URL", cloud.endpoint_url)
     hardware = cloud.hardware
     assert isinstance(hardware, FileHardware)
-    return Bench(Aws(make_session(), "us-east-1"), hardware, cloud)
+    return Lab(Aws(make_session(), "us-east-1"), hardware, cloud)
 
 
 @pytest.fixture

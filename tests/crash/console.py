@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.crash.conftest import Bench
+from tests.crash.conftest import Lab
 from xportal.aws import compute, keys, network, storage, tags
 from xportal.aws.devices import DEVICE
 from xportal.aws.records import Instance, KeyPair, Snapshot, Volume
@@ -30,13 +30,13 @@ PUBLIC_KEY = b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2FC8yWQ1yq3i3x4wGqRjbP8y1eG
 class Life:
     """One drive; `ec2` is the console."""
 
-    bench: Bench
+    lab: Lab
     drive: str
 
     @property
     def ec2(self) -> Any:
         """AWS, as a person uses it beside xportal."""
-        return self.bench.aws.ec2
+        return self.lab.aws.ec2
 
     # Phases
 
@@ -45,7 +45,7 @@ class Life:
         snapshot = None
         for generation, record in enumerate(records, start=1):
             volume = self.make_volume(snapshot)
-            self.bench.append(volume, record)
+            self.lab.append(volume, record)
             told = {tags.NAME: self.drive, tags.OURS: "1", tags.DRIVE: self.drive, tags.KIND: tags.FINAL}
             made = str(Description({self.drive: generation}, tags.FINAL))
             told |= {tags.GENERATION: str(generation), tags.FOLLOWED: tags.NOBODY if record == records[-1] else "vol-0"}
@@ -54,15 +54,15 @@ class Life:
 
     def awake(self, *records: str, on_demand: bool = False) -> Instance:
         """Up on a machine, with more records than before."""
-        machine = self.bench.up(self.drive, on_demand=on_demand)
+        machine = self.lab.up(self.drive, on_demand=on_demand)
         for record in records:
-            self.bench.write(machine, record)
+            self.lab.write(machine, record)
         return machine
 
     def at_rest(self, *records: str) -> Snapshot:
         """Down; the newest snapshot."""
         self.awake(*records)
-        self.bench.down(self.drive)
+        self.lab.down(self.drive)
         return self.newest
 
     def machine_gone(self, *records: str) -> str:
@@ -74,8 +74,8 @@ class Life:
     def saving(self, *records: str) -> tuple[str, Snapshot]:
         """A `down` was cut off: the machine is gone, the snapshot of the volume stays pending."""
         machine = self.awake(*records)
-        self.bench.cloud.add_fault("snapshot-stuck", count=1)
-        self.bench.lifecycle(self.drive).settle(p.Goal.DOWN, wait=False)
+        self.lab.cloud.add_fault("snapshot-stuck", count=1)
+        self.lab.lifecycle(self.drive).settle(p.Goal.DOWN, wait=False)
         self.wait(lambda: self.volume(machine.disks[DEVICE]).state == "available")
         [snapshot] = [s for s in self.observed.snapshots if s.state == "pending"]
         return machine.disks[DEVICE], snapshot
@@ -83,15 +83,15 @@ class Life:
     def chooses(self, copy_id: str) -> None:
         """The newest copy is one that no `up` led to: that is refused, and the user chooses it."""
         with pytest.raises(DriveForked, match=copy_id):
-            self.bench.up(self.drive)
-        restore(self.bench.aws, self.drive, copy_id, self.bench.story)
+            self.lab.up(self.drive)
+        restore(self.lab.aws, self.drive, copy_id, self.lab.story)
 
     # By hand
 
     @contextmanager
     def around(self, when: str, act: Callable[[], object]) -> Iterator[None]:
         """Have `act` done once: `when` is "before-call" or "after-call", of the first RunInstances."""
-        events = self.bench.aws.once.meta.events
+        events = self.lab.aws.once.meta.events
         left = [act]
 
         def once(**_: object) -> None:
@@ -107,7 +107,7 @@ class Life:
 
     def end(self, machine: Instance) -> None:
         """Terminate a machine and wait for it."""
-        compute.terminate_instance(self.bench.aws, machine.id)
+        compute.terminate_instance(self.lab.aws, machine.id)
         self.wait(lambda: self.machine(machine).state == "terminated")
 
     def stop(self, machine: Instance) -> None:
@@ -131,7 +131,7 @@ class Life:
             Placement={"AvailabilityZone": zone},
             TagSpecifications=[{"ResourceType": "instance", "Tags": tags.to_aws({"Name": "rescue", **told})}],
         )
-        found = Instance(answer["Instances"][0]["InstanceId"], "", "", zone, self.bench.aws.now(), "")
+        found = Instance(answer["Instances"][0]["InstanceId"], "", "", zone, self.lab.aws.now(), "")
         self.wait(lambda: self.machine(found).state == "running")
         return self.machine(found)
 
@@ -147,7 +147,7 @@ class Life:
             "SnapshotId"
         ]
         by_id: list[Any] = [{"Name": "snapshot-id", "Values": [made]}]
-        self.wait(lambda: storage.list_snapshots(self.bench.aws, by_id)[0].state == "completed")
+        self.wait(lambda: storage.list_snapshots(self.lab.aws, by_id)[0].state == "completed")
         return made
 
     def make_volume(self, snapshot_id: str | None, **told: str) -> str:
@@ -162,13 +162,13 @@ class Life:
 
     def tag(self, resource_id: str, **told: str) -> None:
         """Edit tags; `generation="7"` is xportal:generation."""
-        set_tags(self.bench.aws, resource_id, {getattr(tags, key.upper()): value for key, value in told.items()})
+        set_tags(self.lab.aws, resource_id, {getattr(tags, key.upper()): value for key, value in told.items()})
 
     def untag(self, resource_id: str, *keys: str) -> None:
         """Delete tags; without keys all of them."""
         every = self.ec2.describe_tags(Filters=[{"Name": "resource-id", "Values": [resource_id]}])["Tags"]
         for key in [getattr(tags, key.upper()) for key in keys] or [tag["Key"] for tag in every]:
-            delete_tag(self.bench.aws, resource_id, key)
+            delete_tag(self.lab.aws, resource_id, key)
 
     def switch_delete_on_termination(self, machine: Instance) -> None:
         """Have AWS delete the drive with its machine."""
@@ -179,14 +179,14 @@ class Life:
         """Somebody's `up` took the lock just now, and died; its tags as told."""
         claim = {"drive": self.drive, "launch": "dead", "holder": "ann@desk", **told}
         named = {getattr(tags, key.upper()): value for key, value in claim.items()}
-        keys.import_key_pair(self.bench.aws, lock_name(self.drive), PUBLIC_KEY, named)
+        keys.import_key_pair(self.lab.aws, lock_name(self.drive), PUBLIC_KEY, named)
 
     @contextmanager
     def later(self) -> Iterator[None]:
         """Eleven minutes go by on AWS's clock."""
-        now = self.bench.aws.now
+        now = self.lab.aws.now
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(self.bench.aws, "now", lambda: now() + timedelta(minutes=11))
+            patch.setattr(self.lab.aws, "now", lambda: now() + timedelta(minutes=11))
             yield
 
     # What there is
@@ -194,7 +194,7 @@ class Life:
     @property
     def lock(self) -> KeyPair:
         """The key pair of the lock's name."""
-        found = keys.find_key_pair(self.bench.aws, lock_name(self.drive))
+        found = keys.find_key_pair(self.lab.aws, lock_name(self.drive))
         assert found
         return found
 
@@ -207,22 +207,22 @@ class Life:
 
     def group(self, machine: Instance) -> Any:
         """The security group of the machine's network, as AWS shows it."""
-        found = network.find_security_group(self.bench.aws, machine.vpc_id or "")
+        found = network.find_security_group(self.lab.aws, machine.vpc_id or "")
         assert found
         return self.ec2.describe_security_groups(GroupIds=[found])["SecurityGroups"][0]
 
     @property
     def observed(self) -> Drive:
         """The drive as xportal sees it."""
-        return observe(self.bench.aws, self.drive)
+        return observe(self.lab.aws, self.drive)
 
     def volume(self, volume_id: str) -> Volume:
         """A volume as AWS shows it."""
-        return storage.list_volumes(self.bench.aws, [{"Name": "volume-id", "Values": [volume_id]}])[0]
+        return storage.list_volumes(self.lab.aws, [{"Name": "volume-id", "Values": [volume_id]}])[0]
 
     def machine(self, machine: Instance) -> Instance:
         """A machine as AWS shows it now."""
-        found = compute.find_instance(self.bench.aws, machine.id)
+        found = compute.find_instance(self.lab.aws, machine.id)
         assert found
         return found
 
@@ -237,26 +237,26 @@ class Life:
 
     def comes_back(self, *records: str) -> list[str]:
         """`up` finds just these records; `down` then leaves snapshots alone. What `up` said."""
-        self.bench.story.lines.clear()
-        machine = self.bench.up(self.drive)
-        said = list(self.bench.story.lines)
-        assert self.bench.read(machine) == list(records)
+        self.lab.story.lines.clear()
+        machine = self.lab.up(self.drive)
+        said = list(self.lab.story.lines)
+        assert self.lab.read(machine) == list(records)
         self.goes_down()
         return said
 
     def goes_on_with(self, machine: Instance) -> None:
         """`up` finds this machine and adopts it."""
-        assert self.bench.up(self.drive).id == machine.id
+        assert self.lab.up(self.drive).id == machine.id
 
     def goes_down(self) -> None:
         """`down` saves what there is and leaves neither machine nor volume nor lock."""
-        left = self.bench.down(self.drive)
+        left = self.lab.down(self.drive)
         assert (left.volumes, left.lock) == ((), None)
         assert {m.state for m in left.machines.values()} <= {"terminated"}
 
     def goes_down_by_and_by(self) -> None:
         """`down` takes the lock for that of an `up` under way, for ten minutes; then it ends what there is."""
-        self.refuses(self.bench.down, DriveInUse, "being brought up")
+        self.refuses(self.lab.down, DriveInUse, "being brought up")
         with self.later():
             self.goes_down()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.crash.conftest import Bench
+from tests.crash.conftest import Lab
 from tests.crash.test_attach import full_zone, interrupt
 from xportal.agent.core.config import AgentConfig
 from xportal.aws import tags
@@ -39,31 +39,29 @@ def configs(monkeypatch: pytest.MonkeyPatch) -> list[AgentConfig]:
     return told
 
 
-def up(bench: Bench, drive: str, configs: list[AgentConfig]) -> tuple[Instance, bool]:
+def up(lab: Lab, drive: str, configs: list[AgentConfig]) -> tuple[Instance, bool]:
     """The drive's machine, and whether it may make a filesystem where it finds nothing."""
-    machine = bench.up(drive, size_gib=1)
+    machine = lab.up(drive, size_gib=1)
     return machine, configs[-1].main.blank
 
 
-def test_a_machine_that_dies_before_it_made_the_filesystem(
-    bench: Bench, drive: str, configs: list[AgentConfig]
-) -> None:
+def test_a_machine_that_dies_before_it_made_the_filesystem(lab: Lab, drive: str, configs: list[AgentConfig]) -> None:
     """The next one may make it, on the same volume or a restored one; after one that was ready none may."""
-    machine, blank = up(bench, drive, configs)
+    machine, blank = up(lab, drive, configs)
     assert blank
-    volume = interrupt(bench, machine)
-    again, blank = up(bench, drive, configs)
+    volume = interrupt(lab, machine)
+    again, blank = up(lab, drive, configs)
     assert (volume in again.disks.values(), blank) == (True, True)
-    interrupt(bench, again)
-    with full_zone(bench, again.zone):
-        elsewhere, blank = up(bench, drive, configs)
+    interrupt(lab, again)
+    with full_zone(lab, again.zone):
+        elsewhere, blank = up(lab, drive, configs)
     assert (volume in elsewhere.disks.values(), blank) == (False, True)
-    _note_filesystems(bench.aws, elsewhere)
-    interrupt(bench, elsewhere)
-    _, blank = up(bench, drive, configs)
+    _note_filesystems(lab.aws, elsewhere)
+    interrupt(lab, elsewhere)
+    _, blank = up(lab, drive, configs)
     assert not blank
-    bench.down(drive)
-    assert not any(tags.BLANK in s.tags for s in observe(bench.aws, drive).snapshots[-1:])
-    _, blank = up(bench, drive, configs)
+    lab.down(drive)
+    assert not any(tags.BLANK in s.tags for s in observe(lab.aws, drive).snapshots[-1:])
+    _, blank = up(lab, drive, configs)
     assert not blank
-    bench.down(drive)
+    lab.down(drive)

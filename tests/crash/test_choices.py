@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.crash.conftest import Bench
+from tests.crash.conftest import Lab
 from xportal.aws import storage, tags
 from xportal.aws.session import Aws
 from xportal.drive import plan as p
@@ -27,38 +27,38 @@ def as_it_was(seconds: float) -> Callable[[Aws, str], Drive]:
     return look
 
 
-def test_restore_with_tags_shown_late(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_restore_with_tags_shown_late(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """AWS lists tags and locks for some seconds as they were: that is waited for, and no failure."""
-    bench.write(bench.up("late", size_gib=1), "old")
-    [old] = bench.down("late").snapshots
-    bench.write(bench.up("late"), "new")
-    bench.down("late")
+    lab.write(lab.up("late", size_gib=1), "old")
+    [old] = lab.down("late").snapshots
+    lab.write(lab.up("late"), "new")
+    lab.down("late")
     with monkeypatch.context() as lagging:
         lagging.setattr("xportal.drive.choose.observe", as_it_was(3.0))
-        restore(bench.aws, "late", old.id, bench.story)
-    assert observe(bench.aws, "late").lock is None
-    assert bench.read(bench.up("late")) == ["old"]
-    bench.down("late")
+        restore(lab.aws, "late", old.id, lab.story)
+    assert observe(lab.aws, "late").lock is None
+    assert lab.read(lab.up("late")) == ["old"]
+    lab.down("late")
 
 
-def test_discard_takes_one_volume(bench: Bench) -> None:
+def test_discard_takes_one_volume(lab: Lab) -> None:
     """Only the newest copy is given up: a volume behind it, of which nothing is saved, is a sweep's to save."""
-    machine = bench.up("two", size_gib=1)
-    [first] = bench.down("two").snapshots
+    machine = lab.up("two", size_gib=1)
+    [first] = lab.down("two").snapshots
     behind, chosen = [
-        bench.aws.ec2.create_volume(
+        lab.aws.ec2.create_volume(
             SnapshotId=first.id,
             AvailabilityZone=machine.zone,
             TagSpecifications=[{"ResourceType": "volume", "Tags": tags.to_aws({tags.DRIVE: "two", tags.OURS: "1"})}],
         )["VolumeId"]
         for _ in range(2)
     ]
-    bench.aws.ec2.get_waiter("volume_available").wait(VolumeIds=[behind, chosen], WaiterConfig={"Delay": 1})
-    bench.append(behind, "saved nowhere else")
-    restore(bench.aws, "two", chosen, bench.story)
-    bench.lifecycle("two").settle(p.Goal.DISCARD)
-    assert [v.id for v in observe(bench.aws, "two").volumes] == [behind]
-    bench.lifecycle("two").settle(p.Goal.SWEEP)
-    assert bench.read(bench.up("two")) == ["saved nowhere else"]
-    bench.down("two")
-    assert storage.list_volumes(bench.aws, tags.tag_filter(drive="two")) == []
+    lab.aws.ec2.get_waiter("volume_available").wait(VolumeIds=[behind, chosen], WaiterConfig={"Delay": 1})
+    lab.append(behind, "saved nowhere else")
+    restore(lab.aws, "two", chosen, lab.story)
+    lab.lifecycle("two").settle(p.Goal.DISCARD)
+    assert [v.id for v in observe(lab.aws, "two").volumes] == [behind]
+    lab.lifecycle("two").settle(p.Goal.SWEEP)
+    assert lab.read(lab.up("two")) == ["saved nowhere else"]
+    lab.down("two")
+    assert storage.list_volumes(lab.aws, tags.tag_filter(drive="two")) == []

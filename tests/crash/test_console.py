@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.conftest import Bench, make_bench
+from tests.crash.conftest import Lab, make_lab
 from tests.crash.console import Life
 from tests.user import SECRET
 from xportal.aws import compute, keys, network, tags
@@ -51,20 +51,20 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 
 @pytest.fixture(scope="module")
-def bench(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """One bench for all: clients are slow to make."""
+def lab(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """One lab for all: clients are slow to make."""
     with pytest.MonkeyPatch.context() as patch:
-        yield make_bench(cloud, tmp_path_factory.mktemp("state"), patch)
+        yield make_lab(cloud, tmp_path_factory.mktemp("state"), patch)
 
 
 @pytest.fixture
-def life(bench: Bench) -> Iterator[Life]:
+def life(lab: Lab) -> Iterator[Life]:
     """A drive of the test's own, at rest, with the records "one" and "two" of two lives."""
-    life = Life(bench, f"console{next(_numbers)}")
+    life = Life(lab, f"console{next(_numbers)}")
     life.had_lives("one", "two")
     yield life
-    bench.reachable = True
-    bench.cloud.clear_faults()
+    lab.reachable = True
+    lab.cloud.clear_faults()
 
 
 # The table itself
@@ -105,17 +105,17 @@ def test_machine_terminated_while_starting(life: Life) -> None:
 
     def end() -> None:
         [machine] = life.observed.machines
-        compute.terminate_instance(life.bench.aws, machine)
+        compute.terminate_instance(life.lab.aws, machine)
 
     with life.around("after-call", end), pytest.raises(AwsRefused, match="UserInitiatedShutdown"):
-        life.bench.up(life.drive)
+        life.lab.up(life.drive)
     life.comes_back("one", "two")
 
 
 def test_machine_terminated_while_saving(life: Life) -> None:
     """`down` goes on with its volume."""
     machine = life.awake("three")
-    life.bench.reachable = False  # as the agent's host is going away
+    life.lab.reachable = False  # as the agent's host is going away
     life.end(machine)
     life.goes_down()
     life.comes_back("one", "two", "three")
@@ -135,7 +135,7 @@ def test_machine_with_termination_protection(life: Life) -> None:
     machine = life.awake("three", on_demand=True)
     life.ec2.modify_instance_attribute(InstanceId=machine.id, DisableApiTermination={"Value": True})
     with pytest.raises(SaveIncomplete, match=f"{machine.id} cannot be ended") as caught:
-        life.bench.down(life.drive)
+        life.lab.down(life.drive)
     assert "--no-disable-api-termination" in caught.value.hint
     assert machine.id in caught.value.billed[0]
     life.ec2.modify_instance_attribute(InstanceId=machine.id, DisableApiTermination={"Value": False})
@@ -176,7 +176,7 @@ def test_machine_lost_its_drive_tag(life: Life) -> None:
     """It is taken for a stranger that has the volume: nothing is touched, and the tag that is missing is named."""
     machine = life.awake("three")
     life.untag(machine.id, "drive")
-    for goal in (life.bench.up, life.bench.down):
+    for goal in (life.lab.up, life.lab.down):
         life.refuses(goal, DriveInUse, machine.id)
     life.tag(machine.id, drive=life.drive)
     life.goes_down()
@@ -187,7 +187,7 @@ def test_machine_lost_its_other_tags(life: Life) -> None:
     """The drive's tag is enough: without those of portal, launch and price the machine is found, used and ended."""
     machine = life.awake("three")
     life.untag(machine.id, "portal", "launch", "price", "name")
-    found = life.bench.up(life.drive)
+    found = life.lab.up(life.drive)
     assert found.id == machine.id
     assert "spot" in machine_cost(found)
     life.goes_down()
@@ -198,7 +198,7 @@ def test_machine_of_another_portal_by_its_tag(life: Life) -> None:
     """An edited portal tag is believed: it is refused to the one, and the other brings it down."""
     machine = life.awake("three")
     life.tag(machine.id, portal="other", price="cheap")
-    life.refuses(life.bench.down, DriveInUse, "other")
+    life.refuses(life.lab.down, DriveInUse, "other")
     assert "spot" in machine_cost(life.machine(machine))
     life.tag(machine.id, portal=life.drive)
     life.goes_down()
@@ -211,10 +211,10 @@ def test_machine_lost_its_host_key(life: Life, monkeypatch: pytest.MonkeyPatch, 
     with monkeypatch.context() as elsewhere:
         elsewhere.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
         with pytest.raises(MachineLost, match="host-key"):
-            login_for(life.bench.aws, life.machine(machine))
-    life.bench.reachable = False
+            login_for(life.lab.aws, life.machine(machine))
+    life.lab.reachable = False
     life.goes_down()
-    life.bench.reachable = True
+    life.lab.reachable = True
     life.comes_back("one", "two", "three")
 
 
@@ -244,19 +244,19 @@ def test_volume_on_another_machine(life: Life) -> None:
     life.detach(machine.disks[DEVICE])
     rescue = life.stranger(machine.zone)
     life.attach(machine.disks[DEVICE], rescue)
-    for goal in (life.bench.up, life.bench.down):
+    for goal in (life.lab.up, life.lab.down):
         life.refuses(goal, DriveInUse, rescue.id)
-    life.bench.append(machine.disks[DEVICE], "written there")
+    life.lab.append(machine.disks[DEVICE], "written there")
     life.detach(machine.disks[DEVICE])
     life.comes_back("one", "two", "three", "written there")
-    compute.terminate_instance(life.bench.aws, rescue.id)
+    compute.terminate_instance(life.lab.aws, rescue.id)
 
 
 def test_volume_deleted_while_awake(life: Life) -> None:
     """CANNOT BE HELPED: what was written since the newest snapshot is gone; `up` goes on from that one."""
     machine = life.awake("three")
-    life.bench.save(life.drive)
-    life.bench.write(machine, "four")
+    life.lab.save(life.drive)
+    life.lab.write(machine, "four")
     life.detach(machine.disks[DEVICE])
     life.ec2.delete_volume(VolumeId=machine.disks[DEVICE])
     life.comes_back("one", "two", "three")
@@ -269,7 +269,7 @@ def test_volume_resized(life: Life) -> None:
     life.ec2.modify_volume(VolumeId=machine.disks[DEVICE], Size=60)
     life.goes_down()
     assert life.observed.snapshots[-1].size_gib == 60
-    again = life.bench.up(life.drive)
+    again = life.lab.up(life.drive)
     assert life.volume(again.disks[DEVICE]).size_gib == 60
     life.goes_down()
 
@@ -298,7 +298,7 @@ def test_snapshot_by_hand_while_awake(life: Life) -> None:
     machine = life.awake("three")
     life.snapshot(machine.disks[DEVICE], Name=life.drive)
     life.snapshot(machine.disks[DEVICE])
-    life.bench.write(machine, "four")
+    life.lab.write(machine, "four")
     life.goes_down()
     life.comes_back("one", "two", "three", "four")
 
@@ -309,7 +309,7 @@ def test_volume_lost_its_tags_while_awake(life: Life, keys: tuple[str, ...]) -> 
     machine = life.awake("three")
     life.untag(machine.disks[DEVICE], *keys)
     life.goes_down()
-    assert machine.disks[DEVICE] not in {v.id for v in life.bench.volumes()}
+    assert machine.disks[DEVICE] not in {v.id for v in life.lab.volumes()}
     life.comes_back("one", "two", "three")
 
 
@@ -360,9 +360,9 @@ def test_volume_left_with_a_stranger(life: Life) -> None:
     life.end(machine)
     rescue = life.stranger(machine.zone)
     life.attach(machine.disks[DEVICE], rescue)
-    for goal in (life.bench.up, life.bench.down):
+    for goal in (life.lab.up, life.lab.down):
         life.refuses(goal, DriveInUse, rescue.id)
-    life.bench.append(machine.disks[DEVICE], "repaired")
+    life.lab.append(machine.disks[DEVICE], "repaired")
     life.end(rescue)
     life.comes_back("one", "two", "three", "repaired")
 
@@ -391,17 +391,17 @@ def test_saved_volume_deleted(life: Life) -> None:
     """Before its snapshot is complete: `up` waits for that."""
     volume, _ = life.saving("three")
     life.ec2.delete_volume(VolumeId=volume)
-    life.bench.cloud.clear_faults()
+    life.lab.cloud.clear_faults()
     life.comes_back("one", "two", "three")
 
 
 def test_saved_volume_with_a_stranger(life: Life) -> None:
     """Nothing is deleted while somebody has it."""
     volume, _ = life.saving("three")
-    life.bench.cloud.clear_faults()
+    life.lab.cloud.clear_faults()
     rescue = life.stranger(life.volume(volume).zone)
     life.attach(volume, rescue)
-    for goal in (life.bench.up, life.bench.down):
+    for goal in (life.lab.up, life.lab.down):
         life.refuses(goal, DriveInUse, rescue.id)
     life.end(rescue)
     life.comes_back("one", "two", "three")
@@ -411,17 +411,17 @@ def test_pending_snapshot_deleted(life: Life) -> None:
     """AWS deletes it once it is complete; the volume is saved again before it goes."""
     volume, pending = life.saving("three")
     life.ec2.delete_snapshot(SnapshotId=pending.id)
-    life.bench.cloud.clear_faults()
+    life.lab.cloud.clear_faults()
     life.wait(lambda: pending.id not in {s.id for s in life.observed.snapshots})
     life.comes_back("one", "two", "three")
-    assert not [v for v in life.bench.volumes() if v.id == volume]
+    assert not [v for v in life.lab.volumes() if v.id == volume]
 
 
 def test_snapshot_lost_its_tags_while_pending(life: Life) -> None:
     """It is known by its description, but permits no deletion: the volume is saved once more."""
     _, pending = life.saving("three")
     life.untag(pending.id)
-    life.bench.cloud.clear_faults()
+    life.lab.cloud.clear_faults()
     life.comes_back("one", "two", "three")
 
 
@@ -442,25 +442,25 @@ def test_volume_made_of_an_old_snapshot(life: Life) -> None:
     oldest = life.observed.snapshots[0]
     life.at_rest("three")
     volume = life.make_volume(oldest.id, **{tags.DRIVE: life.drive})
-    life.bench.append(volume, "of old")
+    life.lab.append(volume, "of old")
     life.comes_back("one", "two", "three")
     [saved] = [s for s in life.observed.snapshots if s.volume_id == volume]
-    assert life.bench.bytes_of(saved.id) == ["one", "of old"]
+    assert life.lab.bytes_of(saved.id) == ["one", "of old"]
 
 
 def test_volume_made_of_the_newest_snapshot(life: Life) -> None:
     """With the drive's tag it is the next generation: `up` goes on from it."""
     volume = life.make_volume(life.newest.id, **life.newest.tags)
-    life.bench.append(volume, "by hand")
+    life.lab.append(volume, "by hand")
     life.comes_back("one", "two", "by hand")
 
 
 def test_two_volumes_made_by_hand(life: Life) -> None:
     """A fork: nothing is chosen, nothing deleted, both are named."""
     volumes = [life.make_volume(life.newest.id, **life.newest.tags) for _ in range(2)]
-    life.refuses(life.bench.up, DriveForked, ".*".join(sorted(volumes)))
-    life.bench.append(volumes[0], "chosen")
-    life.bench.lifecycle(life.drive, new_claim()).settle(p.Goal.RESTORE, choice=volumes[0])
+    life.refuses(life.lab.up, DriveForked, ".*".join(sorted(volumes)))
+    life.lab.append(volumes[0], "chosen")
+    life.lab.lifecycle(life.drive, new_claim()).settle(p.Goal.RESTORE, choice=volumes[0])
     life.comes_back("one", "two", "chosen")
 
 
@@ -494,7 +494,7 @@ def test_snapshot_deleted_while_starting(life: Life) -> None:
         life.around("before-call", lambda: life.ec2.delete_snapshot(SnapshotId=life.newest.id)),
         pytest.raises(AwsRefused, match=life.newest.id),
     ):
-        life.bench.up(life.drive)
+        life.lab.up(life.drive)
     assert (life.observed.lock, life.observed.volumes) == (None, ())
     life.comes_back("one")
 
@@ -524,7 +524,7 @@ def test_generation_of_snapshot_raised(life: Life) -> None:
 def test_name_of_snapshot_edited(life: Life) -> None:
     """It stays the drive's; under its new Name it is another drive's as well, and each goes its own way."""
     life.tag(life.newest.id, name=f"{life.drive}-kept")
-    other = Life(life.bench, f"{life.drive}-kept")
+    other = Life(life.lab, f"{life.drive}-kept")
     other.comes_back("one", "two")
     life.comes_back("one", "two")
 
@@ -532,9 +532,9 @@ def test_name_of_snapshot_edited(life: Life) -> None:
 def test_checkpoint_tagged_as_final(life: Life) -> None:
     """A snapshot made while the work went on permits no deletion, whatever its tag says."""
     machine = life.awake("three")
-    life.bench.save(life.drive)
+    life.lab.save(life.drive)
     life.tag(life.observed.snapshots[-1].id, kind=tags.FINAL)
-    life.bench.write(machine, "four")
+    life.lab.write(machine, "four")
     life.goes_on_with(machine)
     life.goes_down()
     life.comes_back("one", "two", "three", "four")
@@ -542,7 +542,7 @@ def test_checkpoint_tagged_as_final(life: Life) -> None:
 
 def test_strangers_snapshot_with_the_name(life: Life) -> None:
     """The Name is how a copy is brought in by hand, and anybody's machine can forge it: the user chooses."""
-    other = Life(life.bench, f"{life.drive}-other")
+    other = Life(life.lab, f"{life.drive}-other")
     other.awake("stranger")
     foreign = life.snapshot(next(iter(other.observed.volumes)).id, Name=life.drive)
     other.goes_down()
@@ -554,13 +554,13 @@ def test_strangers_snapshot_with_the_name(life: Life) -> None:
 
 def test_untagged_snapshots_of_xdrive(life: Life) -> None:
     """With a Name alone they follow each other by time, and the first `up` goes on from the newest."""
-    old = Life(life.bench, f"{life.drive}-x")
+    old = Life(life.lab, f"{life.drive}-x")
     volume = life.make_volume(life.observed.snapshots[0].id)
     for record in ("x1", "x2"):
-        life.bench.append(volume, record)
-        made = life.bench.aws.now()
+        life.lab.append(volume, record)
+        made = life.lab.aws.now()
         old.snapshot(volume, Name=old.drive)
-        life.wait(lambda made=made: life.bench.aws.now() - made > timedelta(seconds=1))  # StartTimes have seconds
+        life.wait(lambda made=made: life.lab.aws.now() - made > timedelta(seconds=1))  # StartTimes have seconds
     life.ec2.delete_volume(VolumeId=volume)
     old.comes_back("one", "x1", "x2")
 
@@ -571,7 +571,7 @@ def test_untagged_snapshots_of_xdrive(life: Life) -> None:
 def test_lock_deleted_while_awake(life: Life) -> None:
     """The machine is as good as the lock: `up` uses it, `down` ends it."""
     machine = life.awake("three")
-    keys.delete_key_pair(life.bench.aws, life.lock.id)
+    keys.delete_key_pair(life.lab.aws, life.lock.id)
     life.goes_on_with(machine)
     life.goes_down()
     life.comes_back("one", "two", "three")
@@ -581,10 +581,10 @@ def test_lock_deleted_while_starting(life: Life) -> None:
     """Before the launch or after it: the holder notices, ends what it launched, and leaves nothing."""
     for when in ("before-call", "after-call"):
         with (
-            life.around(when, lambda: keys.delete_key_pair(life.bench.aws, life.lock.id)),
+            life.around(when, lambda: keys.delete_key_pair(life.lab.aws, life.lock.id)),
             pytest.raises(DriveInUse, match="taken away"),
         ):
-            life.bench.up(life.drive)
+            life.lab.up(life.drive)
         assert life.observed.volumes == ()
         assert life.observed.live_machine() is None
     life.comes_back("one", "two")
@@ -593,20 +593,20 @@ def test_lock_deleted_while_starting(life: Life) -> None:
 def test_lock_deleted_while_saving(life: Life) -> None:
     """Another `up` takes it, waits for the snapshot and goes on."""
     life.saving("three")
-    keys.delete_key_pair(life.bench.aws, life.lock.id)
-    life.bench.cloud.clear_faults()
+    keys.delete_key_pair(life.lab.aws, life.lock.id)
+    life.lab.cloud.clear_faults()
     life.comes_back("one", "two", "three")
 
 
 def test_lock_made_again_by_hand(life: Life) -> None:
     """A key pair of that name is nobody's lock: `down` leaves it alone, a launch is refused until it is gone."""
     life.awake("three")
-    keys.delete_key_pair(life.bench.aws, life.lock.id)
+    keys.delete_key_pair(life.lab.aws, life.lock.id)
     life.ec2.create_key_pair(KeyName=lock_name(life.drive))
-    left = life.bench.down(life.drive)
+    left = life.lab.down(life.drive)
     assert left.volumes == ()
-    life.refuses(life.bench.up, DriveInUse, "key pair")
-    keys.delete_key_pair(life.bench.aws, life.lock.id)
+    life.refuses(life.lab.up, DriveInUse, "key pair")
+    keys.delete_key_pair(life.lab.aws, life.lock.id)
     life.comes_back("one", "two", "three")
 
 
@@ -622,7 +622,7 @@ def test_lock_lost_its_tags(life: Life) -> None:
 def test_heartbeat_edited(life: Life, told: str) -> None:
     """What cannot be is not believed: an `up` that died is taken over ten minutes after it took the lock."""
     life.hold_lock(heartbeat=told)
-    life.refuses(life.bench.up, DriveInUse, "ann@desk")
+    life.refuses(life.lab.up, DriveInUse, "ann@desk")
     with life.later():
         life.comes_back("one", "two")
 
@@ -636,7 +636,7 @@ def test_rule_removed(life: Life) -> None:
     group = life.group(machine)
     life.ec2.revoke_security_group_ingress(GroupId=group["GroupId"], IpPermissions=group["IpPermissions"])
     assert life.group(machine)["IpPermissions"] == []
-    login_for(life.bench.aws, machine)
+    login_for(life.lab.aws, machine)
     assert life.group(machine)["IpPermissions"] == group["IpPermissions"]
     life.goes_down()
 
@@ -644,8 +644,8 @@ def test_rule_removed(life: Life) -> None:
 def test_rule_added(life: Life) -> None:
     """A rule of somebody's own stays."""
     machine = life.awake()
-    network.allow_ssh(life.bench.aws, life.group(machine)["GroupId"], "198.51.100.7/32")
-    login_for(life.bench.aws, machine)
+    network.allow_ssh(life.lab.aws, life.group(machine)["GroupId"], "198.51.100.7/32")
+    login_for(life.lab.aws, machine)
     ranges = [r["CidrIp"] for rule in life.group(machine)["IpPermissions"] for r in rule["IpRanges"]]
     assert "198.51.100.7/32" in ranges
     life.goes_down()
@@ -655,8 +655,8 @@ def test_group_deleted(life: Life) -> None:
     """AWS refuses that while a machine uses it; afterwards the next `up` makes another."""
     machine = life.awake()
     group = life.group(machine)["GroupId"]
-    assert not network.delete_security_group(life.bench.aws, group)
+    assert not network.delete_security_group(life.lab.aws, group)
     life.goes_down()
-    assert network.delete_security_group(life.bench.aws, group)
+    assert network.delete_security_group(life.lab.aws, group)
     assert life.group(life.awake())["GroupId"] != group
     life.goes_down()

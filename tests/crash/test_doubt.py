@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSResponse
 
-from tests.crash.conftest import Bench, make_bench
+from tests.crash.conftest import Lab, make_lab
 from xportal.aws import compute, keys, tags
 from xportal.aws.errors import AwsError, is_in_doubt, is_transient
 from xportal.aws.records import Instance
@@ -47,9 +47,9 @@ def drive() -> str:
 def known_profile(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> None:
     """EC2 knows the machines' role already: else it refuses the first launch."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        bench = make_bench(cloud, tmp_path_factory.mktemp("state"), monkeypatch)
-        bench.up("first", size_gib=1)
-        bench.down("first")
+        lab = make_lab(cloud, tmp_path_factory.mktemp("state"), monkeypatch)
+        lab.up("first", size_gib=1)
+        lab.down("first")
 
 
 class Body:
@@ -65,7 +65,7 @@ class Body:
 
 @contextmanager
 def answered(
-    bench: Bench, operation: str, status: int, body: bytes, *, times: int = EVER, done: bool = True
+    lab: Lab, operation: str, status: int, body: bytes, *, times: int = EVER, done: bool = True
 ) -> Iterator[list[int]]:
     """The next `times` calls are answered so instead of by AWS, which has `done` them before all the same."""
     calls = [0]
@@ -75,21 +75,21 @@ def answered(
             return None
         calls[0] += 1
         if done:
-            bench.aws.once._endpoint.http_session.send(request)  # type: ignore[attr-defined]
+            lab.aws.once._endpoint.http_session.send(request)  # type: ignore[attr-defined]
         return AWSResponse(request.url, status, {}, Body(body))
 
-    for client in (bench.aws.ec2, bench.aws.once):
+    for client in (lab.aws.ec2, lab.aws.once):
         client.meta.events.register(f"before-send.ec2.{operation}", handler)
     try:
         yield calls
     finally:
-        for client in (bench.aws.ec2, bench.aws.once):
+        for client in (lab.aws.ec2, lab.aws.once):
             client.meta.events.unregister(f"before-send.ec2.{operation}", handler)
 
 
-def machines(bench: Bench, drive: str) -> list[Instance]:
+def machines(lab: Lab, drive: str) -> list[Instance]:
     """Those of the drive that run."""
-    return [m for m in compute.list_instances(bench.aws, tags.drive_filter(drive)) if m.state in ("pending", "running")]
+    return [m for m in compute.list_instances(lab.aws, tags.drive_filter(drive)) if m.state in ("pending", "running")]
 
 
 @pytest.mark.parametrize(
@@ -98,44 +98,44 @@ def machines(bench: Bench, drive: str) -> list[Instance]:
      (200, "xhtml"), (200, "empty"), (502, "json")],
 )  # fmt: skip
 def test_a_launch_that_was_granted(
-    bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch, status: int, page: str
+    lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch, status: int, page: str
 ) -> None:
     """Whatever hides the answer, the lock stays with the machine, and the next `up` goes on with it: it is one."""
     monkeypatch.setattr("xportal.machine.launch.ATTEMPTS", 1)
-    with answered(bench, "RunInstances", status, PAGES[page]), pytest.raises(XportalError) as failed:
-        bench.up(drive, size_gib=1)
+    with answered(lab, "RunInstances", status, PAGES[page]), pytest.raises(XportalError) as failed:
+        lab.up(drive, size_gib=1)
     assert is_in_doubt(failed.value), failed.value
-    [granted] = machines(bench, drive)
-    assert keys.find_key_pair(bench.aws, lock_name(drive)) is not None
-    assert bench.up(drive).id == granted.id
-    assert [m.id for m in machines(bench, drive)] == [granted.id]
-    bench.down(drive)
+    [granted] = machines(lab, drive)
+    assert keys.find_key_pair(lab.aws, lock_name(drive)) is not None
+    assert lab.up(drive).id == granted.id
+    assert [m.id for m in machines(lab, drive)] == [granted.id]
+    lab.down(drive)
 
 
-def test_one_lost_answer_is_no_failure(bench: Bench, drive: str) -> None:
+def test_one_lost_answer_is_no_failure(lab: Lab, drive: str) -> None:
     """The same request, asked again, is answered with the machine that was granted."""
-    with answered(bench, "RunInstances", 502, DOCTYPE, times=1):
-        machine = bench.up(drive, size_gib=1)
-    assert [m.id for m in machines(bench, drive)] == [machine.id]
-    bench.down(drive)
+    with answered(lab, "RunInstances", 502, DOCTYPE, times=1):
+        machine = lab.up(drive, size_gib=1)
+    assert [m.id for m in machines(lab, drive)] == [machine.id]
+    lab.down(drive)
 
 
 @pytest.mark.parametrize("then", ["RequestLimitExceeded", "UnauthorizedOperation", "AuthFailure"])
 def test_a_later_refusal_settles_no_earlier_doubt(
-    bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch, then: str
+    lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch, then: str
 ) -> None:
     """After a lost answer, a refusal that does not speak of the launch leaves the lock with the machine."""
     monkeypatch.setattr("xportal.machine.launch.ATTEMPTS", 2)
     refusal = CODED.format(then).encode()
     with (
-        answered(bench, "RunInstances", 503, refusal, done=False),
-        answered(bench, "RunInstances", 502, HTML, times=1),
+        answered(lab, "RunInstances", 503, refusal, done=False),
+        answered(lab, "RunInstances", 502, HTML, times=1),
         pytest.raises(XportalError),
     ):
-        bench.up(drive, size_gib=1)
-    [granted] = machines(bench, drive)
-    assert bench.up(drive).id == granted.id
-    bench.down(drive)
+        lab.up(drive, size_gib=1)
+    [granted] = machines(lab, drive)
+    assert lab.up(drive).id == granted.id
+    lab.down(drive)
 
 
 @pytest.mark.parametrize(
@@ -144,56 +144,54 @@ def test_a_later_refusal_settles_no_earlier_doubt(
      (403, CODED.format("UnauthorizedOperation").encode()), (400, CODED.format("InvalidParameterValue").encode())],
     ids=["403 page", "407 page", "404 empty", "unknown code", "permission", "parameter"],
 )  # fmt: skip
-def test_a_refusal_leaves_nothing(bench: Bench, drive: str, status: int, body: bytes) -> None:
+def test_a_refusal_leaves_nothing(lab: Lab, drive: str, status: int, body: bytes) -> None:
     """HTTP 4xx is a no, whoever says it: neither lock nor machine stays, and it is asked once."""
-    with answered(bench, "RunInstances", status, body, done=False) as calls, pytest.raises(AwsRefused) as failed:
-        bench.up(drive, size_gib=1)
+    with answered(lab, "RunInstances", status, body, done=False) as calls, pytest.raises(AwsRefused) as failed:
+        lab.up(drive, size_gib=1)
     assert not is_in_doubt(failed.value)
     assert calls[0] <= 2  # once more without the role, where the permission may be that one
-    assert keys.find_key_pair(bench.aws, lock_name(drive)) is None
-    assert machines(bench, drive) == []
+    assert keys.find_key_pair(lab.aws, lock_name(drive)) is None
+    assert machines(lab, drive) == []
 
 
 @pytest.mark.parametrize("code", ["InsufficientInstanceCapacity", "InsufficientCapacity", "UnfulfillableCapacity"])
-def test_missing_capacity_comes_as_http_500(bench: Bench, drive: str, code: str) -> None:
+def test_missing_capacity_comes_as_http_500(lab: Lab, drive: str, code: str) -> None:
     """A known code decides: the next offer is tried, and nothing is in doubt at the end."""
     with (
-        answered(bench, "RunInstances", 500, CODED.format(code).encode(), done=False) as calls,
+        answered(lab, "RunInstances", 500, CODED.format(code).encode(), done=False) as calls,
         pytest.raises(NoCapacity),
     ):
-        bench.up(drive, size_gib=1)
+        lab.up(drive, size_gib=1)
     assert calls[0] > 5
-    assert keys.find_key_pair(bench.aws, lock_name(drive)) is None
+    assert keys.find_key_pair(lab.aws, lock_name(drive)) is None
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 429])
 @pytest.mark.parametrize("page", ["doctype", "xhtml", "html", "text"])
-def test_reads_are_asked_again(
-    bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch, status: int, page: str
-) -> None:
+def test_reads_are_asked_again(lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch, status: int, page: str) -> None:
     """A page of a proxy in place of a list is no empty list: it is asked for again."""
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
     for operation in ("DescribeVolumes", "DescribeSnapshots", "DescribeInstances", "DescribeKeyPairs"):
-        with answered(bench, operation, status, PAGES[page], times=2):
-            list_drive_names(bench.aws)
-            observe(bench.aws, drive)
+        with answered(lab, operation, status, PAGES[page], times=2):
+            list_drive_names(lab.aws)
+            observe(lab.aws, drive)
 
 
 @pytest.mark.parametrize("status", [200, 302])
 @pytest.mark.parametrize("page", ["doctype", "xhtml", "text", "empty"])
-def test_a_login_page_is_no_empty_account(bench: Bench, drive: str, status: int, page: str) -> None:
+def test_a_login_page_is_no_empty_account(lab: Lab, drive: str, status: int, page: str) -> None:
     """A network's login page, which answers everything with success, must not make a drive look new."""
-    with answered(bench, "DescribeSnapshots", status, PAGES[page]), pytest.raises(Unreachable) as failed:
-        observe(bench.aws, drive)
+    with answered(lab, "DescribeSnapshots", status, PAGES[page]), pytest.raises(Unreachable) as failed:
+        observe(lab.aws, drive)
     assert is_transient(failed.value)
 
 
-def test_an_answer_that_lacks_what_is_read(bench: Bench, drive: str) -> None:
+def test_an_answer_that_lacks_what_is_read(lab: Lab, drive: str) -> None:
     """A record without its parts is an answer that makes no sense, and no bug of ours."""
     item = b"<item><volumeId>vol-1</volumeId></item>"
     half = b"<DescribeVolumesResponse><volumeSet>" + item + b"</volumeSet></DescribeVolumesResponse>"
-    with answered(bench, "DescribeVolumes", 200, half), pytest.raises(Unreachable, match="makes no sense: volume"):
-        observe(bench.aws, drive)
+    with answered(lab, "DescribeVolumes", 200, half), pytest.raises(Unreachable, match="makes no sense: volume"):
+        observe(lab.aws, drive)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.conftest import Bench, make_bench
+from tests.crash.conftest import Lab, make_lab
 from xportal.sandbox.api.server import Cloud
 from xportal.sandbox.secret import Secret
 
@@ -225,20 +225,20 @@ def servers() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def account(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def account(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A portal that is up, and one that somebody ended."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(cloud.settings, "terminated_seconds", 86400.0)  # every test sees the one that was ended
-        bench = make_bench(cloud, tmp_path_factory.mktemp("state"), monkeypatch)
-        bench.up("odd", size_gib=1)
-        bench.up("ended", size_gib=1)
-        bench.down("ended")
-        yield bench
-        bench.down("odd")
+        lab = make_lab(cloud, tmp_path_factory.mktemp("state"), monkeypatch)
+        lab.up("odd", size_gib=1)
+        lab.up("ended", size_gib=1)
+        lab.down("ended")
+        yield lab
+        lab.down("odd")
 
 
 @pytest.fixture
-def place(account: Bench, servers: dict[str, str]) -> Iterator[Place]:
+def place(account: Lab, servers: dict[str, str]) -> Iterator[Place]:
     """A directory that any user may use; pytest's own are its user's."""
     home = Path(tempfile.mkdtemp(prefix="xportal-odd-"))
     home.chmod(0o777)

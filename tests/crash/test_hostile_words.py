@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.crash.conftest import Bench, make_bench
+from tests.crash.conftest import Lab, make_lab
 from tests.crash.hostile import HOST_KEY, HostileHost, Said, Touched, Words, typed
 from xportal.aws import compute, keys, storage, tags
 from xportal.aws.devices import DEVICE
@@ -68,24 +68,24 @@ _seeds = itertools.count()
 class Account:
     """An account whose every tag and description is somebody else's: a portal that is up, a drive at rest."""
 
-    def __init__(self, bench: Bench, words: Words, home: Path) -> None:
-        self.bench = bench
+    def __init__(self, lab: Lab, words: Words, home: Path) -> None:
+        self.lab = lab
         self.words = words
-        self.machine = bench.up("demo", size_gib=1)
-        bench.up("rest", size_gib=1)
-        bench.down("rest")
-        self.rest = observe(bench.aws, "rest").snapshots[0].id
+        self.machine = lab.up("demo", size_gib=1)
+        lab.up("rest", size_gib=1)
+        lab.down("rest")
+        self.rest = observe(lab.aws, "rest").snapshots[0].id
         volume = self.machine.disks[DEVICE]
-        self.own = [bench.aws.ec2.create_snapshot(VolumeId=volume)["SnapshotId"] for _ in range(5)]
-        self.lock = keys.import_key_pair(bench.aws, lock_name("cut"), HOST_KEY.encode(), {}) or ""
+        self.own = [lab.aws.ec2.create_snapshot(VolumeId=volume)["SnapshotId"] for _ in range(5)]
+        self.lock = keys.import_key_pair(lab.aws, lock_name("cut"), HOST_KEY.encode(), {}) or ""
         self.kept = {self.machine.id: self.machine.tags, **{s: self._tags(s) for s in (self.rest, *self.own)}}
         self.precious = home.parents[1] / "Documents" / "thesis"
         self.precious.parent.mkdir()
         self.precious.write_text("years of work")
-        self.touched = Touched((home, bench.hardware.directory))  # the cloud is in this process, too
+        self.touched = Touched((home, lab.hardware.directory))  # the cloud is in this process, too
 
     def _tags(self, snapshot: str) -> dict[str, str]:
-        [found] = self.bench.aws.ec2.describe_snapshots(SnapshotIds=[snapshot])["Snapshots"]
+        [found] = self.lab.aws.ec2.describe_snapshots(SnapshotIds=[snapshot])["Snapshots"]
         return tags.from_aws(found.get("Tags"))
 
     def speak(self) -> None:
@@ -100,7 +100,7 @@ class Account:
             kept = self.kept.get(resource, {})
             told = {name: self._word(name, kept) for name in names}
             with suppress(AwsError):  # what a command has ended or deleted has no words any more
-                set_tags(self.bench.aws, resource, told)
+                set_tags(self.lab.aws, resource, told)
         self._describe()
 
     def _word(self, name: str, kept: Any) -> str:
@@ -138,28 +138,28 @@ def words() -> Words:
 def account(cloud: Cloud, words: Words, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     """An account that is this test's own, and a login that leads to a hostile machine."""
     home = tmp_path / "home" / ".local" / "state"
-    bench = make_bench(cloud, home, monkeypatch)
-    monkeypatch.setattr("xportal.aws.session.connect", lambda **_: bench.aws)
+    lab = make_lab(cloud, home, monkeypatch)
+    monkeypatch.setattr("xportal.aws.session.connect", lambda **_: lab.aws)
     monkeypatch.setattr("xportal.portal.access.connect", lambda *_, **__: HostileHost(words))
     monkeypatch.setattr("xportal.drive.attach.SHOWN_SECONDS", 0.1)
     monkeypatch.setattr("xportal.aws.lag.SHOWN_SECONDS", 2.0)
     monkeypatch.setattr("xportal.drive.lifecycle.PATIENCE_SECONDS", 10.0)
     monkeypatch.setattr(sys, "argv", sys.argv)
-    yield Account(bench, words, home)
-    bench.cloud.clear_faults()
-    reset(bench)
+    yield Account(lab, words, home)
+    lab.cloud.clear_faults()
+    reset(lab)
 
 
-def reset(bench: Bench) -> None:
+def reset(lab: Lab) -> None:
     """The next test begins with nothing."""
-    ec2 = bench.aws.ec2
-    for machine in compute.list_instances(bench.aws, []):
+    ec2 = lab.aws.ec2
+    for machine in compute.list_instances(lab.aws, []):
         if machine.state != "terminated":
             ec2.terminate_instances(InstanceIds=[machine.id])
             ec2.get_waiter("instance_terminated").wait(InstanceIds=[machine.id], WaiterConfig={"Delay": 1})
-    for volume in storage.list_volumes(bench.aws, []):
+    for volume in storage.list_volumes(lab.aws, []):
         ec2.delete_volume(VolumeId=volume.id)
-    for snapshot in storage.list_snapshots(bench.aws, []):
+    for snapshot in storage.list_snapshots(lab.aws, []):
         ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot.id], WaiterConfig={"Delay": 1})
         ec2.delete_snapshot(SnapshotId=snapshot.id)
     for key in ec2.describe_key_pairs()["KeyPairs"]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.crash.conftest import Bench
+from tests.crash.conftest import Lab
 from tests.crash.console import Life
 from xportal.aws.devices import DEVICE
 from xportal.drive import lifecycle
@@ -20,13 +20,13 @@ _numbers = itertools.count()
 
 
 @pytest.fixture
-def life(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Life]:
+def life(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Life]:
     """A drive of the test's own; commands look often and are not patient."""
     monkeypatch.setattr(lifecycle, "POLL_SECONDS", (0.05, 0.1))
     monkeypatch.setattr(lifecycle, "PATIENCE_SECONDS", 1.0)
     monkeypatch.setattr(launching, "POLL_SECONDS", 0.05)
-    yield Life(bench, f"incomplete{next(_numbers)}")
-    bench.cloud.clear_faults()
+    yield Life(lab, f"incomplete{next(_numbers)}")
+    lab.cloud.clear_faults()
 
 
 # The fault, what is said of it, and what exists then and is billed.
@@ -58,15 +58,15 @@ def test_incomplete(life: Life, kind: str, options: dict[str, Any], words: str, 
     """As it is told, so it is; then the fault is over, and the command that was named finishes."""
     machine = life.awake("kept")
     ids = {"machine": machine.id, "volume": machine.disks[DEVICE]}
-    life.bench.cloud.add_fault(kind, **options)
+    life.lab.cloud.add_fault(kind, **options)
     with pytest.raises(SaveIncomplete, match=words.replace("VOLUME", ids["volume"])) as caught:
-        life.bench.down(life.drive)
+        life.lab.down(life.drive)
     error = caught.value
     assert error.exit_status == 6
     assert "nothing is lost" in error.message
     assert error.hint.split("  ")[0] == f"xportal down {life.drive}"
     assert {line.split()[0] for line in error.billed} == {ids[what] for what in billed}
-    life.bench.cloud.clear_faults()
+    life.lab.cloud.clear_faults()
     life.goes_down()
     life.comes_back("kept")
 
@@ -74,10 +74,10 @@ def test_incomplete(life: Life, kind: str, options: dict[str, Any], words: str, 
 def test_sweep_finishes_it_too(life: Life) -> None:
     """From another computer, which knows of no portal."""
     life.awake("kept")
-    life.bench.cloud.add_fault("snapshot-fail")
+    life.lab.cloud.add_fault("snapshot-fail")
     with pytest.raises(SaveIncomplete):
-        life.bench.down(life.drive)
-    life.bench.cloud.clear_faults()
-    life.bench.lifecycle(life.drive).settle(p.Goal.SWEEP)
+        life.lab.down(life.drive)
+    life.lab.cloud.clear_faults()
+    life.lab.lifecycle(life.drive).settle(p.Goal.SWEEP)
     assert (life.observed.volumes, life.observed.lock) == ((), None)
     life.comes_back("kept")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.crash.conftest import Bench
+from tests.crash.conftest import Lab
 from xportal.aws import compute, tags
 from xportal.aws.records import Instance
 from xportal.aws.tagging import delete_tag, set_tags
@@ -29,119 +29,119 @@ def raises(error: Exception) -> object:
     return fail
 
 
-def test_down_saves_a_machine_that_lets_nobody_in(bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_down_saves_a_machine_that_lets_nobody_in(lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is shut down, which saves, and what it left is saved."""
-    bench.write(bench.up(drive), "one")
+    lab.write(lab.up(drive), "one")
     monkeypatch.setattr("xportal.portal.machine_saves.log_in", raises(KeyRefused("no key")))
-    report = down(bench.aws, drive, bench.story, RemoteAgent(bench.aws, bench.story))
+    report = down(lab.aws, drive, lab.story, RemoteAgent(lab.aws, lab.story))
     [left] = report.drives
     assert left.snapshot
-    assert bench.bytes_of(left.snapshot.id) == ["one"]
-    assert any("no key; the machine is shut down and its drive saved afterwards" in line for line in bench.story.lines)
+    assert lab.bytes_of(left.snapshot.id) == ["one"]
+    assert any("no key; the machine is shut down and its drive saved afterwards" in line for line in lab.story.lines)
 
 
 def test_down_leaves_a_machine_alone_that_is_perhaps_another(
-    bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody else answers at its address: the user is told, nothing is ended."""
-    machine = bench.up(drive)
+    machine = lab.up(drive)
     monkeypatch.setattr("xportal.portal.machine_saves.log_in", raises(LoginRefused("another host key")))
     with pytest.raises(LoginRefused):
-        down(bench.aws, drive, bench.story, RemoteAgent(bench.aws, bench.story))
-    found = compute.find_instance(bench.aws, machine.id)
+        down(lab.aws, drive, lab.story, RemoteAgent(lab.aws, lab.story))
+    found = compute.find_instance(lab.aws, machine.id)
     assert found
     assert found.state == "running"
-    bench.down(drive)
+    lab.down(drive)
 
 
-def test_a_refused_key_is_replaced_once(bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_key_is_replaced_once(lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a new one, which is let in; where AWS gives none, the error says what is so, what to do and what is billed."""
-    machine = bench.up(drive)
-    before = login_for(bench.aws, machine).key_file.read_bytes()
+    machine = lab.up(drive)
+    before = login_for(lab.aws, machine).key_file.read_bytes()
     calls: list[Instance] = []
     with monkeypatch.context() as patched:
         patched.setattr(access, "replace_login_key", lambda _, which, *__: calls.append(which))
         patched.setattr(access, "connect", raises(KeyRefused("no key")))
         with pytest.raises(KeyRefused, match="no key"):
-            log_in(bench.aws, machine, seconds=1.0)
+            log_in(lab.aws, machine, seconds=1.0)
     assert calls == [machine]
-    bench.cloud.add_fault("error", operations=["SendSSHPublicKey"])
+    lab.cloud.add_fault("error", operations=["SendSSHPublicKey"])
     with pytest.raises(KeyRefused, match="EC2 Instance Connect gives it no new one") as caught:
-        access.replace_login_key(bench.aws, machine)
-    bench.cloud.clear_faults()
+        access.replace_login_key(lab.aws, machine)
+    lab.cloud.clear_faults()
     assert f"xportal down {drive}" in caught.value.hint
     assert machine.id in caught.value.billed[0]
-    assert login_for(bench.aws, machine).key_file.read_bytes() == before
-    bench.down(drive)
+    assert login_for(lab.aws, machine).key_file.read_bytes() == before
+    lab.down(drive)
 
 
-def forbid(bench: Bench, operation: str) -> None:
+def forbid(lab: Lab, operation: str) -> None:
     """As policies that do not allow it, for this account's further calls."""
 
     def refuse(**_: object) -> None:
         answer: Any = {"Error": {"Code": "UnauthorizedOperation", "Message": f"you may not {operation}"}}
         raise ClientError(answer, operation)
 
-    bench.aws.ec2.meta.events.register(f"before-call.ec2.{operation}", refuse)
+    lab.aws.ec2.meta.events.register(f"before-call.ec2.{operation}", refuse)
 
 
-def saved(bench: Bench, drive: str) -> list[str]:
+def saved(lab: Lab, drive: str) -> list[str]:
     """What `down`, with the real way onto machines, saves of the drive."""
-    report = down(bench.aws, drive, bench.story, RemoteAgent(bench.aws, bench.story))
+    report = down(lab.aws, drive, lab.story, RemoteAgent(lab.aws, lab.story))
     assert report.drives[0].snapshot
-    assert not observe(bench.aws, drive).live_machine()
-    return bench.bytes_of(report.drives[0].snapshot.id)
+    assert not observe(lab.aws, drive).live_machine()
+    return lab.bytes_of(report.drives[0].snapshot.id)
 
 
-def test_down_saves_where_ssh_cannot_be_opened(bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_down_saves_where_ssh_cannot_be_opened(lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The group is full, or not ours to change: it may be open already; else the error says why nobody answered."""
-    bench.write(bench.up(drive), "one")
-    forbid(bench, "AuthorizeSecurityGroupIngress")
+    lab.write(lab.up(drive), "one")
+    forbid(lab, "AuthorizeSecurityGroupIngress")
     monkeypatch.setattr("xportal.portal.machine_saves.CONNECT_SECONDS", 0.5)  # nobody answers at the machines of files
-    assert saved(bench, drive) == ["one"]
-    [told] = [line for line in bench.story.lines if "is shut down and its drive saved" in line]
+    assert saved(lab, drive) == ["one"]
+    [told] = [line for line in lab.story.lines if "is shut down and its drive saved" in line]
     assert "it could not be opened to this computer: " in told
     assert "you may not AuthorizeSecurityGroupIngress" in told
 
 
 def test_down_saves_where_no_key_can_be_kept(
-    bench: Bench, drive: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, drive: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """This computer's directory of keys cannot be used: the machine's shutdown saves, and the tidying is left."""
-    bench.write(bench.up(drive), "one")
+    lab.write(lab.up(drive), "one")
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
-    assert saved(bench, drive) == ["one"]
-    assert any("is shut down and its drive saved afterwards" in line for line in bench.story.lines)
+    assert saved(lab, drive) == ["one"]
+    assert any("is shut down and its drive saved afterwards" in line for line in lab.story.lines)
 
 
-def test_a_tidying_that_is_forbidden_fails_no_down(bench: Bench, drive: str) -> None:
+def test_a_tidying_that_is_forbidden_fails_no_down(lab: Lab, drive: str) -> None:
     """Everything is saved: what is left is said."""
-    bench.write(bench.up(drive), "one")
-    forbid(bench, "DeleteSecurityGroup")
-    bench.down(drive)
-    assert any("something that costs nothing is left behind" in line for line in bench.story.lines)
+    lab.write(lab.up(drive), "one")
+    forbid(lab, "DeleteSecurityGroup")
+    lab.down(drive)
+    assert any("something that costs nothing is left behind" in line for line in lab.story.lines)
 
 
 def test_the_host_key_of_the_launch_wins_over_the_tag(
-    bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A tag that was changed is said in one error, and nobody is connected to; another computer has the tag alone."""
-    machine = bench.up(drive)
+    machine = lab.up(drive)
     right = machine.tags[tags.HOST_KEY]
     wrong = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2FC8yWQ1yq3i3x4wGqRjbP8y1eGJmQmGJ4kBqjQm3a"
-    set_tags(bench.aws, machine.id, {tags.HOST_KEY: wrong})
-    changed = compute.find_instance(bench.aws, machine.id)
+    set_tags(lab.aws, machine.id, {tags.HOST_KEY: wrong})
+    changed = compute.find_instance(lab.aws, machine.id)
     assert changed
     monkeypatch.setattr(access, "connect", raises(AssertionError("it was connected to")))
     with pytest.raises(LoginRefused, match="another host key than this computer gave it") as caught:
-        log_in(bench.aws, changed, seconds=1.0)
+        log_in(lab.aws, changed, seconds=1.0)
     assert right in caught.value.hint
     with monkeypatch.context() as elsewhere:
         elsewhere.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
         assert login_of(changed).host_key == wrong
-    delete_tag(bench.aws, machine.id, tags.HOST_KEY)
-    without = compute.find_instance(bench.aws, machine.id)
+    delete_tag(lab.aws, machine.id, tags.HOST_KEY)
+    without = compute.find_instance(lab.aws, machine.id)
     assert without
     assert login_of(without).host_key == right
-    bench.down(drive)
+    lab.down(drive)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.crash.conftest import Bench
+from tests.crash.conftest import Lab
 from xportal.aws import compute, keys, storage, tags
 from xportal.aws.devices import DEVICE
 from xportal.aws.errors import AwsError
@@ -31,17 +31,17 @@ def drive() -> str:
     return f"lost{next(_numbers)}"
 
 
-def save_first(bench: Bench, drive: str) -> None:
+def save_first(lab: Lab, drive: str) -> None:
     """A drive with data, at rest."""
-    bench.write(bench.up(drive, size_gib=1), "old")
-    bench.down(drive)
+    lab.write(lab.up(drive, size_gib=1), "old")
+    lab.down(drive)
 
 
-def lose_lock(bench: Bench, drive: str) -> None:
+def lose_lock(lab: Lab, drive: str) -> None:
     """Somebody deletes the lock by hand, or breaks it for it is old."""
-    lock = keys.find_key_pair(bench.aws, lock_name(drive))
+    lock = keys.find_key_pair(lab.aws, lock_name(drive))
     assert lock
-    keys.delete_key_pair(bench.aws, lock.id)
+    keys.delete_key_pair(lab.aws, lock.id)
 
 
 def asleep_before_its_look(monkeypatch: pytest.MonkeyPatch, meanwhile: Any) -> None:
@@ -59,40 +59,40 @@ def asleep_before_its_look(monkeypatch: pytest.MonkeyPatch, meanwhile: Any) -> N
 
 
 def test_machine_that_another_up_took_over(
-    bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Whoever launched it sleeps meanwhile, and finds the lock gone: the machine and hours of work stay."""
-    save_first(bench, drive)
+    save_first(lab, drive)
 
     def meanwhile(machine: Instance) -> None:
-        lose_lock(bench, drive)
+        lose_lock(lab, drive)
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "b"))
-        again = bench.up(drive)
+        again = lab.up(drive)
         assert again.id == machine.id
-        bench.write(again, "hours of work")
+        lab.write(again, "hours of work")
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
     asleep_before_its_look(monkeypatch, meanwhile)
     with pytest.raises(DriveInUse, match="another up uses"):
-        bench.up(drive)
-    assert bench.read(bench.up(drive)) == ["old", "hours of work"]
-    bench.down(drive)
+        lab.up(drive)
+    assert lab.read(lab.up(drive)) == ["old", "hours of work"]
+    lab.down(drive)
 
 
-def test_machine_that_nobody_took_over(bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machine_that_nobody_took_over(lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is ended, and its copy deleted, without a word of it in the drive's history."""
-    save_first(bench, drive)
-    before = observe(bench.aws, drive)
-    asleep_before_its_look(monkeypatch, lambda _: lose_lock(bench, drive))
+    save_first(lab, drive)
+    before = observe(lab.aws, drive)
+    asleep_before_its_look(monkeypatch, lambda _: lose_lock(lab, drive))
     with pytest.raises(DriveInUse, match="was ended again"):
-        bench.up(drive)
-    after = observe(bench.aws, drive)
+        lab.up(drive)
+    after = observe(lab.aws, drive)
     assert (after.snapshots, after.volumes, after.live_machine()) == (before.snapshots, (), None)
 
 
-def test_taking_over_what_is_being_discarded(bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_taking_over_what_is_being_discarded(lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The mark came first: whoever takes it over sees that, and does not work on what is about to go."""
-    save_first(bench, drive)
+    save_first(lab, drive)
     taken: list[type[Exception]] = []
 
     def take_over(aws: Aws, machine: Instance) -> None:
@@ -104,24 +104,24 @@ def test_taking_over_what_is_being_discarded(bench: Bench, drive: str, monkeypat
     wait = launched.wait_for_lists
 
     def meanwhile(machine: Instance) -> None:
-        lose_lock(bench, drive)
-        monkeypatch.setattr(launched, "wait_for_lists", lambda: (wait(), take_over(bench.aws, machine)))
+        lose_lock(lab, drive)
+        monkeypatch.setattr(launched, "wait_for_lists", lambda: (wait(), take_over(lab.aws, machine)))
 
     asleep_before_its_look(monkeypatch, meanwhile)
     with pytest.raises(DriveInUse):
-        bench.up(drive)
+        lab.up(drive)
     assert taken == [MachineGone]
     monkeypatch.setattr(launched, "wait_for_lists", wait)
-    bench.down(drive)
-    assert bench.read(bench.up(drive)) == ["old"]
-    bench.down(drive)
+    lab.down(drive)
+    assert lab.read(lab.up(drive)) == ["old"]
+    lab.down(drive)
 
 
 def test_launch_that_ended_for_want_of_capacity_is_not_over(
-    bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """AWS granted a machine and ended it: its holder tries the next offer, and nobody breaks its lock meanwhile."""
-    save_first(bench, drive)
+    save_first(lab, drive)
     wait = launch._wait_running
     states: list[LockState] = []
 
@@ -138,14 +138,14 @@ def test_launch_that_ended_for_want_of_capacity_is_not_over(
         return replace(gone, state_reason=NO_CAPACITY)
 
     monkeypatch.setattr(launch, "_wait_running", ended)
-    again = bench.up(drive)
+    again = lab.up(drive)
     assert states == [LockState.STARTING]
-    assert bench.read(again) == ["old"]
-    assert [v.id for v in storage.list_volumes(bench.aws, tags.tag_filter(drive=drive))] == [again.disks[DEVICE]]
-    bench.down(drive)
+    assert lab.read(again) == ["old"]
+    assert [v.id for v in storage.list_volumes(lab.aws, tags.tag_filter(drive=drive))] == [again.disks[DEVICE]]
+    lab.down(drive)
 
 
-def test_a_launch_over_many_offers_beats(bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_launch_over_many_offers_beats(lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each offer may take minutes: the lock's heartbeat goes on, or others would take the holder for dead."""
     monkeypatch.setattr(locks, "HEARTBEAT_SECONDS", 0.0)
     told: list[str] = []
@@ -167,6 +167,6 @@ def test_a_launch_over_many_offers_beats(bench: Bench, drive: str, monkeypatch: 
 
     monkeypatch.setattr(locks, "set_tags", counted)
     monkeypatch.setattr(compute, "run_instance", refused)
-    bench.up(drive, size_gib=1)
+    lab.up(drive, size_gib=1)
     assert beats == sorted(set(beats))
-    bench.down(drive)
+    lab.down(drive)

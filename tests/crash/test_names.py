@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.crash.conftest import Bench, make_bench
+from tests.crash.conftest import Lab, make_lab
 from tests.user import KEYS, make_session
 from xportal.aws.session import Aws
 from xportal.portal.names import unknown
@@ -29,18 +29,18 @@ UNKNOWN_TOO = ("down {}", "down {} --discard --yes", "status {}", "watch {}")
 def account(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A portal at rest, one that is up, and one that is up in another region."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        bench = make_bench(cloud, tmp_path_factory.mktemp("state"), monkeypatch)
-        abroad = Bench(Aws(make_session("eu-west-1"), "eu-west-1"), bench.hardware, cloud)
-        bench.up(AT_REST, size_gib=1)
-        bench.down(AT_REST)
-        bench.up(UP, size_gib=1)
+        lab = make_lab(cloud, tmp_path_factory.mktemp("state"), monkeypatch)
+        abroad = Lab(Aws(make_session("eu-west-1"), "eu-west-1"), lab.hardware, cloud)
+        lab.up(AT_REST, size_gib=1)
+        lab.down(AT_REST)
+        lab.up(UP, size_gib=1)
         abroad.up(ABROAD, size_gib=1)
-        yield bench
-        bench.down(UP)
+        yield lab
+        lab.down(UP)
         abroad.down(ABROAD)
 
 
-def type_all(account: Bench, home: Path, commands: list[str]) -> dict[str, tuple[int, str]]:
+def type_all(account: Lab, home: Path, commands: list[str]) -> dict[str, tuple[int, str]]:
     """What each command ends with, and says."""
     reader, writer = os.pipe()
     keys = {name.upper(): value for name, value in KEYS.items()}
@@ -58,7 +58,7 @@ def type_all(account: Bench, home: Path, commands: list[str]) -> dict[str, tuple
     return {" ".join(end["argv"]): (end["status"], end["said"]) for end in ends}
 
 
-def test_an_unknown_name(account: Bench, tmp_path: Path) -> None:
+def test_an_unknown_name(account: Lab, tmp_path: Path) -> None:
     """Whatever the command: exit 3, the nearest name, what is up, what is billed elsewhere, and no hint at a launch."""
     ends = type_all(account, tmp_path, [command.format("trainin") for command in (*NEED_A_MACHINE, *UNKNOWN_TOO)])
     for command, (status, said) in ends.items():
@@ -69,7 +69,7 @@ def test_an_unknown_name(account: Bench, tmp_path: Path) -> None:
         assert "xportal up" not in said
 
 
-def test_a_portal_at_rest(account: Bench, tmp_path: Path) -> None:
+def test_a_portal_at_rest(account: Lab, tmp_path: Path) -> None:
     """It is down, which is what `down` is asked for; what needs a machine is refused, and says how to get one."""
     ends = type_all(account, tmp_path, [command.format(AT_REST) for command in (*NEED_A_MACHINE, *UNKNOWN_TOO)])
     for command, (status, said) in ends.items():
@@ -79,14 +79,14 @@ def test_a_portal_at_rest(account: Bench, tmp_path: Path) -> None:
         assert (f"xportal up {AT_REST}" in said) == needs, f"{command}\n{said}"
 
 
-def test_a_drive_that_nobody_knows(account: Bench, tmp_path: Path) -> None:
+def test_a_drive_that_nobody_knows(account: Lab, tmp_path: Path) -> None:
     """As with portals; the drives that there are is what `drives` lists."""
     ends = type_all(account, tmp_path, ["drives history restin", "drives restore restin snap-0123456789abcdef0"])
     for status, said in ends.values():
         assert (status, f"did you mean {AT_REST}?" in said) == (3, True), said
 
 
-def test_regions_that_do_not_answer(account: Bench) -> None:
+def test_regions_that_do_not_answer(account: Lab) -> None:
     """What could not be asked is named: it may hold what is billed."""
     assert "not asked" not in unknown(account.aws, "trainin").hint
     account.cloud.add_fault("error", operations=["DescribeRegions"])
@@ -97,7 +97,7 @@ def test_regions_that_do_not_answer(account: Bench) -> None:
     assert f"up: {UP}; not asked: the other regions (" in told.hint
 
 
-def test_a_region_that_is_not_allowed(account: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_region_that_is_not_allowed(account: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """One region's refusal hides no other's machines."""
     forbidden = Aws.in_region
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.crash.conftest import Bench, FileAgent, Quiet
+from tests.crash.conftest import FileAgent, Lab, Quiet
 from xportal.aws import keys, storage
 from xportal.aws.devices import DEVICE
 from xportal.aws.errors import AwsError
@@ -17,30 +17,30 @@ from xportal.portal.retry import until_capacity
 from xportal.portal.save import save
 
 
-def test_final_save_behind_pending_checkpoints(bench: Bench) -> None:
+def test_final_save_behind_pending_checkpoints(lab: Lab) -> None:
     """AWS takes five snapshots of a volume at a time: the sixth, the final save's, waits its turn."""
-    machine = bench.up("behind", size_gib=1)
-    bench.cloud.add_fault("snapshot-slow", seconds=10, count=5)
+    machine = lab.up("behind", size_gib=1)
+    lab.cloud.add_fault("snapshot-slow", seconds=10, count=5)
     for _ in range(5):
-        save(bench.aws, "behind", bench.story, FileAgent(bench), wait=False)
-    bench.write(machine, "after the checkpoints")
-    assert bench.down("behind").volumes == ()
-    assert bench.read(bench.up("behind")) == ["after the checkpoints"]
-    bench.down("behind")
+        save(lab.aws, "behind", lab.story, FileAgent(lab), wait=False)
+    lab.write(machine, "after the checkpoints")
+    assert lab.down("behind").volumes == ()
+    assert lab.read(lab.up("behind")) == ["after the checkpoints"]
+    lab.down("behind")
 
 
-def test_final_save_while_aws_is_busy(bench: Bench) -> None:
+def test_final_save_while_aws_is_busy(lab: Lab) -> None:
     """Eight throttled calls in a row are no reason to leave a machine running."""
-    bench.write(bench.up("busy", size_gib=1), "kept")
-    bench.cloud.add_fault("throttle", operations=("CreateSnapshot",), count=8)
-    assert bench.down("busy").volumes == ()
-    assert bench.read(bench.up("busy")) == ["kept"]
-    bench.down("busy")
+    lab.write(lab.up("busy", size_gib=1), "kept")
+    lab.cloud.add_fault("throttle", operations=("CreateSnapshot",), count=8)
+    assert lab.down("busy").volumes == ()
+    assert lab.read(lab.up("busy")) == ["kept"]
+    lab.down("busy")
 
 
-def test_a_refusal_tells_what_is_left(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_tells_what_is_left(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """AWS refuses for good in the middle of a `down`: the error says what goes on being billed, and how to go on."""
-    machine = bench.up("refused", size_gib=1)
+    machine = lab.up("refused", size_gib=1)
 
     def refuse(*_: object) -> None:
         raise AwsError("AWS refused DeleteVolume", code="UnauthorizedOperation", operation="DeleteVolume", hint="ask")
@@ -48,29 +48,29 @@ def test_a_refusal_tells_what_is_left(bench: Bench, monkeypatch: pytest.MonkeyPa
     with monkeypatch.context() as refusing:
         refusing.setattr(storage, "delete_volume", refuse)
         with pytest.raises(SaveIncomplete) as caught:
-            bench.down("refused")
+            lab.down("refused")
     assert caught.value.billed == (f"{machine.disks[DEVICE]} 1 GiB",)
     assert caught.value.hint == "xportal down refused        finishes it; ask"
-    assert bench.down("refused").volumes == ()
+    assert lab.down("refused").volumes == ()
 
 
-def test_waiting_for_capacity_holds_nothing(bench: Bench) -> None:
+def test_waiting_for_capacity_holds_nothing(lab: Lab) -> None:
     """`up --wait-capacity`: between its tries there is no lock, key or volume; once there is a machine, it takes it."""
-    bench.cloud.add_fault("capacity")
+    lab.cloud.add_fault("capacity")
     left: list[object] = []
 
     def waits() -> Iterator[float]:
         for _ in range(2):
-            left.append((observe(bench.aws, "scarce").lock, bench.volumes(), keys.list_key_pairs(bench.aws)))
+            left.append((observe(lab.aws, "scarce").lock, lab.volumes(), keys.list_key_pairs(lab.aws)))
             yield 0.0
-        bench.cloud.clear_faults()
+        lab.cloud.clear_faults()
         yield 0.0
 
-    machine = until_capacity(lambda: bench.up("scarce", size_gib=1), bench.story, waits())
+    machine = until_capacity(lambda: lab.up("scarce", size_gib=1), lab.story, waits())
     assert machine.state in ("pending", "running")
     assert left == [(None, [], [])] * 2
-    assert sum("no capacity" in line and "trying again" in line for line in bench.story.lines) == 2
-    bench.down("scarce")
+    assert sum("no capacity" in line and "trying again" in line for line in lab.story.lines) == 2
+    lab.down("scarce")
 
 
 def test_waiting_for_capacity_outlasts_the_network() -> None:

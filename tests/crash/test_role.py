@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.iam.models import iam_backends
 
-from tests.crash.conftest import Bench
+from tests.crash.conftest import Lab
 from tests.crash.test_attach import interrupt
 from tests.user import make_session
 from xportal.agent.core.config import AgentConfig, DriveConfig, Paths
@@ -76,20 +76,20 @@ def closing_claim() -> Iterator[Claim]:
 
 
 @pytest.fixture(autouse=True)
-def no_role(bench: Bench) -> None:
+def no_role(lab: Lab) -> None:
     """An account as it is before the first `up`."""
     iam_backends[DEFAULT_ACCOUNT_ID].reset()
 
 
-def attached(bench: Bench) -> list[str]:
+def attached(lab: Lab) -> list[str]:
     """The roles in the profile."""
-    found = bench.aws.iam().get_instance_profile(InstanceProfileName=ROLE)
+    found = lab.aws.iam().get_instance_profile(InstanceProfileName=ROLE)
     return [role["RoleName"] for role in found["InstanceProfile"]["Roles"]]
 
 
-def stored_policy(bench: Bench) -> Any:
+def stored_policy(lab: Lab) -> Any:
     """What the role may do."""
-    document = bench.aws.iam().get_role_policy(RoleName=ROLE, PolicyName=ROLE)["PolicyDocument"]
+    document = lab.aws.iam().get_role_policy(RoleName=ROLE, PolicyName=ROLE)["PolicyDocument"]
     return json.loads(document) if isinstance(document, str) else document
 
 
@@ -139,7 +139,7 @@ def misspelt(shape: Any, value: Any) -> Iterator[str]:
             yield value
 
 
-def test_its_texts_are_of_the_patterns_that_iam_documents(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_texts_are_of_the_patterns_that_iam_documents(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Names, descriptions, policies and tags: moto takes any, IAM does not."""
     wrong: list[str] = []
     seen: list[str] = []
@@ -148,53 +148,53 @@ def test_its_texts_are_of_the_patterns_that_iam_documents(bench: Bench, monkeypa
         seen.append(model.name)
         wrong.extend(misspelt(model.input_shape, params))
 
-    iam = bench.aws.iam()
+    iam = lab.aws.iam()
     iam.meta.events.register("provide-client-params.iam", look)
-    monkeypatch.setattr(bench.aws, "iam", lambda: iam)
-    ensure_instance_profile(bench.aws, bench.story.say)
+    monkeypatch.setattr(lab.aws, "iam", lambda: iam)
+    ensure_instance_profile(lab.aws, lab.story.say)
     assert {"CreateRole", "PutRolePolicy", "CreateInstanceProfile"} <= set(seen)
     assert wrong == []
     assert list(misspelt(iam.meta.service_model.operation_model("CreateRole").input_shape, {"RoleName": "x'y"}))
 
 
 @pytest.mark.parametrize("before", ["nothing", "role", "profile", "everything"])
-def test_it_is_made_whole_whatever_is_there(bench: Bench, before: str) -> None:
+def test_it_is_made_whole_whatever_is_there(lab: Lab, before: str) -> None:
     """An `up` that was cut off between two calls leaves no role without its policy."""
-    iam = bench.aws.iam()
+    iam = lab.aws.iam()
     if before in ("role", "profile"):
         iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=json.dumps(TRUST), Tags=OURS)
     if before == "profile":
         iam.create_instance_profile(InstanceProfileName=ROLE, Tags=OURS)
     if before == "everything":
-        ensure_instance_profile(bench.aws, bench.story.say)
-    assert ensure_instance_profile(bench.aws, bench.story.say) == ROLE
-    assert attached(bench) == [ROLE]
+        ensure_instance_profile(lab.aws, lab.story.say)
+    assert ensure_instance_profile(lab.aws, lab.story.say) == ROLE
+    assert attached(lab) == [ROLE]
     arn = iam.get_role(RoleName=ROLE)["Role"]["Arn"]
-    assert stored_policy(bench) == policy(arn)
+    assert stored_policy(lab) == policy(arn)
 
 
-def test_a_user_who_may_not_gets_a_machine_all_the_same(bench: Bench) -> None:
+def test_a_user_who_may_not_gets_a_machine_all_the_same(lab: Lab) -> None:
     """No permission in IAM, or none to pass the role on: no role, and the user is told what that means."""
-    forbidding = Forbidding(make_session(bench.aws.region), bench.aws.region)
-    assert _find_profile(forbidding, bench.story) is None
-    assert "takes the snapshot" in bench.story.lines[-1]
+    forbidding = Forbidding(make_session(lab.aws.region), lab.aws.region)
+    assert _find_profile(forbidding, lab.story) is None
+    assert "takes the snapshot" in lab.story.lines[-1]
 
-    ensure_instance_profile(bench.aws, bench.story.say)
+    ensure_instance_profile(lab.aws, lab.story.say)
     with closing_claim() as claim:
-        machine = _run_with_role(forbidding, request(bench.aws), claim, bench.story.say, lambda: None)
-    assert "takes the snapshot" in bench.story.lines[-1]
-    assert profile_of(bench.aws, machine) is None
+        machine = _run_with_role(forbidding, request(lab.aws), claim, lab.story.say, lambda: None)
+    assert "takes the snapshot" in lab.story.lines[-1]
+    assert profile_of(lab.aws, machine) is None
 
 
-def test_a_new_profile_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_profile_is_waited_for(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """EC2 does not know it at first, then not its role, and says so each time; the launch comes through, with both."""
     monkeypatch.setattr("xportal.machine.launch.PROFILE_POLL_SECONDS", 0.05)
-    monkeypatch.setattr(bench.cloud.settings, "profile_seconds", 1.0)
-    ensure_instance_profile(bench.aws, bench.story.say)
+    monkeypatch.setattr(lab.cloud.settings, "profile_seconds", 1.0)
+    ensure_instance_profile(lab.aws, lab.story.say)
     with closing_claim() as claim:
-        machine = _run_with_role(bench.aws, request(bench.aws), claim, bench.story.say, lambda: None)
-    assert profile_of(bench.aws, machine) == ROLE
-    assert bench.story.lines == []
+        machine = _run_with_role(lab.aws, request(lab.aws), claim, lab.story.say, lambda: None)
+    assert profile_of(lab.aws, machine) == ROLE
+    assert lab.story.lines == []
 
 
 class Counting(Aws):
@@ -213,109 +213,109 @@ class Counting(Aws):
         return super().call(operation, *args, **params)
 
 
-def old_account(bench: Bench) -> None:
+def old_account(lab: Lab) -> None:
     """A role and a profile as an older xportal made them."""
-    ensure_instance_profile(bench.aws, bench.story.say)
-    iam = bench.aws.iam()
+    ensure_instance_profile(lab.aws, lab.story.say)
+    iam = lab.aws.iam()
     iam.untag_instance_profile(InstanceProfileName=ROLE, TagKeys=[POLICY])
     look = {"Effect": "Allow", "Action": "ec2:DescribeSnapshots", "Resource": "*"}
     text = json.dumps({"Version": "2012-10-17", "Statement": [look]})
     iam.put_role_policy(RoleName=ROLE, PolicyName=ROLE, PolicyDocument=text)
 
 
-def test_a_policy_of_an_older_xportal_is_replaced_once(bench: Bench) -> None:
+def test_a_policy_of_an_older_xportal_is_replaced_once(lab: Lab) -> None:
     """By the next `up`; after that one call tells that all is well."""
-    old_account(bench)
-    counting = Counting(bench.aws.region)
-    assert ensure_instance_profile(counting, bench.story.say) == ROLE
-    assert stored_policy(bench) == policy(bench.aws.iam().get_role(RoleName=ROLE)["Role"]["Arn"])
+    old_account(lab)
+    counting = Counting(lab.aws.region)
+    assert ensure_instance_profile(counting, lab.story.say) == ROLE
+    assert stored_policy(lab) == policy(lab.aws.iam().get_role(RoleName=ROLE)["Role"]["Arn"])
     assert "put_role_policy" in counting.made
     counting.made.clear()
-    assert ensure_instance_profile(counting, bench.story.say) == ROLE
+    assert ensure_instance_profile(counting, lab.story.say) == ROLE
     assert counting.made == ["get_instance_profile"]
-    assert bench.story.lines == []
+    assert lab.story.lines == []
 
 
 @pytest.mark.parametrize("refused", ["get_role", "put_role_policy", "tag_instance_profile"])
-def test_who_may_not_replace_a_policy_goes_on_with_it(bench: Bench, refused: str) -> None:
+def test_who_may_not_replace_a_policy_goes_on_with_it(lab: Lab, refused: str) -> None:
     """It is said what to allow, and the machines keep their role."""
-    old_account(bench)
-    assert _find_profile(Counting(bench.aws.region, refused), bench.story) == ROLE
-    assert [("older xportal" in line, "iam:PutRolePolicy" in line) for line in bench.story.lines] == [(True, True)]
+    old_account(lab)
+    assert _find_profile(Counting(lab.aws.region, refused), lab.story) == ROLE
+    assert [("older xportal" in line, "iam:PutRolePolicy" in line) for line in lab.story.lines] == [(True, True)]
 
 
 @pytest.mark.parametrize("kind", ["role", "instance profile", "instance profile with a role", "another role"])
-def test_what_only_has_our_name_is_neither_used_nor_changed(bench: Bench, kind: str) -> None:
+def test_what_only_has_our_name_is_neither_used_nor_changed(lab: Lab, kind: str) -> None:
     """Somebody's own: it is named, with what to do, and the machine goes without a role."""
-    iam = bench.aws.iam()
+    iam = lab.aws.iam()
     role = "admin" if kind == "another role" else ROLE
     iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(TRUST), Tags=OURS if role != ROLE else [])
     if kind != "role":
         iam.create_instance_profile(InstanceProfileName=ROLE, Tags=OURS if kind == "another role" else [])
     if kind.endswith("role") and kind != "role":
         iam.add_role_to_instance_profile(InstanceProfileName=ROLE, RoleName=role)
-    assert _find_profile(bench.aws, bench.story) is None
-    [line] = bench.story.lines
+    assert _find_profile(lab.aws, lab.story) is None
+    [line] = lab.story.lines
     assert f'the {"role" if kind == "role" else "instance profile"} "xportal" of this account' in line
     assert "it is not xportal's" in line
     assert "takes the snapshot" in line
     assert iam.list_role_policies(RoleName=role)["PolicyNames"] == []
 
 
-def test_a_security_group_of_our_name_is_neither_used_nor_deleted(bench: Bench) -> None:
+def test_a_security_group_of_our_name_is_neither_used_nor_deleted(lab: Lab) -> None:
     """An `up` names it and says what to do; nothing is launched into it, and `down` leaves it where it is."""
-    ec2 = bench.aws.ec2
-    [vpc] = {subnet.vpc_id for subnet in network.list_default_subnets(bench.aws)}
-    group = network.find_security_group(bench.aws, vpc)
+    ec2 = lab.aws.ec2
+    [vpc] = {subnet.vpc_id for subnet in network.list_default_subnets(lab.aws)}
+    group = network.find_security_group(lab.aws, vpc)
     if group:
-        network.delete_security_group(bench.aws, group)
+        network.delete_security_group(lab.aws, group)
     own = ec2.create_security_group(GroupName="xportal", Description="my own", VpcId=vpc)["GroupId"]
     with pytest.raises(NotOurs, match=own) as refused:
-        bench.up("grouped")
+        lab.up("grouped")
     assert f"--group-id {own}" in refused.value.hint
-    bench.down("grouped")
+    lab.down("grouped")
     [left] = ec2.describe_security_groups(GroupIds=[own])["SecurityGroups"]
     assert left["IpPermissions"] == []
     ec2.create_tags(Resources=[own], Tags=OURS)
-    bench.up("grouped")
-    bench.down("grouped")
+    lab.up("grouped")
+    lab.down("grouped")
 
 
-def as_machine(bench: Bench, machine: Instance) -> Any:
+def as_machine(lab: Lab, machine: Instance) -> Any:
     """EC2 with the credentials that a machine gets from IMDS."""
-    role = bench.cloud.metadata(machine.id).role
+    role = lab.cloud.metadata(machine.id).role
     assert role
     return boto3.client(
         "ec2",
-        endpoint_url=bench.cloud.endpoint_url,
-        region_name=bench.aws.region,
+        endpoint_url=lab.cloud.endpoint_url,
+        region_name=lab.aws.region,
         aws_access_key_id=role.access_key_id,
         aws_secret_access_key=role.secret_access_key,
         aws_session_token=role.token,
     )
 
 
-def test_a_machine_reaches_its_own_drives_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_reaches_its_own_drives_alone(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also a volume that was attached to it later. Nor does it write a tag that ends, marks or chooses anything."""
-    monkeypatch.setattr(bench.cloud.settings, "profile_seconds", 0.0)
+    monkeypatch.setattr(lab.cloud.settings, "profile_seconds", 0.0)
 
     def may(machine: Instance, volume: str, **more: str) -> bool:
         told = [{"ResourceType": "snapshot", "Tags": tags.to_aws({tags.OURS: "1", **more})}]
         try:
-            as_machine(bench, machine).create_snapshot(VolumeId=volume, TagSpecifications=told)
+            as_machine(lab, machine).create_snapshot(VolumeId=volume, TagSpecifications=told)
         except ClientError as error:
             return error.response["Error"]["Code"] != "UnauthorizedOperation"
         return True
 
-    first, second = bench.up("first", size_gib=1), bench.up("second", size_gib=1)
+    first, second = lab.up("first", size_gib=1), lab.up("second", size_gib=1)
     assert may(first, first.disks[DEVICE])
     assert not may(second, first.disks[DEVICE])
     assert not may(first, first.disks[DEVICE], **{tags.ENDED: "now"})
-    volume = interrupt(bench, first)
+    volume = interrupt(lab, first)
     assert not may(second, volume)
-    again = bench.up("first")
+    again = lab.up("first")
     assert again.disks[DEVICE] == volume
     assert may(again, volume)
     assert not may(second, volume)
     for name in ("first", "second"):
-        bench.down(name)
+        lab.down(name)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.crash.conftest import Bench, FileAgent
+from tests.crash.conftest import FileAgent, Lab
 from xportal.aws import compute, tags
 from xportal.aws.devices import DEVICES
 from xportal.aws.records import Instance
@@ -20,86 +20,86 @@ from xportal.portal.restore import restore
 from xportal.spec import DriveSpec
 
 
-def bring_up(bench: Bench, drive: str) -> Instance:
+def bring_up(lab: Lab, drive: str) -> Instance:
     """A machine with the drives DRIVE-a and DRIVE-b, and a record on each."""
     drives = (DriveSpec(f"{drive}-a", 1), DriveSpec(f"{drive}-b", 1))
-    machine = bench.up(drive, drives=drives)
+    machine = lab.up(drive, drives=drives)
     for wanted, device in zip(drives, DEVICES, strict=False):
-        bench.append(machine.disks[device], f"on {wanted.name}")
+        lab.append(machine.disks[device], f"on {wanted.name}")
     return machine
 
 
-def newest_of(bench: Bench, name: str) -> list[str]:
+def newest_of(lab: Lab, name: str) -> list[str]:
     """The records in a drive's newest snapshot; no volume is left of it."""
-    left = observe(bench.aws, name)
+    left = observe(lab.aws, name)
     newest = left.newest_snapshot()
     assert newest
     assert (left.volumes, left.lock) == ((), None)
-    return bench.bytes_of(newest.id)
+    return lab.bytes_of(newest.id)
 
 
-def test_delete_on_termination_of_the_other_drive(bench: Bench) -> None:
+def test_delete_on_termination_of_the_other_drive(lab: Lab) -> None:
     """Switched on by hand for the second drive: the first drive's save ends the machine, and takes nothing with it."""
-    machine = bring_up(bench, "switched")
-    bench.aws.ec2.modify_instance_attribute(
+    machine = bring_up(lab, "switched")
+    lab.aws.ec2.modify_instance_attribute(
         InstanceId=machine.id,
         BlockDeviceMappings=[{"DeviceName": DEVICES[1], "Ebs": {"DeleteOnTermination": True}}],
     )
-    bench.reachable = False
-    bench.down("switched")
-    assert newest_of(bench, "switched-a") == ["on switched-a"]
-    assert newest_of(bench, "switched-b") == ["on switched-b"]
+    lab.reachable = False
+    lab.down("switched")
+    assert newest_of(lab, "switched-a") == ["on switched-a"]
+    assert newest_of(lab, "switched-b") == ["on switched-b"]
 
 
-def test_lost_tags_of_the_other_drive(bench: Bench) -> None:
+def test_lost_tags_of_the_other_drive(lab: Lab) -> None:
     """The second drive's volume lost its tags: they are put back before the machine ends for the first one."""
-    machine = bring_up(bench, "bare")
+    machine = bring_up(lab, "bare")
     for key in (tags.DRIVE, tags.NAME, tags.GENERATION, tags.PORTAL):
-        delete_tag(bench.aws, machine.disks[DEVICES[1]], key)
-    bench.reachable = False
-    bench.down("bare")
-    assert newest_of(bench, "bare-b") == ["on bare-b"]
+        delete_tag(lab.aws, machine.disks[DEVICES[1]], key)
+    lab.reachable = False
+    lab.down("bare")
+    assert newest_of(lab, "bare-b") == ["on bare-b"]
 
 
-def test_discard_with_a_forked_drive(bench: Bench) -> None:
+def test_discard_with_a_forked_drive(lab: Lab) -> None:
     """All or nothing: while the user has to choose a copy of one drive, the others are not given up."""
-    machine = bring_up(bench, "undecided")
-    bench.aws.ec2.create_volume(
+    machine = bring_up(lab, "undecided")
+    lab.aws.ec2.create_volume(
         AvailabilityZone=machine.zone,
         Size=1,
         TagSpecifications=[{"ResourceType": "volume", "Tags": tags.to_aws({tags.DRIVE: "undecided-b"})}],
     )
     with pytest.raises(DriveForked, match="undecided-b"):
-        down(bench.aws, "undecided", bench.story, FileAgent(bench), discard=True)
-    found = compute.find_instance(bench.aws, machine.id)
+        down(lab.aws, "undecided", lab.story, FileAgent(lab), discard=True)
+    found = compute.find_instance(lab.aws, machine.id)
     assert found
     assert found.state == "running"
-    bench.down("undecided")
+    lab.down("undecided")
 
 
-def test_disks_that_nothing_tells_apart(bench: Bench) -> None:
+def test_disks_that_nothing_tells_apart(lab: Lab) -> None:
     """Two new drives whose launch was cut, and whose machine died: the user chooses, and each stays what was chosen."""
-    machine = bring_up(bench, "cut")
+    machine = bring_up(lab, "cut")
     for device in DEVICES[:2]:
-        set_tags(bench.aws, machine.disks[device], {tags.DRIVE: "cut-a,cut-b"})
+        set_tags(lab.aws, machine.disks[device], {tags.DRIVE: "cut-a,cut-b"})
         for key in (tags.NAME, tags.GENERATION):
-            delete_tag(bench.aws, machine.disks[device], key)
-    compute.terminate_instance(bench.aws, machine.id)
-    bench.aws.ec2.get_waiter("volume_available").wait(VolumeIds=list(machine.disks.values())[1:])
+            delete_tag(lab.aws, machine.disks[device], key)
+    compute.terminate_instance(lab.aws, machine.id)
+    lab.aws.ec2.get_waiter("volume_available").wait(VolumeIds=list(machine.disks.values())[1:])
     with pytest.raises(DriveForked):
-        bench.up("cut", drives=(DriveSpec("cut-a"), DriveSpec("cut-b")))
-    restore(bench.aws, "cut-a", machine.disks[DEVICES[0]], bench.story)
-    bench.down("cut")
-    assert newest_of(bench, "cut-a") == ["on cut-a"]
-    assert newest_of(bench, "cut-b") == ["on cut-b"]
+        lab.up("cut", drives=(DriveSpec("cut-a"), DriveSpec("cut-b")))
+    restore(lab.aws, "cut-a", machine.disks[DEVICES[0]], lab.story)
+    lab.down("cut")
+    assert newest_of(lab, "cut-a") == ["on cut-a"]
+    assert newest_of(lab, "cut-b") == ["on cut-b"]
 
 
-def test_tags_copied_late(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tags_copied_late(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """CreateSnapshots copies the tags of the volumes as they were: each snapshot is its drive's all the same."""
-    machine = bring_up(bench, "copied")
+    machine = bring_up(lab, "copied")
     for device in DEVICES[:2]:
-        set_tags(bench.aws, machine.disks[device], {tags.DRIVE: "copied-a,copied-b", tags.NAME: ""})
-        delete_tag(bench.aws, machine.disks[device], tags.GENERATION)
+        set_tags(lab.aws, machine.disks[device], {tags.DRIVE: "copied-a,copied-b", tags.NAME: ""})
+        delete_tag(lab.aws, machine.disks[device], tags.GENERATION)
 
     def late(aws: Aws, resource_id: str, told: Mapping[str, str]) -> None:
         if resource_id.startswith("snap-"):
@@ -107,17 +107,17 @@ def test_tags_copied_late(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None
 
     with monkeypatch.context() as lagging:
         lagging.setattr("xportal.drive.snapshots.set_tags", late)
-        bench.save("copied")
-    assert [len(observe(bench.aws, name).snapshots) for name in ("copied-a", "copied-b")] == [1, 1]
-    bench.down("copied")
+        lab.save("copied")
+    assert [len(observe(lab.aws, name).snapshots) for name in ("copied-a", "copied-b")] == [1, 1]
+    lab.down("copied")
 
 
-def attach_strange(bench: Bench, machine: Instance, told: Mapping[str, str]) -> str:
+def attach_strange(lab: Lab, machine: Instance, told: Mapping[str, str]) -> str:
     """Somebody attaches a volume of their own to a machine. Its id."""
     tagged = [{"ResourceType": "volume", "Tags": tags.to_aws(told)}]
-    made = bench.aws.ec2.create_volume(AvailabilityZone=machine.zone, Size=1, TagSpecifications=tagged)
-    bench.aws.ec2.get_waiter("volume_available").wait(VolumeIds=[made["VolumeId"]], WaiterConfig={"Delay": 1})
-    bench.aws.ec2.attach_volume(VolumeId=made["VolumeId"], InstanceId=machine.id, Device="/dev/sdp")
+    made = lab.aws.ec2.create_volume(AvailabilityZone=machine.zone, Size=1, TagSpecifications=tagged)
+    lab.aws.ec2.get_waiter("volume_available").wait(VolumeIds=[made["VolumeId"]], WaiterConfig={"Delay": 1})
+    lab.aws.ec2.attach_volume(VolumeId=made["VolumeId"], InstanceId=machine.id, Device="/dev/sdp")
     return made["VolumeId"]
 
 
@@ -135,17 +135,15 @@ def before(aws: Aws, operation: str, act: Callable[[], object], monkeypatch: pyt
 
 @pytest.mark.parametrize("when", ["while it saves", "right before the call"])
 @pytest.mark.parametrize("verb", ["down", "save"])
-def test_a_volume_that_was_attached_meanwhile(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, when: str, verb: str
-) -> None:
+def test_a_volume_that_was_attached_meanwhile(lab: Lab, monkeypatch: pytest.MonkeyPatch, when: str, verb: str) -> None:
     """Of another drive, as its tags say: the drives are saved, and nothing of ours is left that says it is saved."""
     name = f"strange{verb}{len(when)}"
     told = {tags.NAME: "c", tags.DRIVE: "c", tags.GENERATION: "7", tags.OURS: "1"}
-    machine = bring_up(bench, name)
+    machine = bring_up(lab, name)
     found: list[str] = []
 
     def attach() -> None:
-        found.append(attach_strange(bench, machine, told))
+        found.append(attach_strange(lab, machine, told))
 
     if when == "while it saves":
         at_work = "save" if verb == "down" else "frozen"
@@ -158,38 +156,34 @@ def test_a_volume_that_was_attached_meanwhile(
 
         monkeypatch.setattr(FileAgent, at_work, attach_and_work)
     else:
-        before(bench.aws, "create_snapshots", attach, monkeypatch)
-    getattr(bench, verb)(name)
+        before(lab.aws, "create_snapshots", attach, monkeypatch)
+    getattr(lab, verb)(name)
     [strange] = found
-    assert bench.aws.ec2.describe_snapshots(Filters=[{"Name": "volume-id", "Values": [strange]}])["Snapshots"] == []
+    assert lab.aws.ec2.describe_snapshots(Filters=[{"Name": "volume-id", "Values": [strange]}])["Snapshots"] == []
     for drive, device in zip((f"{name}-a", f"{name}-b"), DEVICES, strict=False):
-        [taken] = observe(bench.aws, drive).snapshots
+        [taken] = observe(lab.aws, drive).snapshots
         assert taken.volume_id == machine.disks[device]
         assert taken.tags[tags.KIND] == {"down": tags.FINAL, "save": tags.CHECKPOINT}[verb]
     if verb == "save":
-        bench.down(name)
-    bench.aws.ec2.get_waiter("volume_available").wait(VolumeIds=[strange], WaiterConfig={"Delay": 1})
-    bench.aws.ec2.delete_volume(VolumeId=strange)
+        lab.down(name)
+    lab.aws.ec2.get_waiter("volume_available").wait(VolumeIds=[strange], WaiterConfig={"Delay": 1})
+    lab.aws.ec2.delete_volume(VolumeId=strange)
 
 
-def test_a_snapshot_that_was_taken_by_mistake_and_cannot_be_deleted(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_snapshot_that_was_taken_by_mistake_and_cannot_be_deleted(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who may not delete snapshots is told which one stays, and everything is saved all the same."""
-    machine = bring_up(bench, "kept")
+    machine = bring_up(lab, "kept")
     found: list[str] = []
-    before(
-        bench.aws, "create_snapshots", lambda: found.append(attach_strange(bench, machine, {"Name": "x"})), monkeypatch
-    )
+    before(lab.aws, "create_snapshots", lambda: found.append(attach_strange(lab, machine, {"Name": "x"})), monkeypatch)
 
     def refused(**params: object) -> None:
         raise ClientError({"Error": {"Code": "UnauthorizedOperation", "Message": "no"}}, "DeleteSnapshot")
 
-    monkeypatch.setattr(bench.aws.ec2, "delete_snapshot", refused)
-    bench.down("kept")
-    assert newest_of(bench, "kept-b") == ["on kept-b"]
-    assert any(found[0] in line and "stays" in line for line in bench.story.lines), bench.story.lines
+    monkeypatch.setattr(lab.aws.ec2, "delete_snapshot", refused)
+    lab.down("kept")
+    assert newest_of(lab, "kept-b") == ["on kept-b"]
+    assert any(found[0] in line and "stays" in line for line in lab.story.lines), lab.story.lines
     monkeypatch.undo()
-    [left] = bench.aws.ec2.describe_snapshots(Filters=[{"Name": "volume-id", "Values": found}])["Snapshots"]
-    bench.aws.ec2.delete_snapshot(SnapshotId=left["SnapshotId"])
-    bench.aws.ec2.delete_volume(VolumeId=found[0])
+    [left] = lab.aws.ec2.describe_snapshots(Filters=[{"Name": "volume-id", "Values": found}])["Snapshots"]
+    lab.aws.ec2.delete_snapshot(SnapshotId=left["SnapshotId"])
+    lab.aws.ec2.delete_volume(VolumeId=found[0])

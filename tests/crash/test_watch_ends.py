@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.crash.conftest import Bench, FileAgent
+from tests.crash.conftest import FileAgent, Lab
 from tests.crash.watches import SECONDS, ended, next_machine, take, watch
 from xportal.aws import compute, keys, storage, tags
 from xportal.aws.errors import AwsError
@@ -45,119 +45,119 @@ def _interrupted(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
-def comes_back(bench: Bench, drive: str, pool: ThreadPoolExecutor, before: Instance) -> None:
+def comes_back(lab: Lab, drive: str, pool: ThreadPoolExecutor, before: Instance) -> None:
     """A watch brings the portal up again, and ends with it."""
-    watching = pool.submit(watch(bench, drive).run)
-    next_machine(bench, drive, watching, before)
-    bench.down(drive)
+    watching = pool.submit(watch(lab, drive).run)
+    next_machine(lab, drive, watching, before)
+    lab.down(drive)
     watching.result(SECONDS)
 
 
-def test_the_down_of_a_limit_is_finished(bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_down_of_a_limit_is_finished(lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """AWS refuses in the middle of it: the watch tries again, and tells the limit, not that somebody ended it."""
-    bench.up(drive, size_gib=1)
+    lab.up(drive, size_gib=1)
     error = AwsError("AWS refused DeleteVolume", code="UnauthorizedOperation", operation="DeleteVolume")
     refusing = BreaksOff(monkeypatch, error, 2)
-    report = ended(watch(bench, drive, SPENT))
+    report = ended(watch(lab, drive, SPENT))
     assert report.why == "1e-09 hours are over"
     assert report.saved
-    assert (refusing.left, observe(bench.aws, drive).volumes) == (0, ())
+    assert (refusing.left, observe(lab.aws, drive).volumes) == (0, ())
 
 
-def test_another_watch_finishes_it(bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_watch_finishes_it(lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The watch is killed in the middle of its `down`: the next one does the rest, whatever its own limits."""
-    bench.up(drive, size_gib=1)
+    lab.up(drive, size_gib=1)
     BreaksOff(monkeypatch, KeyboardInterrupt(), 1)
     with pytest.raises(KeyboardInterrupt):
-        ended(watch(bench, drive, SPENT))
-    assert observe(bench.aws, drive).volumes
-    assert ended(watch(bench, drive)).why == "1e-09 hours are over"
-    assert observe(bench.aws, drive).volumes == ()
+        ended(watch(lab, drive, SPENT))
+    assert observe(lab.aws, drive).volumes
+    assert ended(watch(lab, drive)).why == "1e-09 hours are over"
+    assert observe(lab.aws, drive).volumes == ()
 
 
-def test_another_watch_finishes_it_without_a_price(bench: Bench, drive: str) -> None:
+def test_another_watch_finishes_it_without_a_price(lab: Lab, drive: str) -> None:
     """Nor does a price that is not known keep it from that."""
-    machine = bench.up(drive, size_gib=1)
-    set_tags(bench.aws, machine.id, {tags.PRICE: "", tags.ENDING: "its price is not known"})
-    assert ended(watch(bench, drive, Limits(dollars=1))).why == "its price is not known"
-    assert observe(bench.aws, drive).volumes == ()
+    machine = lab.up(drive, size_gib=1)
+    set_tags(lab.aws, machine.id, {tags.PRICE: "", tags.ENDING: "its price is not known"})
+    assert ended(watch(lab, drive, Limits(dollars=1))).why == "its price is not known"
+    assert observe(lab.aws, drive).volumes == ()
 
 
-def test_a_machine_that_up_ended(bench: Bench, drive: str, pool: ThreadPoolExecutor) -> None:
+def test_a_machine_that_up_ended(lab: Lab, drive: str, pool: ThreadPoolExecutor) -> None:
     """`up` ends a machine whose final save has begun, and finds no other: the watch goes on."""
-    machine = bench.up(drive, size_gib=1)
-    bench.lifecycle(drive).settle(p.Goal.DOWN, until=(p.Terminate,))
-    bench.cloud.add_fault("capacity")
+    machine = lab.up(drive, size_gib=1)
+    lab.lifecycle(drive).settle(p.Goal.DOWN, until=(p.Terminate,))
+    lab.cloud.add_fault("capacity")
     with pytest.raises(NoCapacity):
-        bench.up(drive)
-    bench.cloud.clear_faults()
-    assert compute.find_instance(bench.aws, machine.id).state == "terminated"  # type: ignore[union-attr]
-    comes_back(bench, drive, pool, machine)
+        lab.up(drive)
+    lab.cloud.clear_faults()
+    assert compute.find_instance(lab.aws, machine.id).state == "terminated"  # type: ignore[union-attr]
+    comes_back(lab, drive, pool, machine)
 
 
 def test_a_launch_that_lost_its_lock(
-    bench: Bench, drive: str, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, drive: str, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`up` ends the machine that it has just launched: the watch goes on."""
-    take(bench, bench.up(drive, size_gib=1))
+    take(lab, lab.up(drive, size_gib=1))
     first = launching.launch_first
 
     def lose(*arguments: object) -> object:
         launched = first(*arguments)  # type: ignore[arg-type]
-        lock = keys.find_key_pair(bench.aws, lock_name(drive))
+        lock = keys.find_key_pair(lab.aws, lock_name(drive))
         assert lock
-        keys.delete_key_pair(bench.aws, lock.id)
+        keys.delete_key_pair(lab.aws, lock.id)
         return launched
 
     with monkeypatch.context() as losing:
         losing.setattr(launching, "launch_first", lose)
         with pytest.raises(DriveInUse):
-            bench.up(drive)
-    [newest, _] = sorted(compute.list_instances(bench.aws, tags.drive_filter(drive)), key=lambda m: m.launched)[::-1]
+            lab.up(drive)
+    [newest, _] = sorted(compute.list_instances(lab.aws, tags.drive_filter(drive)), key=lambda m: m.launched)[::-1]
     assert newest.state == "terminated"
-    comes_back(bench, drive, pool, newest)
+    comes_back(lab, drive, pool, newest)
 
 
-def test_down_without_waiting_after_an_interruption(bench: Bench, drive: str) -> None:
+def test_down_without_waiting_after_an_interruption(lab: Lab, drive: str) -> None:
     """Somebody ends a portal that AWS has interrupted, and does not wait until the snapshot is complete."""
-    take(bench, bench.up(drive, size_gib=1))
-    bench.cloud.add_fault("snapshot-slow", seconds=5, count=1)
-    down(bench.aws, drive, bench.story, FileAgent(bench), wait=False)
-    assert observe(bench.aws, drive).volumes
-    assert ended(watch(bench, drive)).why.startswith("somebody ended")
-    bench.cloud.clear_faults()
-    bench.down(drive)
+    take(lab, lab.up(drive, size_gib=1))
+    lab.cloud.add_fault("snapshot-slow", seconds=5, count=1)
+    down(lab.aws, drive, lab.story, FileAgent(lab), wait=False)
+    assert observe(lab.aws, drive).volumes
+    assert ended(watch(lab, drive)).why.startswith("somebody ended")
+    lab.cloud.clear_faults()
+    lab.down(drive)
 
 
-def test_down_that_waits_after_an_interruption(bench: Bench, drive: str) -> None:
+def test_down_that_waits_after_an_interruption(lab: Lab, drive: str) -> None:
     """While somebody's `down` still waits for the snapshot, no watch brings the portal up."""
-    take(bench, bench.up(drive, size_gib=1))
+    take(lab, lab.up(drive, size_gib=1))
     with pytest.MonkeyPatch.context() as cut:
         cut.setattr(Lifecycle, "settle", _interrupted)
         with pytest.raises(KeyboardInterrupt):
-            bench.down(drive)
-    assert ended(watch(bench, drive)).why.startswith("somebody ended")
-    bench.down(drive)
+            lab.down(drive)
+    assert ended(watch(lab, drive)).why.startswith("somebody ended")
+    lab.down(drive)
 
 
-def test_a_volume_that_is_used_again(bench: Bench, drive: str, pool: ThreadPoolExecutor) -> None:
+def test_a_volume_that_is_used_again(lab: Lab, drive: str, pool: ThreadPoolExecutor) -> None:
     """After `down --no-wait` an `up` attaches the same volume: an interruption of the new machine is one."""
-    take(bench, bench.up(drive, size_gib=1))
-    bench.cloud.add_fault("snapshot-slow", seconds=5, count=1)
-    down(bench.aws, drive, bench.story, FileAgent(bench), wait=False)
-    bench.cloud.clear_faults()
-    machine = bench.up(drive)
-    take(bench, machine)
-    comes_back(bench, drive, pool, machine)
+    take(lab, lab.up(drive, size_gib=1))
+    lab.cloud.add_fault("snapshot-slow", seconds=5, count=1)
+    down(lab.aws, drive, lab.story, FileAgent(lab), wait=False)
+    lab.cloud.clear_faults()
+    machine = lab.up(drive)
+    take(lab, machine)
+    comes_back(lab, drive, pool, machine)
 
 
-def test_up_takes_a_down_back_that_broke_off(bench: Bench, drive: str, pool: ThreadPoolExecutor) -> None:
+def test_up_takes_a_down_back_that_broke_off(lab: Lab, drive: str, pool: ThreadPoolExecutor) -> None:
     """Before it saved anything: the machine is used further, and its interruption is one."""
-    machine = bench.up(drive, size_gib=1)
+    machine = lab.up(drive, size_gib=1)
     with pytest.MonkeyPatch.context() as cut:
         cut.setattr(FileAgent, "save", _interrupted)
         with pytest.raises(KeyboardInterrupt):
-            bench.down(drive)
-    assert bench.up(drive).id == machine.id
-    take(bench, machine)
-    comes_back(bench, drive, pool, machine)
+            lab.down(drive)
+    assert lab.up(drive).id == machine.id
+    take(lab, machine)
+    comes_back(lab, drive, pool, machine)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.crash.conftest import Bench
+from tests.crash.conftest import Lab
 from tests.crash.watches import SECONDS, live, next_machine, take, wait_for, watch
 from xportal.aws import catalogue
 from xportal.aws.records import Instance
@@ -17,20 +17,20 @@ from xportal.spec import MachineSpec, PortalSpec
 from xportal.watch.successor import successor
 
 
-def offers(bench: Bench, last: Instance, asked: MachineSpec = MachineSpec()) -> Preparation:
+def offers(lab: Lab, last: Instance, asked: MachineSpec = MachineSpec()) -> Preparation:
     """What a portal that had this machine would be launched with."""
-    found = prepare(bench.aws, PortalSpec("nowhere", successor(bench.aws, asked, last)))
+    found = prepare(lab.aws, PortalSpec("nowhere", successor(lab.aws, asked, last)))
     assert isinstance(found, Preparation)
     return found
 
 
 @pytest.mark.parametrize("name", ["m5.large", "t3.small", "r5.4xlarge", "g5.12xlarge", "p4d.24xlarge", "t4g.medium"])
 @pytest.mark.parametrize("spot", [True, False])
-def test_no_less_than_before(bench: Bench, drive: str, name: str, spot: bool) -> None:
+def test_no_less_than_before(lab: Lab, drive: str, name: str, spot: bool) -> None:
     """Memory, GPUs and their memory, also of types beyond the defaults, on either market."""
-    [known] = catalogue.list_instance_types(bench.aws, [name])
-    last = replace(bench_machine(bench, name, known.architectures[0]), spot=spot)
-    found = offers(bench, last)
+    [known] = catalogue.list_instance_types(lab.aws, [name])
+    last = replace(lab_machine(lab, name, known.architectures[0]), spot=spot)
+    found = offers(lab, last)
     assert name in {offer.type.name for offer in found.offers}
     for offer in found.offers:
         assert offer.type.memory_mib >= known.memory_mib
@@ -41,40 +41,40 @@ def test_no_less_than_before(bench: Bench, drive: str, name: str, spot: bool) ->
     assert found.image.id != "ami-other"
 
 
-def bench_machine(bench: Bench, name: str, architecture: str) -> Instance:
+def lab_machine(lab: Lab, name: str, architecture: str) -> Instance:
     """What AWS told of a machine with the default image."""
     told = PortalSpec("nowhere", MachineSpec(types=(name,), architecture=architecture, on_demand=True))
-    prepared = prepare(bench.aws, told)
+    prepared = prepare(lab.aws, told)
     assert isinstance(prepared, Preparation)
-    now = bench.aws.now()
+    now = lab.aws.now()
     return Instance("i-1", "terminated", name, "us-east-1a", now, prepared.image.id, architecture=architecture)
 
 
-def test_the_market(bench: Bench, drive: str) -> None:
+def test_the_market(lab: Lab, drive: str) -> None:
     """The last one's, unless --on-demand or --max-price says which."""
-    spot = replace(bench_machine(bench, "m5.large", "x86_64"), spot=True)
+    spot = replace(lab_machine(lab, "m5.large", "x86_64"), spot=True)
     full = replace(spot, spot=False)
     asked = MachineSpec(on_demand=True), MachineSpec(max_price=1.0), MachineSpec()
-    assert [successor(bench.aws, a, spot).on_demand for a in asked] == [True, False, False]
-    assert [successor(bench.aws, a, full).on_demand for a in asked] == [True, False, True]
-    PortalSpec(drive, successor(bench.aws, asked[1], full))  # raises nothing
+    assert [successor(lab.aws, a, spot).on_demand for a in asked] == [True, False, False]
+    assert [successor(lab.aws, a, full).on_demand for a in asked] == [True, False, True]
+    PortalSpec(drive, successor(lab.aws, asked[1], full))  # raises nothing
 
 
-def test_the_image(bench: Bench) -> None:
+def test_the_image(lab: Lab) -> None:
     """One that `up` was given is kept while AWS has it; the default one is the newest each time."""
-    last = bench_machine(bench, "m5.large", "x86_64")
-    assert successor(bench.aws, MachineSpec(), last).image_id is None
-    given = get_machine_image(bench.aws, MachineSpec(), gpu=True).id  # it exists
-    assert successor(bench.aws, MachineSpec(), replace(last, image_id=given)).image_id == given
-    assert successor(bench.aws, MachineSpec(), replace(last, image_id="ami-0123456789abcdef0")).image_id is None
+    last = lab_machine(lab, "m5.large", "x86_64")
+    assert successor(lab.aws, MachineSpec(), last).image_id is None
+    given = get_machine_image(lab.aws, MachineSpec(), gpu=True).id  # it exists
+    assert successor(lab.aws, MachineSpec(), replace(last, image_id=given)).image_id == given
+    assert successor(lab.aws, MachineSpec(), replace(last, image_id="ami-0123456789abcdef0")).image_id is None
 
 
-def test_on_demand_alone(bench: Bench, drive: str, pool: ThreadPoolExecutor) -> None:
+def test_on_demand_alone(lab: Lab, drive: str, pool: ThreadPoolExecutor) -> None:
     """`watch --on-demand`: the next machine is no spot machine."""
-    before = bench.up(drive, size_gib=1)
-    watching = pool.submit(watch(bench, drive, machine=MachineSpec(on_demand=True)).run)
-    wait_for(bench, watching, lambda: live(bench, drive))
-    take(bench, before)
-    assert not next_machine(bench, drive, watching, before).spot
-    bench.down(drive)
+    before = lab.up(drive, size_gib=1)
+    watching = pool.submit(watch(lab, drive, machine=MachineSpec(on_demand=True)).run)
+    wait_for(lab, watching, lambda: live(lab, drive))
+    take(lab, before)
+    assert not next_machine(lab, drive, watching, before).spot
+    lab.down(drive)
     watching.result(SECONDS)

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.crash.conftest import Bench, FileAgent
+from tests.crash.conftest import FileAgent, Lab
 from tests.crash.watches import SECONDS, ended, live, next_machine, take, wait_for, watch
 from xportal.aws import compute, tags
 from xportal.aws.records import Instance
@@ -26,15 +26,15 @@ from xportal.watch.watch import Pace, Watch
 class FailingUp:
     """An `up` that fails so many times after its launch, or before it."""
 
-    def __init__(self, bench: Bench, times: float, error: XportalError, *, launches: bool = True) -> None:
-        self._bench = bench
+    def __init__(self, lab: Lab, times: float, error: XportalError, *, launches: bool = True) -> None:
+        self._lab = lab
         self._error = error
         self._launches = launches
         self.left = times
 
     def __call__(self, spec: PortalSpec) -> None:
         if self._launches:
-            find_or_launch(self._bench.aws, spec, self._bench.story, FileAgent(self._bench))
+            find_or_launch(self._lab.aws, spec, self._lab.story, FileAgent(self._lab))
         if self.left > 0:
             self.left -= 1
             raise self._error
@@ -46,47 +46,47 @@ class FailingUp:
         limits: Limits = Limits(),
     ) -> Watch:
         """A watch with this `up`."""
-        spec, bench = PortalSpec(drive, MachineSpec(gpu=False)), self._bench
-        return Watch(bench.aws, spec, limits, bench.story, FileAgent(bench), self, Pace(0.1, waits))
+        spec, lab = PortalSpec(drive, MachineSpec(gpu=False)), self._lab
+        return Watch(lab.aws, spec, limits, lab.story, FileAgent(lab), self, Pace(0.1, waits))
 
 
-def test_up_is_tried_again_on_a_live_machine(bench: Bench, drive: str, pool: ThreadPoolExecutor) -> None:
+def test_up_is_tried_again_on_a_live_machine(lab: Lab, drive: str, pool: ThreadPoolExecutor) -> None:
     """The new machine does not answer at first: it is no portal yet."""
-    before = bench.up(drive, size_gib=1)
-    failing = FailingUp(bench, 2, MachineLost("it does not answer"))
+    before = lab.up(drive, size_gib=1)
+    failing = FailingUp(lab, 2, MachineLost("it does not answer"))
     watching = pool.submit(failing.watch(drive).run)
-    wait_for(bench, watching, lambda: live(bench, drive))
-    take(bench, before)
-    now = next_machine(bench, drive, watching, before)
-    wait_for(bench, watching, lambda: any(f"{now.id} runs" in line for line in bench.story.lines))
+    wait_for(lab, watching, lambda: live(lab, drive))
+    take(lab, before)
+    now = next_machine(lab, drive, watching, before)
+    wait_for(lab, watching, lambda: any(f"{now.id} runs" in line for line in lab.story.lines))
     assert failing.left == 0
-    bench.down(drive)
+    lab.down(drive)
     watching.result(SECONDS)
 
 
-def test_limits_while_up_waits(bench: Bench, drive: str, pool: ThreadPoolExecutor) -> None:
+def test_limits_while_up_waits(lab: Lab, drive: str, pool: ThreadPoolExecutor) -> None:
     """The new machine never answers, and the next `up` is far away: a limit ends it meanwhile."""
-    before = bench.up(drive, size_gib=1)
-    failing = FailingUp(bench, float("inf"), MachineLost("it does not answer"))
+    before = lab.up(drive, size_gib=1)
+    failing = FailingUp(lab, float("inf"), MachineLost("it does not answer"))
     watching = pool.submit(failing.watch(drive, lambda: itertools.repeat(1000.0), Limits(hours=1)).run)
-    wait_for(bench, watching, lambda: live(bench, drive))
-    take(bench, before)
-    now = next_machine(bench, drive, watching, before)
-    set_tags(bench.aws, now.id, {tags.METER: str(Meter(0, 0, bench.aws.now() - timedelta(hours=2)))})
+    wait_for(lab, watching, lambda: live(lab, drive))
+    take(lab, before)
+    now = next_machine(lab, drive, watching, before)
+    set_tags(lab.aws, now.id, {tags.METER: str(Meter(0, 0, lab.aws.now() - timedelta(hours=2)))})
     assert watching.result(SECONDS).why == "1 hours are over"
 
 
-def test_what_only_a_person_can_mend(bench: Bench, drive: str) -> None:
+def test_what_only_a_person_can_mend(lab: Lab, drive: str) -> None:
     """It ends the watch."""
-    take(bench, bench.up(drive, size_gib=1))
+    take(lab, lab.up(drive, size_gib=1))
     with pytest.raises(UsageError, match="nothing fits"):
-        ended(FailingUp(bench, 1, UsageError("nothing fits"), launches=False).watch(drive))
-    bench.down(drive)
+        ended(FailingUp(lab, 1, UsageError("nothing fits"), launches=False).watch(drive))
+    lab.down(drive)
 
 
-def test_credentials_that_pass_by(bench: Bench, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_that_pass_by(lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are renewed, and the watch goes on; where there never were any, it ends."""
-    bench.up(drive, size_gib=1)
+    lab.up(drive, size_gib=1)
     answers = itertools.count()
     list_instances = compute.list_instances
 
@@ -96,19 +96,19 @@ def test_credentials_that_pass_by(bench: Bench, drive: str, monkeypatch: pytest.
         return list_instances(aws, filters)
 
     monkeypatch.setattr(compute, "list_instances", expired)
-    assert ended(watch(bench, drive, Limits(hours=1e-9))).why == "1e-09 hours are over"
-    assert sum("ExpiredToken" in line for line in bench.story.lines) == 1
+    assert ended(watch(lab, drive, Limits(hours=1e-9))).why == "1e-09 hours are over"
+    assert sum("ExpiredToken" in line for line in lab.story.lines) == 1
     answers = itertools.count(1)
     with pytest.raises(NoCredentials):
-        ended(watch(bench, drive))
+        ended(watch(lab, drive))
 
 
 def test_credentials_that_break_for_a_while(
-    bench: Bench, drive: str, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, drive: str, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A credential_process that prints text, or expired keys, is told of; the watch goes on once it is well again."""
-    bench.up(drive, size_gib=1)
-    real = bench.aws._session.get_credentials
+    lab.up(drive, size_gib=1)
+    real = lab.aws._session.get_credentials
     errors: list[Exception] = [
         ValueError("Expecting value"),
         RuntimeError("the refreshed credentials are still expired"),
@@ -120,12 +120,12 @@ def test_credentials_that_break_for_a_while(
             raise errors.pop(0)
         return real()
 
-    watching = pool.submit(watch(bench, drive).run)
-    wait_for(bench, watching, lambda: live(bench, drive))
-    monkeypatch.setattr(bench.aws._session, "get_credentials", broken)
-    wait_for(bench, watching, lambda: not errors)
+    watching = pool.submit(watch(lab, drive).run)
+    wait_for(lab, watching, lambda: live(lab, drive))
+    monkeypatch.setattr(lab.aws._session, "get_credentials", broken)
+    wait_for(lab, watching, lambda: not errors)
     monkeypatch.undo()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", bench.cloud.endpoint_url)
-    assert any("no AWS credentials" in line and "get-keys" in line for line in bench.story.lines)
-    bench.down(drive)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", lab.cloud.endpoint_url)
+    assert any("no AWS credentials" in line and "get-keys" in line for line in lab.story.lines)
+    lab.down(drive)
     assert watching.result(SECONDS).why.startswith("somebody ended")

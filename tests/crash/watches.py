@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from tests.crash.conftest import Bench, FileAgent
+from tests.crash.conftest import FileAgent, Lab
 from tests.user import SECRET
 from xportal.aws import tags
 from xportal.aws.records import Instance
@@ -22,42 +22,42 @@ from xportal.watch.watch import Pace, Watch, WatchReport
 SECONDS = 30.0
 
 
-def watch(bench: Bench, drive: str, limits: Limits = Limits(), machine: MachineSpec = MachineSpec(gpu=False)) -> Watch:
+def watch(lab: Lab, drive: str, limits: Limits = Limits(), machine: MachineSpec = MachineSpec(gpu=False)) -> Watch:
     """A watch that looks often."""
     pace = Pace(0.1, lambda: itertools.repeat(0.1))
 
     def bring_up(spec: PortalSpec) -> None:
-        find_or_launch(bench.aws, spec, bench.story, FileAgent(bench))
+        find_or_launch(lab.aws, spec, lab.story, FileAgent(lab))
 
-    return Watch(bench.aws, PortalSpec(drive, machine), limits, bench.story, FileAgent(bench), bring_up, pace)
+    return Watch(lab.aws, PortalSpec(drive, machine), limits, lab.story, FileAgent(lab), bring_up, pace)
 
 
-def take(bench: Bench, machine: Instance) -> None:
+def take(lab: Lab, machine: Instance) -> None:
     """AWS takes the machine back, and says so two minutes before, which pass at once."""
     body = {"instance_id": machine.id, "notice_seconds": 0, "notice": True}
-    admin.call(bench.cloud.endpoint_url, SECRET, "POST", "interrupt", body)
+    admin.call(lab.cloud.endpoint_url, SECRET, "POST", "interrupt", body)
 
 
-def wait_for(bench: Bench, watching: Future[WatchReport], condition: Callable[[], object]) -> None:
+def wait_for(lab: Lab, watching: Future[WatchReport], condition: Callable[[], object]) -> None:
     """Until it is true, while the watch goes on."""
     deadline = time.monotonic() + SECONDS
     while not condition():
         assert not watching.done(), watching.result()
-        assert time.monotonic() < deadline, bench.story.lines[-20:]
+        assert time.monotonic() < deadline, lab.story.lines[-20:]
         time.sleep(0.1)
 
 
-def next_machine(bench: Bench, drive: str, watching: Future[WatchReport], before: Instance) -> Instance:
+def next_machine(lab: Lab, drive: str, watching: Future[WatchReport], before: Instance) -> Instance:
     """The machine that the watch brought up in the place of another."""
-    wait_for(bench, watching, lambda: (now := live(bench, drive)) and now.id != before.id)
-    found = live(bench, drive)
+    wait_for(lab, watching, lambda: (now := live(lab, drive)) and now.id != before.id)
+    found = live(lab, drive)
     assert found
     return found
 
 
-def live(bench: Bench, drive: str) -> Instance | None:
+def live(lab: Lab, drive: str) -> Instance | None:
     """The portal's machine with its drive, once the watch has taken note of it."""
-    seen = observe(bench.aws, drive)
+    seen = observe(lab.aws, drive)
     machine = seen.live_machine()
     ready = machine and machine.state == "running" and seen.is_on(machine) and tags.METER in machine.tags
     return machine if ready else None

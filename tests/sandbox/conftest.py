@@ -1,4 +1,4 @@
-"""A bench with real machines for each test file that asks for one."""
+"""A lab with real machines for each test file that asks for one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.sandbox.bench import Bench
+from tests.sandbox.lab import Lab
 from xportal.sandbox.engine import Engine
 from xportal.sandbox.image import ensure_image
 
@@ -19,10 +19,10 @@ def machine_image() -> str:
 
 
 @pytest.fixture(scope="module")
-def bench(machine_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def lab(machine_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Hardware in a home of its own; afterwards nothing of it has power or is mounted."""
-    bench = Bench(tmp_path_factory.mktemp("sandbox"), machine_image)
+    lab = Lab(tmp_path_factory.mktemp("sandbox"), machine_image)
     try:
-        yield bench
+        yield lab
     finally:
-        bench.close()
+        lab.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandbox.bench import wait_until
+from tests.sandbox.lab import wait_until
 from xportal.sandbox.disks import Disks
 from xportal.sandbox.extents import count_unshared
 

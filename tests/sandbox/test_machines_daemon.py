@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.sandbox.bench import Bench, wait_until
+from tests.sandbox.lab import Lab, wait_until
 from xportal.errors import NotInstalled, Refused, UsageError
 from xportal.sandbox import control
 from xportal.sandbox.daemon import Place
@@ -53,15 +53,15 @@ def sandbox(home: Path) -> control.SandboxStatus:
 
 
 @pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """Keys and user data, without hardware."""
-    keys = Bench.__new__(Bench)
+    keys = Lab.__new__(Lab)
     keys.home = tmp_path_factory.mktemp("keys")
     keys.make_keys()
     return keys
 
 
-def launch(ec2: Any, keys: Bench, volume: dict[str, Any]) -> tuple[str, str]:
+def launch(ec2: Any, keys: Lab, volume: dict[str, Any]) -> tuple[str, str]:
     """A spot machine with a drive that stays; its id and its public address."""
     image = boto3.Session(profile_name=control.PROFILE).client("ssm").get_parameter(Name=AL2023)
     if not ec2.describe_key_pairs()["KeyPairs"]:
@@ -83,7 +83,7 @@ def launch(ec2: Any, keys: Bench, volume: dict[str, Any]) -> tuple[str, str]:
     return instance_id, told["PublicIpAddress"]
 
 
-def test_a_drive_and_a_machine_outlive_the_daemon(sandbox: control.SandboxStatus, home: Path, keys: Bench) -> None:
+def test_a_drive_and_a_machine_outlive_the_daemon(sandbox: control.SandboxStatus, home: Path, keys: Lab) -> None:
     """Killed, the daemon's next self takes its machines up; stopped, its machines shut down and the drive stays."""
     ec2 = boto3.Session(profile_name=sandbox.profile).client("ec2")
     instance_id, address = launch(ec2, keys, {"VolumeSize": 2, "VolumeType": "gp3"})

@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.sandbox.bench import MAKE_IMAGE, Bench
+from tests.sandbox.lab import MAKE_IMAGE, Lab
 from tests.sandbox.test_machines_daemon import AL2023, free_port
 from xportal.errors import Refused
 from xportal.sandbox import control
@@ -55,16 +55,16 @@ def secret(url: str, home: Path) -> Secret:
 
 
 @pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """Keys and user data, without hardware."""
-    keys = Bench.__new__(Bench)
+    keys = Lab.__new__(Lab)
     keys.home = tmp_path_factory.mktemp("keys")
     keys.make_keys()
     return keys
 
 
 @pytest.fixture(scope="module")
-def machines(url: str, keys: Bench) -> list[dict[str, Any]]:
+def machines(url: str, keys: Lab) -> list[dict[str, Any]]:
     """Two machines whose IMDS gives tokens to containers too, as AWS's does with a hop limit of 2."""
     session = boto3.Session(profile_name=control.PROFILE)
     ec2 = session.client("ec2")
@@ -139,7 +139,7 @@ def test_a_web_page_is_not_let_in(url: str, secret: Secret) -> None:
 
 
 def test_a_machine_is_let_in_by_its_role_alone(
-    url: str, secret: Secret, keys: Bench, machines: list[dict[str, Any]]
+    url: str, secret: Secret, keys: Lab, machines: list[dict[str, Any]]
 ) -> None:
     """In a machine nothing unsigned is answered, the user's own key is unknown, there are no admin routes, and this
     computer's own listener is not reached. The user's secret is in no file there.
@@ -156,7 +156,7 @@ def test_a_machine_is_let_in_by_its_role_alone(
     assert (found.returncode, found.stdout) == (1, "")
 
 
-def test_a_container_on_a_machine_is_not_let_in(url: str, keys: Bench, machines: list[dict[str, Any]]) -> None:
+def test_a_container_on_a_machine_is_not_let_in(url: str, keys: Lab, machines: list[dict[str, Any]]) -> None:
     """In a network of its own it does not reach the API; in the machine's it gets what is unsigned: a refusal."""
     address, port = machines[0]["PublicIpAddress"], url.rpartition(":")[2]
     keys.ssh(address, MAKE_IMAGE)
@@ -168,7 +168,7 @@ def test_a_container_on_a_machine_is_not_let_in(url: str, keys: Bench, machines:
     assert "<Code>AuthFailure</Code>" in told
 
 
-def test_a_neighbour_does_not_read_a_machine_s_imds(keys: Bench, machines: list[dict[str, Any]]) -> None:
+def test_a_neighbour_does_not_read_a_machine_s_imds(keys: Lab, machines: list[dict[str, Any]]) -> None:
     """A machine that routes 169.254.169.254 to another gets no token there; the other's own containers still do."""
     mine, neighbour = (machine["PublicIpAddress"] for machine in machines)
     there = machines[0]["PrivateIpAddress"]

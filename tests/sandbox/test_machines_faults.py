@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.sandbox.bench import OPEN_DRIVE, Bench
+from tests.sandbox.lab import OPEN_DRIVE, Lab
 from xportal.errors import HardwareFailure
 from xportal.sandbox.hardware import Disk
 
@@ -22,64 +22,64 @@ DRIVE = Disk("vol-0fa17", "/dev/sdf")
 class Machine:
     """A machine with its drive at /v1, part of which is mounted elsewhere too."""
 
-    bench: Bench
+    lab: Lab
     address: str
 
     def runs(self, script: str) -> str:
         """What a script prints there."""
-        return self.bench.ssh(self.address, script)
+        return self.lab.ssh(self.address, script)
 
 
 @pytest.fixture(scope="module")
-def machine(bench: Bench) -> Iterator[Machine]:
+def machine(lab: Lab) -> Iterator[Machine]:
     """With power, for all tests of this file."""
-    bench.hardware.create_volume(DRIVE.volume_id, 1, None)
+    lab.hardware.create_volume(DRIVE.volume_id, 1, None)
     home = "mkdir -p /v1/home /srv/home && mount --bind /v1/home /srv/home"
-    booted = bench.boot(MACHINE, (DRIVE.volume_id,), bootcmd=f"{OPEN_DRIVE}\n{home}")
-    machine = Machine(bench, booted.public_ip)
+    booted = lab.boot(MACHINE, (DRIVE.volume_id,), bootcmd=f"{OPEN_DRIVE}\n{home}")
+    machine = Machine(lab, booted.public_ip)
     machine.runs("mountpoint /srv/home")
     yield machine
-    bench.hardware.cut_power(MACHINE)
+    lab.hardware.cut_power(MACHINE)
 
 
 def test_a_full_disk_is_full_for_root_too(machine: Machine) -> None:
     """Not a block is free until the machine is healed; then the file is gone and there is space again."""
     write = "sudo dd if=/dev/zero of=/v1/home/data bs=64k count=1 conv=fsync 2>&1 || true"
     for _ in range(2):  # once more does no harm
-        machine.bench.hardware.fill_disk(MACHINE, DRIVE)
+        machine.lab.hardware.fill_disk(MACHINE, DRIVE)
     assert "No space left" in machine.runs(write)
-    machine.bench.hardware.heal(MACHINE)
+    machine.lab.hardware.heal(MACHINE)
     assert "65536 bytes" in machine.runs(write)
     assert ".xportal" not in machine.runs("ls -A /v1 /v1/home")
 
 
-def test_only_a_mounted_disk_can_be_full(bench: Bench, machine: Machine) -> None:
+def test_only_a_mounted_disk_can_be_full(lab: Lab, machine: Machine) -> None:
     """A machine without power, and a drive that is mounted nowhere, are refused."""
     with pytest.raises(HardwareFailure, match="has no power"):
-        bench.hardware.fill_disk("i-0", DRIVE)
+        lab.hardware.fill_disk("i-0", DRIVE)
     spare = Disk("vol-05bae", "/dev/sdg")
-    bench.hardware.create_volume(spare.volume_id, 1, None)
-    bench.hardware.attach(MACHINE, spare)
+    lab.hardware.create_volume(spare.volume_id, 1, None)
+    lab.hardware.attach(MACHINE, spare)
     with pytest.raises(HardwareFailure, match="mounted"):
-        bench.hardware.fill_disk(MACHINE, spare)
-    bench.hardware.heal(MACHINE)
-    bench.hardware.detach(MACHINE, spare)
+        lab.hardware.fill_disk(MACHINE, spare)
+    lab.hardware.heal(MACHINE)
+    lab.hardware.detach(MACHINE, spare)
 
 
-def test_ssh_is_cut_and_comes_back(bench: Bench, machine: Machine) -> None:
+def test_ssh_is_cut_and_comes_back(lab: Lab, machine: Machine) -> None:
     """A session ends at once, new ones fail; the machine goes on; healed, it answers again."""
     session = subprocess.Popen(
-        bench.ssh_argv(machine.address, "echo in; touch /tmp/before; sleep 100; echo out"),
+        lab.ssh_argv(machine.address, "echo in; touch /tmp/before; sleep 100; echo out"),
         stdout=subprocess.PIPE,
         text=True,
     )
     assert session.stdout
     assert session.stdout.readline() == "in\n"
     for _ in range(2):
-        bench.hardware.drop_ssh(MACHINE)
+        lab.hardware.drop_ssh(MACHINE)
     assert session.communicate(timeout=10)[0] == ""
     assert session.returncode == 255
-    assert bench.try_ssh(machine.address, "true", patience_s=1).returncode == 255
+    assert lab.try_ssh(machine.address, "true", patience_s=1).returncode == 255
     for _ in range(2):
-        bench.hardware.heal(MACHINE)
+        lab.hardware.heal(MACHINE)
     assert machine.runs("ls /tmp/before") == "/tmp/before"

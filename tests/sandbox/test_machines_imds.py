@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 import pytest
 
-from tests.sandbox.bench import metadata
+from tests.sandbox.lab import metadata
 from xportal.sandbox.hardware import Metadata, Notice, RoleCredentials
 from xportal.sandbox.imds import Answer, Imds
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandbox.bench import Bench, wait_until
+from tests.sandbox.lab import Lab, wait_until
 
 pytestmark = pytest.mark.machine
 
@@ -32,13 +32,13 @@ def read_count(disk: Path) -> int:
         return int.from_bytes(file.read(512), "little")
 
 
-def test_a_set_is_of_one_moment(bench: Bench) -> None:
+def test_a_set_is_of_one_moment(lab: Lab) -> None:
     """The second disk never has a number that the first one has not; the machine counts on afterwards."""
-    hardware = bench.hardware
+    hardware = lab.hardware
     for volume_id in (*VOLUMES, *BETWEEN):
         hardware.create_volume(volume_id, 1, None)
-    address = bench.boot(MACHINE, VOLUMES).public_ip
-    bench.ssh(address, f"sudo systemd-run --unit count python3 -c '{COUNT}'")
+    address = lab.boot(MACHINE, VOLUMES).public_ip
+    lab.ssh(address, f"sudo systemd-run --unit count python3 -c '{COUNT}'")
     first = hardware.disks.volume_path(VOLUMES[0])
     counts = []
     for turn in range(5):

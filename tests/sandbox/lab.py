@@ -1,4 +1,4 @@
-"""A bench for real machines without the API: what it would say is said by hand."""
+"""A lab for real machines without the API: what it would say is said by hand."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class HandMadeApi:
 
 
 @dataclass
-class Bench:
+class Lab:
     """Hardware in a home of its own, and keys for its machines."""
 
     home: Path

@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-from tests.sandbox.bench import Bench, metadata
+from tests.sandbox.lab import Lab, metadata
 from xportal.agent.core.config import AgentConfig, DriveConfig
 from xportal.machine.userdata import HostKey, build, deliver_argv, full_agent
 from xportal.sandbox.hardware import Boot, Disk
@@ -33,18 +33,18 @@ tar -C $root -c . | docker import - tiny
 class Machine:
     """A machine with its agent."""
 
-    bench: Bench
+    lab: Lab
     instance_id: str
     address: str
     is_whole: bool = False
 
     def run(self, script: str) -> str:
         """What a script prints; AssertionError when it fails."""
-        return self.bench.ssh(self.address, script)
+        return self.lab.ssh(self.address, script)
 
     def fails(self, script: str) -> str:
         """What a script that fails says; AssertionError when it does not."""
-        done = self.bench.try_ssh(self.address, script)
+        done = self.lab.try_ssh(self.address, script)
         assert done.returncode not in (0, 255), done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -58,7 +58,7 @@ class Machine:
 
     def ssh_argv(self) -> list[str]:
         """The system's ssh to a machine that has answered before."""
-        home = self.bench.home
+        home = self.lab.home
         options = ["-o", f"UserKnownHostsFile={home}/known_hosts", "-o", "IdentitiesOnly=yes", "-F", "none"]
         return ["ssh", "-i", f"{home}/login", *options, f"ec2-user@{self.address}"]
 
@@ -80,14 +80,14 @@ class Machine:
 
     def off(self) -> None:
         """Shut it down."""
-        self.bench.hardware.shut_down(self.instance_id, 30)
+        self.lab.hardware.shut_down(self.instance_id, 30)
 
 
 @dataclass
-class AgentBench:
-    """A bench whose machines have agents."""
+class AgentLab:
+    """A lab whose machines have agents."""
 
-    bench: Bench
+    lab: Lab
     booted: int = 0
 
     def boot(
@@ -109,18 +109,18 @@ class AgentBench:
         named = [(f"demo{n}", *places[n]) for n, _ in enumerate(volumes)]
         drives = [DriveConfig(name, generation, device, mount, blank) for name, device, mount in named]
         config = AgentConfig("demo", f"l-{self.booted}", "us-east-1", "http://127.0.0.1:5577", drives, **facts)
-        key = HostKey((self.bench.home / "host").read_text(), self.bench.host_key)
+        key = HostKey((self.lab.home / "host").read_text(), self.lab.host_key)
         return self.power_on(instance_id, volumes if plugged else (), build(config, key), gpus)
 
     def power_on(self, instance_id: str, volumes: tuple[str, ...], user_data: bytes, gpus: int) -> Machine:
         """Give IMDS its facts and the machine its power."""
-        public_key = (self.bench.home / "login.pub").read_text().strip()
+        public_key = (self.lab.home / "login.pub").read_text().strip()
         facts = metadata(instance_id=instance_id, public_key=public_key, user_data=user_data)
-        self.bench.api.known[instance_id] = facts
+        self.lab.api.known[instance_id] = facts
         disks = tuple(Disk(volume, f"/dev/sd{letter}") for volume, letter in zip(volumes, "fghij", strict=False))
         gpu = {"gpu_count": gpus, "gpu_name": "NVIDIA A10G", "gpu_memory_mib": 24576} if gpus else {}
         boot = Boot(instance_id, "c5.large", "ami-1", "x86_64", vcpus=2, memory_mib=4096, disks=disks, **gpu)  # type: ignore[arg-type]
-        return Machine(self.bench, instance_id, self.bench.hardware.boot(boot).public_ip)
+        return Machine(self.lab, instance_id, self.lab.hardware.boot(boot).public_ip)
 
 
 def sentences(log: list[dict[str, Any]]) -> str:
