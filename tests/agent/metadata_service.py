@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from xportal.agent.core.imds import Imds
-from xportal.sandbox import imds as service
 from xportal.sandbox.hardware import Metadata
+from xportal.sandbox.hardware import imds as service
 
 
 @contextmanager

@@ -33,7 +33,8 @@ from xportal.aws.session import Aws
 from xportal.drive.made import Description
 from xportal.sandbox.api.engine import Settings
 from xportal.sandbox.api.server import Cloud
-from xportal.sandbox.hardware import FileHardware, RoleCredentials
+from xportal.sandbox.hardware import RoleCredentials
+from xportal.sandbox.hardware.files import FileHardware
 
 KEYS = {"AccessKeyId": "ASIAIOSFODNN7EXAMPLE", "SecretAccessKey": "wJalrXUtnFEMI/K7MDENG+bPxRfiCY", "Token": "AQoD/+="}
 

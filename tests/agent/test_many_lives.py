@@ -15,7 +15,7 @@ from tests.sandbox.lab import Lab
 
 pytestmark = pytest.mark.machine
 
-PROGRAM = Path(__file__).with_name("lives.py")
+PROGRAM = Path(__file__).with_name("repeat_on_machine.py")
 LIVES = int(os.environ.get("XPORTAL_TEST_LIVES", "5"))  # 130 for the whole: 10 to 20 minutes for each way
 MAX_LAYERS = 60 if LIVES > 60 else 3
 SPARE = 8 << 20  # bytes: the filesystem's and Docker's own books

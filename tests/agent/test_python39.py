@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.agent import bullseye
+from tests.agent import debian11_root
 from xportal.agent.core.config import AgentConfig, DriveConfig
 from xportal.machine import userdata
 
@@ -39,12 +39,12 @@ def root() -> Path:
     """Debian 11."""
     if shutil.which("mmdebstrap") is None:
         pytest.skip("needs mmdebstrap, to make a Debian 11 with its Python 3.9")
-    return bullseye.ensure_root()
+    return debian11_root.ensure_root()
 
 
 def test_it_is_python_39(root: Path, tmp_path: Path) -> None:
     """What the other tests here run under."""
-    assert bullseye.run(root, tmp_path, ["python3", "--version"]).stdout.startswith("Python 3.9.")
+    assert debian11_root.run(root, tmp_path, ["python3", "--version"]).stdout.startswith("Python 3.9.")
 
 
 def test_the_agent_s_tests_pass_there(root: Path, tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_the_agent_s_tests_pass_there(root: Path, tmp_path: Path) -> None:
     for name in PURE:
         shutil.copy(REPOSITORY / "tests/agent" / name, tmp_path)
     argv = ["sh", "-c", "cd /mnt && exec python3 -W error -m pytest -q -p no:cacheprovider --basetemp=/tmp/t ."]
-    done = bullseye.run(root, tmp_path, argv)
+    done = debian11_root.run(root, tmp_path, argv)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
 
@@ -71,7 +71,7 @@ def test_the_user_data_s_command_installs_an_agent_that_runs(root: Path, tmp_pat
         "python3 /opt/xportal/agent-whole status; ls -l /etc/xportal/agent.json;"
         "cat /etc/systemd/system/docker.service.d/*; ls /opt/xportal"
     )
-    done = bullseye.run(root, tmp_path, ["sh", "-c", script])
+    done = debian11_root.run(root, tmp_path, ["sh", "-c", script])
     lines = done.stdout.splitlines()
     assert lines[0] == "status 123", done.stderr  # xargs's word for: it failed
     assert json.loads(lines[1])["phase"] == "failed"
@@ -92,7 +92,7 @@ def test_nothing_of_the_standard_library_is_missing_in_39(root: Path, tmp_path: 
     files = sorted((tmp_path / "agent").glob("*/[a-z]*.py"))
     names = ",".join(f"agent.{file.parent.name}.{file.stem}" for file in files)
     script = f"cd /mnt && python3 -W error -m compileall -q agent && python3 -W error -c 'import {names}'"
-    done = bullseye.run(root, tmp_path, ["sh", "-c", script])
+    done = debian11_root.run(root, tmp_path, ["sh", "-c", script])
     assert done.returncode == 0, done.stderr
 
 

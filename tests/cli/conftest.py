@@ -19,7 +19,7 @@ import pytest
 
 from xportal.cli.options import SANDBOX_PROFILE
 from xportal.sandbox import image
-from xportal.sandbox.engine import Engine
+from xportal.sandbox.hardware.docker import Engine
 from xportal.sandbox.secret import Secret
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from tests.agent.agent_lab import MAKE_IMAGE
 from tests.cli.conftest import User
-from tests.cli.outside import Outside, SandboxEnds, wait_for
-from xportal.sandbox.engine import Engine
+from tests.cli.machine_probe import MachineProbe, SandboxEnds, wait_for
+from xportal.sandbox.hardware.docker import Engine
 
 # Goes on with the number after the last on the drive. The layer may lack numbers that nobody was told.
 WRITER = """n=0; while read last; do n=$last; done < /v1/ledger
@@ -31,7 +31,7 @@ class Ledger:
         self.seen_lost: set[int] = set()
         self._told: Any = None
 
-    def listen(self, machine: Outside) -> None:
+    def listen(self, machine: MachineProbe) -> None:
         """Hear what the container of this life tells: also what was told when there is no machine any more."""
         self.stop_listening()
         self._told = machine.path("/run/told/acknowledged").open("rb")
@@ -49,14 +49,14 @@ class Ledger:
             self._told.close()
         self._told = None
 
-    def told(self, machine: Outside) -> int:
+    def told(self, machine: MachineProbe) -> int:
         """How many records the container has told in this life."""
         try:
             return machine.path("/run/told/acknowledged").read_bytes().count(b"\n")
         except OSError:
             return 0
 
-    def losses(self, machine: Outside) -> list[str]:
+    def losses(self, machine: MachineProbe) -> list[str]:
         """What was acknowledged and is not there, or not in order."""
         wrong = []
         layer = self._layer(machine)
@@ -68,11 +68,11 @@ class Ledger:
         whole = numbers(machine.path("/v1/ledger"))
         return wrong + ["numbers left out on the drive"] * (whole != list(range(1, len(whole) + 1)))
 
-    def forget_losses(self, machine: Outside) -> None:
+    def forget_losses(self, machine: MachineProbe) -> None:
         """Go on with what is there."""
         self.acknowledged &= set(numbers(machine.path("/v1/ledger"))) & set(numbers(self._layer(machine)))
 
-    def see_lost(self, machine: Outside) -> int:
+    def see_lost(self, machine: MachineProbe) -> int:
         """How many more of the records that nobody flushed are gone: without some, a power cut is none."""
         # A power cut may leave zeros at the file's end, before what was written afterwards.
         there = machine.path("/v1/unflushed").read_bytes().replace(b"\0", b"")
@@ -80,7 +80,7 @@ class Ledger:
         self.seen_lost |= gone
         return len(gone)
 
-    def _layer(self, machine: Outside) -> Path:
+    def _layer(self, machine: MachineProbe) -> Path:
         pid = next(pid for pid, words in machine.processes() if words[:2] == ["sh", "-c"] and WRITER in words)
         return Path(f"/proc/{pid}/root/ledger")
 
@@ -100,7 +100,7 @@ class Portal:
         self.ends = ends
         self.ledger = Ledger()
         self.typed: list[str] = []
-        self.machine: Outside | None = None  # while it is up
+        self.machine: MachineProbe | None = None  # while it is up
         self.ec2 = user.client()
 
     def begin(self) -> None:
@@ -138,7 +138,7 @@ class Portal:
         assert status == 0 or not check, self.typed[-1]
         return status
 
-    def is_up(self) -> Outside:
+    def is_up(self) -> MachineProbe:
         """The one machine, once its container has told some records."""
         [name] = self.ends.records()
         machine = self.ends.machine(name)
@@ -153,7 +153,7 @@ class Portal:
         self.machine = None
         wait_for("the machine to be gone", lambda: not self.ends.records(), 90)
 
-    def come_up(self) -> Outside:
+    def come_up(self) -> MachineProbe:
         """Up, in whatever state it is: the ordinary next command."""
         self.type("up", "demo", "--cpu")
         return self.is_up()

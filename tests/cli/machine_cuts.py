@@ -28,7 +28,7 @@ from typing import Any
 
 from tests.cli.conftest import User, free_port
 from tests.cli.long_lived import RECORDS, TOO_LONG, Portal, begun_portal, is_done, sentence
-from tests.cli.outside import PAUSE, SAVED, Outside, wait_for
+from tests.cli.machine_probe import PAUSE, SAVED, MachineProbe, wait_for
 from xportal.sandbox.demo.traces import find_traces
 
 NOTICE_SECONDS = 30.0
@@ -99,7 +99,9 @@ class Cut:
         self.at = ""
         self.seen = 0
 
-    def watch(self, machine: Outside, lines: Callable[[], list[dict[str, Any]]], is_over: Callable[[], bool]) -> None:
+    def watch(
+        self, machine: MachineProbe, lines: Callable[[], list[dict[str, Any]]], is_over: Callable[[], bool]
+    ) -> None:
         """Cut as the line is written, unless it is over before."""
         while not self.at:
             over = is_over()  # before the last look
@@ -121,7 +123,7 @@ class Cut:
         """Whether the machine is gone."""
         return bool(self.at) and self.trial.kind is Kind.POWER
 
-    def _cut(self, machine: Outside, lines: Callable[[], list[dict[str, Any]]]) -> None:
+    def _cut(self, machine: MachineProbe, lines: Callable[[], list[dict[str, Any]]]) -> None:
         with machine.held():
             there = lines()
             self.at = sentence(there[-1]) if there else "power on"
@@ -179,7 +181,7 @@ class Lives:
         assert self.portal.machine
         lives.get(cut.trial.phase, self._boot)(cut, self.portal.machine)
 
-    def _boot(self, cut: Cut, before: Outside) -> None:
+    def _boot(self, cut: Cut, before: MachineProbe) -> None:
         """The life before ends in a `down` or without a word, by turns: this one begins with snapshot or volume."""
         self._ended += 1
         if self._ended % 2:
@@ -196,7 +198,7 @@ class Lives:
                 )
                 machine.find_network()
 
-    def _run(self, cut: Cut, machine: Outside) -> None:
+    def _run(self, cut: Cut, machine: MachineProbe) -> None:
         """Nothing but the container's work goes on."""
         told = self.portal.ledger.told
         before = told(machine)
@@ -210,7 +212,7 @@ class Lives:
             machine.find_network()
         wait_for("the agent to watch again", machine.agents, 30)
 
-    def _notice(self, cut: Cut, machine: Outside) -> None:
+    def _notice(self, cut: Cut, machine: MachineProbe) -> None:
         """The machine saves. Once it has, the power goes, and not only at the time that was announced."""
         self.portal.ends.interrupt(machine.instance_id, notice_seconds=NOTICE_SECONDS)
 
@@ -224,7 +226,7 @@ class Lives:
             machine.cut_power()
         self.portal.is_gone()
 
-    def _final(self, cut: Cut, machine: Outside) -> None:
+    def _final(self, cut: Cut, machine: MachineProbe) -> None:
         """`down`; without its network the machine ends the save alone."""
         before = machine.logs()
         with self.portal.typing("down", "demo") as down:
@@ -241,7 +243,7 @@ class Lives:
         self.portal.is_gone()
 
 
-def has_started(machine: Outside) -> bool:
+def has_started(machine: MachineProbe) -> bool:
     """Whether the agent has started the containers, or failed."""
     state = machine.path("/run/xportal/state.json")
     told = json.loads(state.read_bytes()) if state.exists() else {}

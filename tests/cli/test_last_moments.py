@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.conftest import User
 from tests.cli.long_lived import Portal, begun_portal, is_done, sentence
-from tests.cli.outside import Outside, wait_for
+from tests.cli.machine_probe import MachineProbe, wait_for
 
 pytestmark = pytest.mark.machine
 
@@ -34,7 +34,7 @@ def on(portal: Portal, script: str) -> str:
     return portal.user.types("ssh", "demo", "--", script, timeout=60).stdout.strip()
 
 
-def saves(machine: Outside) -> list[dict[str, Any]]:
+def saves(machine: MachineProbe) -> list[dict[str, Any]]:
     """What the saves that nobody asked for have said."""
     return [line for name in sorted(machine.logs()) if name.startswith("notice-") for line in machine.log(name)]
 
@@ -47,7 +47,7 @@ def snapshots(portal: Portal) -> list[dict[str, str]]:
 
 
 @contextmanager
-def taken(portal: Portal, machine: Outside, *, snapshot: bool = True) -> Iterator[list[dict[str, Any]]]:
+def taken(portal: Portal, machine: MachineProbe, *, snapshot: bool = True) -> Iterator[list[dict[str, Any]]]:
     """A notice; what happens meanwhile; the machine saves in time, and then its power goes. Yields the save's log."""
     before = len(snapshots(portal))
     log: list[dict[str, Any]] = []

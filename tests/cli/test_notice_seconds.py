@@ -12,10 +12,10 @@ import pytest
 
 from tests.agent.agent_lab import MAKE_IMAGE
 from tests.cli.conftest import User
-from tests.cli.outside import Outside, SandboxEnds, wait_for
+from tests.cli.machine_probe import MachineProbe, SandboxEnds, wait_for
 from tests.cli.test_last_moments import saves
 from xportal.agent.core.dirty import BOUND
-from xportal.sandbox.engine import Engine
+from xportal.sandbox.hardware.docker import Engine
 
 pytestmark = [pytest.mark.machine, pytest.mark.all]
 
@@ -75,7 +75,7 @@ def write(user: User, gb: int) -> None:
         user.types("ssh", "demo", "--", f"docker exec work {fill}", timeout=600)
 
 
-def dirty(machine: Outside) -> int:
+def dirty(machine: MachineProbe) -> int:
     """Bytes that wait in memory to be written, to whatever disk."""
     facts = dict(line.split(":") for line in machine.path("/proc/meminfo").read_text().splitlines())
     return sum(int(facts[name].split()[0]) * 1024 for name in ("Dirty", "Writeback"))

@@ -22,7 +22,7 @@ from tests.user import KEYS, SECRET, Signing
 from xportal.sandbox import admin
 from xportal.sandbox.api.engine import Settings
 from xportal.sandbox.api.server import Cloud
-from xportal.sandbox.hardware import FileHardware
+from xportal.sandbox.hardware.files import FileHardware
 
 REGION = "us-east-1"
 AMAZON_LINUX = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"

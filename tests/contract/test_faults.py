@@ -17,7 +17,8 @@ from tests.user import SECRET
 from xportal.errors import HardwareFailure
 from xportal.sandbox.api.engine import Settings
 from xportal.sandbox.api.server import Cloud
-from xportal.sandbox.hardware import Disk, FileHardware
+from xportal.sandbox.hardware import Disk
+from xportal.sandbox.hardware.files import FileHardware
 
 
 def fates(call: Callable[[], Any], times: int = 30) -> list[bool]:

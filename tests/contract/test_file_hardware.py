@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from xportal.errors import HardwareFailure
-from xportal.sandbox.hardware import GIB, Boot, FileHardware
+from xportal.sandbox.hardware import Boot
+from xportal.sandbox.hardware.files import GIB, FileHardware
 
 
 def test_a_copy_keeps_holes_and_bytes(hardware: FileHardware) -> None:

@@ -12,7 +12,7 @@ from tests.contract.conftest import Account, Refuse, make_public_key
 from tests.user import SECRET
 from xportal.errors import HardwareFailure
 from xportal.sandbox.api.server import Cloud
-from xportal.sandbox.hardware import FileHardware
+from xportal.sandbox.hardware.files import FileHardware
 
 
 def test_terminate_goes_over_shutting_down(account: Account, hardware: FileHardware) -> None:

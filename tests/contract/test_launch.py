@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.contract.conftest import Account, Refuse
-from xportal.sandbox.hardware import FileHardware
+from xportal.sandbox.hardware.files import FileHardware
 
 DEEP_LEARNING = "/aws/service/deeplearning/ami/{}/base-oss-nvidia-driver-gpu-amazon-linux-2023/latest/ami-id"
 

@@ -12,7 +12,7 @@ from tests.user import SECRET
 from xportal.errors import HardwareFailure
 from xportal.sandbox.api.engine import Settings
 from xportal.sandbox.api.server import Cloud
-from xportal.sandbox.hardware import FileHardware
+from xportal.sandbox.hardware.files import FileHardware
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from tests.contract.conftest import Account
 from tests.user import SECRET
 from xportal.sandbox.api.engine import Settings
 from xportal.sandbox.api.server import Cloud
-from xportal.sandbox.hardware import Addresses, Boot, FileHardware
+from xportal.sandbox.hardware import Addresses, Boot
+from xportal.sandbox.hardware.files import FileHardware
 
 
 class SlowHardware(FileHardware):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.contract.conftest import Account, Refuse
 from xportal.sandbox.api.backend import all_backends
-from xportal.sandbox.hardware import FileHardware
+from xportal.sandbox.hardware.files import FileHardware
 
 
 def test_a_snapshot_is_pending_before_it_is_completed(account: Account) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from tests.contract.conftest import Account, Refuse, make_client
-from xportal.sandbox.hardware import FileHardware
+from xportal.sandbox.hardware.files import FileHardware
 
 
 def test_a_spot_launch_has_an_active_request(account: Account) -> None:

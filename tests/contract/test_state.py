@@ -22,7 +22,8 @@ from xportal.errors import HardwareFailure, Refused
 from xportal.sandbox.api import pickled, records, store
 from xportal.sandbox.api.catalogue import TypeInfo
 from xportal.sandbox.api.spot import SpotRequest
-from xportal.sandbox.hardware import Addresses, FileHardware, Notice
+from xportal.sandbox.hardware import Addresses, Notice
+from xportal.sandbox.hardware.files import FileHardware
 from xportal.sandbox.private import check_private
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.contract.conftest import Account, Refuse
-from xportal.sandbox.hardware import FileHardware
+from xportal.sandbox.hardware.files import FileHardware
 
 
 def test_a_volume_is_creating_before_it_is_available(account: Account) -> None:

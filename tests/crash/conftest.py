@@ -27,7 +27,7 @@ from xportal.portal.save import save
 from xportal.portal.up import find_or_launch
 from xportal.sandbox.api.engine import Settings
 from xportal.sandbox.api.server import Cloud
-from xportal.sandbox.hardware import FileHardware
+from xportal.sandbox.hardware.files import FileHardware
 from xportal.spec import MachineSpec, PortalSpec
 from xportal.watch.watch import Watch
 

@@ -16,7 +16,8 @@ from tests.crash.steps import Steps
 from xportal.errors import MachineLost
 from xportal.portal.agent import AGENT
 from xportal.remote import Completed, Login
-from xportal.sandbox.hardware import Addresses, Boot, FileHardware
+from xportal.sandbox.hardware import Addresses, Boot
+from xportal.sandbox.hardware.files import FileHardware
 
 RECORD_BYTES = 512
 

@@ -29,7 +29,7 @@ from xportal.portal.access import login_for
 from xportal.portal.prices import machine_cost
 from xportal.sandbox.api.engine import Settings
 from xportal.sandbox.api.server import Cloud
-from xportal.sandbox.hardware import FileHardware
+from xportal.sandbox.hardware.files import FileHardware
 
 ROOT = Path(__file__).parents[2]
 HERE = "tests/crash/test_console.py"

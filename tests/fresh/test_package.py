@@ -17,7 +17,7 @@ import pytest
 
 from tests.cli.conftest import User, free_port
 from xportal.sandbox import image
-from xportal.sandbox.engine import Engine
+from xportal.sandbox.hardware.docker import Engine
 
 ROOT = Path(__file__).parents[2]
 NOT_IN_GIT = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.sandbox.lab import Lab
-from xportal.sandbox.engine import Engine
+from xportal.sandbox.hardware.docker import Engine
 from xportal.sandbox.image import ensure_image
 
 

@@ -11,9 +11,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from socket import socket
 
-from xportal.sandbox.engine import Engine
 from xportal.sandbox.hardware import Addresses, Boot, Disk, Metadata
-from xportal.sandbox.machines import RealHardware
+from xportal.sandbox.hardware.docker import Engine
+from xportal.sandbox.hardware.machines import RealHardware
 
 # Opens the drive as the agent does, in few words: mkfs if blank, mount, Docker's data on it.
 OPEN_DRIVE = """\

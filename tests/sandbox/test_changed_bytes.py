@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.sandbox.lab import wait_until
-from xportal.sandbox.disks import Disks
-from xportal.sandbox.extents import count_unshared
+from xportal.sandbox.hardware.changed_blocks import count_unshared
+from xportal.sandbox.hardware.disks import Disks
 
 pytestmark = pytest.mark.machine
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.sandbox.lab import MAKE_IMAGE, OPEN_DRIVE, Lab, wait_until
-from xportal.sandbox import loops
-from xportal.sandbox.hardware import Addresses, Disk, Notice
+from xportal.sandbox.hardware import Addresses, Disk, Notice, loops
 
 pytestmark = pytest.mark.machine
 

@@ -11,7 +11,7 @@ import pytest
 from tests.agent.conftest import make_device
 from tests.agent.test_unmount import Held, held
 from xportal.errors import HardwareFailure
-from xportal.sandbox import harm
+from xportal.sandbox.hardware import machine_faults
 
 __all__ = ["held", "make_device"]
 pytestmark = pytest.mark.machine
@@ -30,10 +30,10 @@ def small(tmp_path: Path) -> Iterator[Path]:
 def test_a_link_in_the_filler_s_place_is_not_followed(held: Held, small: Path) -> None:
     """It would lead to a file of this computer, which would grow by the drive's free space."""
     target = small / "ours"
-    (held.mount / harm.FILLER).symlink_to(target)
+    (held.mount / machine_faults.FILLER).symlink_to(target)
     with pytest.raises(HardwareFailure, match="cannot write"):
-        harm.fill(Path(held.device))
+        machine_faults.fill(Path(held.device))
     assert not target.exists()
-    (held.mount / harm.FILLER).unlink()
-    harm.fill(Path(held.device))
-    harm.empty(Path(held.device))
+    (held.mount / machine_faults.FILLER).unlink()
+    machine_faults.fill(Path(held.device))
+    machine_faults.empty(Path(held.device))

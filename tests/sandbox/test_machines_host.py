@@ -16,8 +16,8 @@ from docker.errors import ImageNotFound
 from tests.user import SECRET
 from xportal.errors import NotInstalled
 from xportal.sandbox import image
-from xportal.sandbox.chassis import Chassis, Host, missing_capabilities
 from xportal.sandbox.hardware import Boot
+from xportal.sandbox.hardware.container import Chassis, Host, missing_capabilities
 from xportal.sandbox.profile import remove_profile, with_section, write_profile
 
 ENDPOINT = "http://127.0.0.1:5577"

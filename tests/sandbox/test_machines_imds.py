@@ -11,7 +11,7 @@ import pytest
 
 from tests.sandbox.lab import metadata
 from xportal.sandbox.hardware import Metadata, Notice, RoleCredentials
-from xportal.sandbox.imds import Answer, Imds
+from xportal.sandbox.hardware.imds import Answer, Imds
 
 TTL = "x-aws-ec2-metadata-token-ttl-seconds"
 MOMENT = datetime(2026, 5, 6, 7, 8, 9, tzinfo=timezone.utc)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.sandbox.lab import MAKE_IMAGE, OPEN_DRIVE, Lab
-from xportal.sandbox import loops
+from xportal.sandbox.hardware import loops
 
 pytestmark = pytest.mark.machine
 

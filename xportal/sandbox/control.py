@@ -222,7 +222,7 @@ def _prepare(port: int, say: Say) -> str:
         raise UsageError("the sandbox needs root, for its disks", hint="sudo -E xportal sandbox start")
     if find_spec("moto") is None:
         raise NotInstalled("the sandbox's emulator is not installed (moto)", hint="pip install 'xportal[sandbox]'")
-    from xportal.sandbox.engine import Engine
+    from xportal.sandbox.hardware.docker import Engine
     from xportal.sandbox.image import ensure_image
 
     _check_port(port)
@@ -309,8 +309,8 @@ def _write_profile_and_tell(place: Place) -> SandboxStatus:
 
 def _clear_up(place: Place) -> None:
     """Release what a daemon that died left: machines, devices, mounts."""
-    from xportal.sandbox.engine import Engine
-    from xportal.sandbox.machines import RealHardware
+    from xportal.sandbox.hardware.docker import Engine
+    from xportal.sandbox.hardware.machines import RealHardware
 
     with Engine.connect() as engine:
         RealHardware(place.home, "", engine).close(SHUTDOWN_S)

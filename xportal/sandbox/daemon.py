@@ -116,8 +116,8 @@ class Place:
 def serve(home: Path, port: int, image: str) -> None:
     """Serve until SIGTERM or SIGINT. XportalError when the hardware or the port is not to be had."""
     from xportal.sandbox.api.server import Cloud
-    from xportal.sandbox.engine import Engine
-    from xportal.sandbox.machines import RealHardware
+    from xportal.sandbox.hardware.docker import Engine
+    from xportal.sandbox.hardware.machines import RealHardware
 
     place = Place(home)
     ended = threading.Event()

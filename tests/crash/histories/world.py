@@ -43,7 +43,8 @@ from xportal.sandbox.api.backend import Ec2Backend
 from xportal.sandbox.api.engine import Settings
 from xportal.sandbox.api.errors import ApiError
 from xportal.sandbox.api.server import Cloud
-from xportal.sandbox.hardware import Boot, Disk, FileHardware
+from xportal.sandbox.hardware import Boot, Disk
+from xportal.sandbox.hardware.files import FileHardware
 
 _numbers = itertools.count()
 USED_BYTES = 1 << 16  # of a disk, by records

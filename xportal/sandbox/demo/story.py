@@ -10,7 +10,7 @@ from typing import Any
 
 from xportal.sandbox import image
 from xportal.sandbox.demo.stage import DemoFailed, Stage
-from xportal.sandbox.engine import Engine
+from xportal.sandbox.hardware.docker import Engine
 
 DOCKERFILE = """FROM {base}
 RUN apt-get update -q && apt-get install -yq --no-install-recommends python3 && rm -rf /var/lib/apt/lists/*

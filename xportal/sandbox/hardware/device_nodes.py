@@ -1,4 +1,4 @@
-"""Drive bays: a machine's view of its drives, as device nodes and links in its own /dev."""
+"""A machine's view of its drives, as device nodes and links in its own /dev."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Collection, Iterator
 
 from xportal.errors import HardwareFailure
-from xportal.sandbox.chassis import SSH_PORT
+from xportal.sandbox.hardware.container import SSH_PORT
 
 
 def free_address(taken: Collection[str]) -> str | None:

@@ -14,9 +14,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from xportal.sandbox import admin, harm
+from xportal.sandbox import admin
 from xportal.sandbox.daemon import Place
-from xportal.sandbox.engine import Engine
+from xportal.sandbox.hardware import machine_faults
+from xportal.sandbox.hardware.docker import Engine
 from xportal.sandbox.secret import Secret
 
 PAUSE = 0.002  # between two looks: files in /proc tell nobody that they have changed
@@ -33,7 +34,7 @@ def wait_for(what: str, condition: Callable[[], Any], seconds: float) -> Any:
 
 
 @dataclass
-class Outside:
+class MachineProbe:
     """One machine with power. `pid` is its init's on this computer."""
 
     instance_id: str
@@ -141,12 +142,12 @@ class Outside:
 
     def lose_network(self) -> None:
         """No packet comes or goes: ssh is reset, AWS's API silent. IMDS is no network: it stays."""
-        harm.drop_ssh(self.pid)
+        machine_faults.drop_ssh(self.pid)
         self._iptables("-I")
 
     def find_network(self) -> None:
         """Let packets through again. Idempotent."""
-        harm.allow_ssh(self.pid)
+        machine_faults.allow_ssh(self.pid)
         if self._iptables("-C", check=False):
             self._iptables("-D")
 
@@ -190,16 +191,16 @@ class SandboxEnds:
         """The machines that have power, or are about to get it."""
         return {path.stem for path in (self.home / "machines").glob("*.json")}
 
-    def wait_for_machine(self, is_over: Callable[[], bool]) -> Outside:
+    def wait_for_machine(self, is_over: Callable[[], bool]) -> MachineProbe:
         """The only machine, from its first moment on. AssertionError if it is over before there is one."""
         wait_for("a machine", lambda: self.records() or is_over(), 120)
         [name] = self.records()
         return self.machine(name)
 
-    def machine(self, instance_id: str) -> Outside:
+    def machine(self, instance_id: str) -> MachineProbe:
         """A machine that has power."""
         [found] = [one for one in self.engine.machines(str(self.home)) if one.instance_id == instance_id]
-        return Outside(instance_id, found.container_id, self.engine.get_process(found.container_id)[0], self)
+        return MachineProbe(instance_id, found.container_id, self.engine.get_process(found.container_id)[0], self)
 
     def interrupt(self, instance_id: str, *, notice_seconds: float) -> None:
         """AWS announces that it takes the machine back."""

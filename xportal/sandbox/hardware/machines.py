@@ -16,13 +16,12 @@ from hashlib import sha256
 from pathlib import Path
 
 from xportal.errors import HardwareFailure
-from xportal.sandbox import cgroups, harm, loops, power
-from xportal.sandbox.addresses import free_address
-from xportal.sandbox.chassis import Chassis, Host
-from xportal.sandbox.disks import Disks
-from xportal.sandbox.engine import Engine, Found
-from xportal.sandbox.hardware import Addresses, Api, Boot, Disk
-from xportal.sandbox.powered import PoweredMachine, read_record
+from xportal.sandbox.hardware import Addresses, Api, Boot, Disk, cgroups, loops, machine_faults, power
+from xportal.sandbox.hardware.addresses import free_address
+from xportal.sandbox.hardware.container import Chassis, Host
+from xportal.sandbox.hardware.disks import Disks
+from xportal.sandbox.hardware.docker import Engine, Found
+from xportal.sandbox.hardware.powered import PoweredMachine, read_record
 
 log = logging.getLogger(__name__)
 
@@ -198,18 +197,18 @@ class RealHardware:
 
     def fill_disk(self, instance_id: str, disk: Disk) -> None:
         self._get(instance_id)
-        harm.fill(self.disks.connect(disk.volume_id))
+        machine_faults.fill(self.disks.connect(disk.volume_id))
 
     def drop_ssh(self, instance_id: str) -> None:
-        harm.drop_ssh(self._get(instance_id).pid)
+        machine_faults.drop_ssh(self._get(instance_id).pid)
 
     def heal(self, instance_id: str) -> None:
         machine = self._find(instance_id)
         if machine is None:
             return
-        harm.allow_ssh(machine.pid)
+        machine_faults.allow_ssh(machine.pid)
         for volume_id in machine.drives:
-            harm.empty(self.disks.connect(volume_id))
+            machine_faults.empty(self.disks.connect(volume_id))
 
     # inside
 

@@ -9,8 +9,8 @@ import subprocess
 from pathlib import Path
 
 from xportal.errors import HardwareFailure
-from xportal.sandbox.chassis import SSH_PORT
-from xportal.sandbox.power import find_mount
+from xportal.sandbox.hardware.container import SSH_PORT
+from xportal.sandbox.hardware.power import find_mount
 
 FILLER = ".xportal-sandbox-full"
 _RULE = ["INPUT", "-p", "tcp", "--dport", str(SSH_PORT), "-j", "REJECT", "--reject-with", "tcp-reset"]

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from xportal.errors import HardwareFailure, NotInstalled
-from xportal.sandbox.chassis import LABEL_ADDRESS, LABEL_HOME, LABEL_INSTANCE
+from xportal.sandbox.hardware.container import LABEL_ADDRESS, LABEL_HOME, LABEL_INSTANCE
 
 if TYPE_CHECKING:
     from docker import APIClient

@@ -17,8 +17,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from xportal.sandbox.hardware import Metadata
-from xportal.sandbox.imds_tree import find_entry
-from xportal.sandbox.netns import came_by
+from xportal.sandbox.hardware.imds_tree import find_entry
+from xportal.sandbox.hardware.netns import came_by
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xportal.errors import HardwareFailure, NotInstalled
-from xportal.sandbox import loops
-from xportal.sandbox.extents import count_unshared
+from xportal.sandbox.hardware import loops
+from xportal.sandbox.hardware.changed_blocks import count_unshared
 
 GIB = 1024**3
 _FICLONE = 0x40049409

@@ -11,10 +11,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from xportal.errors import HardwareFailure
-from xportal.sandbox import bays
-from xportal.sandbox.hardware import Api, Disk, Serving
-from xportal.sandbox.imds import ADDRESS, Imds, ImdsServer
-from xportal.sandbox.netns import get_interface, open_listener
+from xportal.sandbox.hardware import Api, Disk, Serving, device_nodes
+from xportal.sandbox.hardware.imds import ADDRESS, Imds, ImdsServer
+from xportal.sandbox.hardware.netns import get_interface, open_listener
 
 OUTSIDE = "eth0"  # what Docker calls the interface of a container's network
 
@@ -57,13 +56,13 @@ class PoweredMachine:
 
     def plug(self, disk: Disk, loop: Path) -> None:
         """Show the machine a drive."""
-        bays.plug(self.dev, disk, loop)
+        device_nodes.plug(self.dev, disk, loop)
         self.drives[disk.volume_id] = disk
         self._write_record()
 
     def unplug(self, disk: Disk) -> None:
         """Take a drive away from the machine's sight."""
-        bays.unplug(self.dev, disk)
+        device_nodes.unplug(self.dev, disk)
         self.drives.pop(disk.volume_id, None)
         self._write_record()
 
