@@ -14,6 +14,7 @@ from xportal.aws.session import Aws
 from xportal.aws.tagging import set_tags
 from xportal.drive import act, launched
 from xportal.drive import plan as p
+from xportal.drive.choose import follow
 from xportal.drive.generations import restored_text
 from xportal.drive.made import is_final
 from xportal.drive.model import Drive
@@ -84,8 +85,12 @@ def choose_without_a_last_look(patch: pytest.MonkeyPatch) -> None:
     """The lock is ours, so nothing can have happened since."""
 
     def choose(aws: Aws, drive: Drive, copy: Volume | Snapshot, generation: int, *_: Any) -> None:
-        told = restored_text(drive.generation_of(copy), drive.now)
-        set_tags(aws, copy.id, {tags.GENERATION: str(generation), tags.RESTORED: told})
+        told = {tags.GENERATION: str(generation), tags.FOLLOWED: tags.NOBODY}
+        set_tags(aws, copy.id, {**told, tags.RESTORED: restored_text(drive.generation_of(copy), drive.now)})
+        follow(aws, drive, generation, copy.id)
+        for volume in drive.volumes:
+            if volume.id != copy.id:
+                set_tags(aws, volume.id, {tags.FOLLOWED: copy.id})
 
     patch.setattr(act, "choose", choose)
 
