@@ -12,7 +12,7 @@ demo: venv ## the main job, on a cloud that runs on this computer: no account, n
 	@$(WITH_ENGINE) $(BIN)/python -m xportal.sandbox.demo $(ARGS)
 
 # No test here boots a machine or needs Docker. Two processes share the tests out one by one: a few of them are long.
-check: lint ## lint, types and the quick tests, in a minute and a half: before each commit
+check: lint ## lint, types and the quick tests, in two minutes: before each commit
 	@$(BIN)/python -m pytest --numprocesses 2 -m 'not machine' tests/unit tests/contract tests/docs $(ARGS)
 
 # Two processes, each with a file at a time, in their order: those that boot machines come first, the short ones last.
