@@ -146,6 +146,7 @@ def make_lab(cloud: Cloud, home: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     """A lab in a cloud, its login keys in `home`."""
     monkeypatch.setattr("xportal.drive.lifecycle.POLL_SECONDS", (0.05, 0.5))
     monkeypatch.setattr("xportal.aws.lag.POLL_SECONDS", 0.05)
+    monkeypatch.setattr("xportal.aws.compute.POLL_SECONDS", 0.05)
     monkeypatch.setattr("xportal.machine.launch.POLL_SECONDS", 0.05)
     monkeypatch.setattr("xportal.drive.launched.POLL_SECONDS", 0.05)
     monkeypatch.setattr("xportal.aws.lag.LAG_SECONDS", 0.05)

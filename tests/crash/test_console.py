@@ -47,6 +47,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     ):
         patch.setattr(lifecycle, "POLL_SECONDS", (0.1, 0.3))
         patch.setattr(launching, "POLL_SECONDS", 0.05)
+        patch.setattr("xportal.aws.compute.POLL_SECONDS", 0.05)
         yield started
 
 

@@ -25,6 +25,7 @@ def life(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Life]:
     monkeypatch.setattr(lifecycle, "POLL_SECONDS", (0.05, 0.1))
     monkeypatch.setattr(lifecycle, "PATIENCE_SECONDS", 1.0)
     monkeypatch.setattr(launching, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr("xportal.aws.compute.POLL_SECONDS", 0.05)
     yield Life(lab, f"incomplete{next(_numbers)}")
     lab.cloud.clear_faults()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 from xportal import foreign
@@ -10,6 +12,8 @@ from xportal.aws.errors import AwsError
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 from xportal.aws.tags import from_aws
+
+POLL_SECONDS = 1.0
 
 
 def list_instances(aws: Aws, filters: list[Any]) -> list[Instance]:
@@ -21,6 +25,20 @@ def list_instances(aws: Aws, filters: list[Any]) -> list[Instance]:
 def find_instance(aws: Aws, instance_id: str) -> Instance | None:
     """The instance, or None: for some seconds after its launch AWS may not know its id."""
     return next(iter(list_instances(aws, [{"Name": "instance-id", "Values": [instance_id]}])), None)
+
+
+def wait_for_instance(
+    aws: Aws, instance_id: str, condition: Callable[[Instance], object], seconds: float, beat: Callable[[], None]
+) -> Instance | None:
+    """The instance once the condition holds of it, or None after `seconds`; `beat` is called between two looks."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = find_instance(aws, instance_id)
+        if found and condition(found):
+            return found
+        beat()
+        time.sleep(POLL_SECONDS)  # AWS can only be asked again
+    return None
 
 
 def run_instance(aws: Aws, request: dict[str, Any]) -> Instance:

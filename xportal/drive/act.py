@@ -19,8 +19,8 @@ from xportal.errors import MachineLost, SaveIncomplete, Unreachable
 from xportal.progress import Progress
 
 
-class Hands:
-    """Carry out actions on one drive, on behalf of one portal."""
+class Executor:
+    """Carries out actions on one drive, on behalf of one portal."""
 
     def __init__(self, aws: Aws, portal: str | None, agent: Agent, progress: Progress, lock: Lock | None) -> None:
         self._aws = aws

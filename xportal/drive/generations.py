@@ -48,7 +48,7 @@ class Copies:
         return next((item for item in self.copies if item.id == id_), None)
 
     def newest(self) -> Volume | Snapshot | None:
-        """The newest copy of the drive: generation, then volume before snapshot, then StartTime (I1)."""
+        """The newest copy of the drive, by rules 5 to 8."""
         return max(self.copies, key=self._order, default=None)
 
     def newest_snapshot(self) -> Snapshot | None:
@@ -60,12 +60,7 @@ class Copies:
         return max(map(self.generation_of, self.copies), default=0) + 1
 
     def generation_of(self, item: Volume | Snapshot) -> int:
-        """The tag; else, for a volume, when it was chosen, or one more than its snapshot's; else, for a snapshot, its
-        volume's; else its place among the others by StartTime: it follows those that are older.
-
-        A tag can put an item before others, and never behind what it was made as, or made of, nor a volume behind
-        what its snapshots were made as: a save of it could not be told from one of an earlier life.
-        """
+        """By rules 1 to 4. A save of a volume that a tag put behind could not be told from one of an earlier life."""
         if isinstance(item, Snapshot):
             return self._placed[item.id]
         told = _told(item) or self._chosen_as(item)
@@ -92,10 +87,7 @@ class Copies:
         return any(self.generation_of(other) >= generation for other in others)
 
     def forks(self) -> tuple[str, ...]:
-        """The ids of volumes that share the newest generation; empty unless there are two or more.
-
-        A copy of a snapshot, made with its tags, is the same data once more and no fork.
-        """
+        """The ids of volumes that share the newest generation, by rule 9; empty unless there are two or more."""
         newest = self.next_generation() - 1
         origins = {
             i.id if isinstance(i, Volume) else i.volume_id
@@ -107,9 +99,9 @@ class Copies:
     def passed_over(self) -> tuple[Snapshot, ...]:
         """Copies with which nobody has gone on, though the newest one claims to be later, the newest of them first.
 
-        Whatever makes a copy newer, a launch, an attachment or a choice, says so on the copies before it. So nothing
-        that a user did leads to the newest one: it was made by hand, or forged. Nothing is told by copies that an
-        xportal made which did not say so.
+        Rule 10. Whatever makes a copy newer, a launch, an attachment or a choice, says so on the copies before it. So
+        nothing that a user did leads to the newest one: it was made by hand, or forged. Nothing is told by copies that
+        an xportal made which did not say so.
         """
         newest = self.newest()
         if not isinstance(newest, Snapshot):  # nobody but the account's users makes volumes

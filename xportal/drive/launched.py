@@ -21,7 +21,7 @@ GONE_SECONDS = 300.0  # that a machine has to end, and its copies to be let go
 
 
 @dataclass(frozen=True)
-class Made:
+class LaunchedCopies:
     """What a launch made, or its machine awaits."""
 
     launch: str
@@ -59,7 +59,7 @@ def tag_drives(aws: Aws, instance: Instance, generations: Mapping[str, int]) -> 
             delete_tag(aws, volume_id, tags.DRIVE)
 
 
-def discard(aws: Aws, instance: Instance, made: Made, beat: Callable[[], None]) -> bool:
+def discard(aws: Aws, instance: Instance, made: LaunchedCopies, beat: Callable[[], None]) -> bool:
     """End a machine that its holder did not confirm, and delete its copies of the drives: their sources are there.
 
     False if another `up` took it over: then it is left alone. The mark comes first, and the look twice AWS's lag later;
@@ -101,25 +101,20 @@ def _disown_saves(aws: Aws, volume_ids: list[str]) -> None:
         set_tags(aws, snapshot.id, {tags.STRAY: "1"})
 
 
-def _has_volumes(machine: Instance, made: Made) -> bool:
+def _has_volumes(machine: Instance, made: LaunchedCopies) -> bool:
     """Whether somebody attached the volumes that a machine was launched for."""
     return bool(made.awaits) and (tags.AWAITS not in machine.tags or any(d in machine.disks for d in made.awaits))
 
 
-def _copies(aws: Aws, made: Made) -> list[Volume]:
+def _copies(aws: Aws, made: LaunchedCopies) -> list[Volume]:
     """The volumes that a launch made of its sources, root disks aside."""
     found = storage.list_volumes(aws, tags.tag_filter(launch=made.launch))
     return [v for v in found if v.snapshot_id in made.sources and v.state != "deleting"]
 
 
 def _wait_until_terminated(aws: Aws, instance: Instance, beat: Callable[[], None]) -> None:
-    deadline = time.monotonic() + GONE_SECONDS
-    while time.monotonic() < deadline:
-        found = compute.find_instance(aws, instance.id)
-        if found and found.state == "terminated":
-            return
-        beat()
-        time.sleep(POLL_SECONDS)
+    if compute.wait_for_instance(aws, instance.id, lambda found: found.state == "terminated", GONE_SECONDS, beat):
+        return
     raise MachineLost(
         f"{instance.id} was ended, and is not terminated after {GONE_SECONDS:.0f} s",
         hint="the AWS console shows what it does; xportal down ends what is left",

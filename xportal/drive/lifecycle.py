@@ -18,7 +18,7 @@ from xportal.aws.records import Snapshot
 from xportal.aws.session import Aws
 from xportal.aws.tagging import tag_machine
 from xportal.drive import plan as p
-from xportal.drive.act import Hands
+from xportal.drive.act import Executor
 from xportal.drive.locks import Heart, Lock
 from xportal.drive.made import described
 from xportal.drive.model import Drive
@@ -58,7 +58,7 @@ class Lifecycle:
         self._seen = seen
         self._heart = Heart(aws, lock.launch) if lock else None
         self._waiting = ("", 0.0)  # for what, since when
-        self._hands = Hands(aws, portal, agent, progress, lock)
+        self._executor = Executor(aws, portal, agent, progress, lock)
         self.observed: Drive
         self.seconds: dict[str, float] = {}  # by action, waiting included, observing in "Observe"
 
@@ -178,7 +178,7 @@ class Lifecycle:
             if isinstance(action, p.SaveOnMachine):  # once: what cannot be saved there is saved when it is detached
                 self._unreachable |= {action.machine.id}
             try:
-                self._hands.carry_out(action, self.observed, asked.choice)
+                self._executor.carry_out(action, self.observed, asked.choice)
             except Stuck as error:
                 raise self._incomplete(error.what, error.hint) from error
 

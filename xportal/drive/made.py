@@ -62,6 +62,7 @@ def is_final(snapshot: Snapshot) -> bool:
 
 
 def was_final(snapshot: Snapshot) -> bool:
+    """Whether it was made as a final save, whatever its tag says by now."""
     made = described(snapshot)
     return made is not None and made.kind == tags.FINAL
 

@@ -269,13 +269,13 @@ def _granted_before(aws: Aws, token: str, error: AwsError) -> Instance:
 
 def _wait_running(aws: Aws, instance: Instance, beat: Callable[[], None]) -> Instance:
     """The instance, running or terminated. Raises MachineLost after five minutes."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        found = compute.find_instance(aws, instance.id)  # None for some seconds after the launch
-        if found and (found.state == "terminated" or (found.state == "running" and found.public_address)):
-            return found
-        beat()
-        time.sleep(POLL_SECONDS)
+
+    def is_settled(found: Instance) -> bool:
+        return found.state == "terminated" or (found.state == "running" and bool(found.public_address))
+
+    found = compute.wait_for_instance(aws, instance.id, is_settled, START_SECONDS, beat)
+    if found:
+        return found
     raise MachineLost(
         f"{instance.id} did not become running with a public address in {START_SECONDS:.0f} s",
         hint="the subnet must give public addresses; xportal down ends the machine",

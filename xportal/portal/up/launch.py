@@ -12,7 +12,7 @@ from xportal.aws.errors import AwsError
 from xportal.aws.records import Instance, KeyPair, Volume
 from xportal.aws.roles import ensure_instance_profile
 from xportal.aws.session import Aws
-from xportal.drive.launched import Made, confirm, discard
+from xportal.drive.launched import LaunchedCopies, confirm, discard
 from xportal.drive.locks import Heart
 from xportal.errors import DriveInUse, NotOurs, Unreachable
 from xportal.machine.access import Claim, caller_cidr, get_host_key
@@ -99,9 +99,9 @@ def _order(
     )
 
 
-def _made_by(order: LaunchOrder) -> Made:
+def _made_by(order: LaunchOrder) -> LaunchedCopies:
     sources = frozenset(drive.source.id if drive.source else None for drive in order.drives)
-    return Made(order.launch, sources, tuple(d.device for d in order.drives) if order.attaches else ())
+    return LaunchedCopies(order.launch, sources, tuple(d.device for d in order.drives) if order.attaches else ())
 
 
 def _check_lock(aws: Aws, ours: KeyPair, machine: Instance, give_back: Callable[[Instance], bool]) -> None:
