@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _CONSOLE_LINES = 2000
 _TIMEOUT_S = 120
+_FREEZE_TRIES = 10
 _API_VERSION = "1.41"  # Docker 20.10; all that a machine needs is in it
 
 
@@ -114,7 +115,20 @@ class Engine:
             self.client.kill(container_id, name)
 
     def freeze(self, container_id: str) -> bool:
-        """Stop all the machine's processes where they are; False when it is gone, or frozen already."""
+        """Stop all the machine's processes where they are; False when it is gone, or frozen already.
+
+        The kernel gives up freezing a group of processes in which new ones keep appearing, as when
+        the machine starts a container; runc thaws it then, and so it is asked again.
+        """
+        for _ in range(_FREEZE_TRIES - 1):
+            try:
+                return self._freeze_once(container_id)
+            except HardwareFailure as failure:
+                if "unable to freeze" not in str(failure):
+                    raise
+        return self._freeze_once(container_id)
+
+    def _freeze_once(self, container_id: str) -> bool:
         with _failures("freeze a machine", tolerated=(404, 409)):
             self.client.pause(container_id)
             return True
