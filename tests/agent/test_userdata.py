@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import subprocess
 import sys
@@ -124,10 +125,63 @@ def test_the_full_agent_has_everything_and_always_the_same(tmp_path: Path) -> No
 def test_half_an_agent_is_none(tmp_path: Path) -> None:
     """A connection that breaks ends the command's stdin: the agent stays what it was, and comes with the next try."""
     full = userdata.full_agent()
-    argv = [word.replace("/opt/xportal", str(tmp_path)) for word in userdata.deliver_argv(full)[1:]]
+    argv = _deliver_argv(full, tmp_path)
     for part in (b"", full[:20_000]):
         done = subprocess.run(argv, input=part, check=False, capture_output=True)
         assert done.returncode == 1
         assert list(tmp_path.iterdir()) == []
     subprocess.run(argv, input=full, check=True)
-    assert (tmp_path / "agent-whole").read_bytes() == full
+    assert _files(tmp_path / "agent-whole") == _packed(full)
+
+
+def test_an_agent_that_is_there_stays(tmp_path: Path) -> None:
+    """Two commands bring the same one at once, or one after the other; another version runs meanwhile."""
+    full, older = userdata.full_agent(), _zip({"__main__.py": "print('older')"})
+    argv = {given: _deliver_argv(given, tmp_path) for given in (full, older)}
+    subprocess.run(argv[older], input=older, check=True)
+    before = (tmp_path / "agent-whole").resolve()
+    subprocess.run(argv[full], input=full, check=True)
+    here = tmp_path / "agent-whole"
+    written = (here.resolve() / "__main__.py").stat().st_ino
+    here.unlink()  # as the second of two found it, which looked before the first was done
+    subprocess.run(argv[full], input=full, check=True)
+    subprocess.run(argv[full], input=full, check=True)
+    assert (here.resolve() / "__main__.py").stat().st_ino == written
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["agent-whole", before.name, here.resolve().name])
+    assert subprocess.check_output([sys.executable, "-I", before], text=True) == "older\n"
+
+
+def test_the_agent_is_compiled_when_it_comes(tmp_path: Path) -> None:
+    """By the machine's own Python; nothing is compiled, or written, by what runs later."""
+    full = userdata.full_agent()
+    subprocess.run(_deliver_argv(full, tmp_path), input=full, check=True)
+    here = (tmp_path / "agent-whole").resolve()
+    sources, compiled = list(here.rglob("*.py")), list(here.rglob("*.pyc"))
+    assert {path.stem for path in sources} == {path.name.split(".")[0] for path in compiled}
+    subprocess.run(["/usr/bin/python3", "-I", here, "status"], check=True, capture_output=True)
+    assert len(list(here.rglob("*.pyc"))) == len(compiled)
+
+
+def _deliver_argv(full: bytes, directory: Path) -> list[str]:
+    """The command that puts it into a directory, without sudo."""
+    return [word.replace("/opt/xportal", str(directory)) for word in userdata.deliver_argv(full)[1:]]
+
+
+def _packed(full: bytes) -> dict[str, bytes]:
+    """A zip file's files."""
+    with zipfile.ZipFile(io.BytesIO(full)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def _files(directory: Path) -> dict[str, bytes]:
+    """A directory's sources."""
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*.py")}
+
+
+def _zip(files: dict[str, str]) -> bytes:
+    """A zip file of texts."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return out.getvalue()

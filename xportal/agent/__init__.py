@@ -11,7 +11,7 @@ What the rest of xportal may rely on:
 Files
     /opt/xportal/agent          the command: runs the full agent if it is there, else the core
     /opt/xportal/agent.pyz      the core
-    /opt/xportal/agent-whole    link to the full agent, once it has come
+    /opt/xportal/agent-whole    link to the full agent's directory, once it has come
     /etc/xportal/agent.json     `core.config.AgentConfig`, mode 0600
     /etc/xportal/keys/USER      the machine's own login keys, which sshd takes beside those in ~/.ssh
     /run/xportal/state.json     phase, error and facts of this boot

@@ -55,18 +55,24 @@ exec /usr/bin/python3 -I $(readlink -e /opt/xportal/agent-whole || echo /opt/xpo
 sys.exit(subprocess.call([agent,"open"]))
 '''
 
-# Puts the full agent beside the core, for root's shell: the zip file is its stdin, $1 names its version, $2 is its
-# SHA-256: where a connection breaks, stdin ends too early. A version that is there is not written again, and none is
-# removed: what runs goes on with its own.
-DELIVER = """set -e
+# Puts the full agent beside the core, for root's shell: a zip file is its stdin, $1 is the name of the directory that
+# it becomes, $2 its SHA-256: where a connection breaks, stdin ends too early. It is compiled once, for compiling takes
+# longer than most of the agent's commands, and all of it is on the disk before anything runs it: a power cut would
+# leave compiled files that stop Python. A version that is there is not written again, and none is removed: what runs
+# goes on with its own. Of two that bring the same one, the first to be done wins.
+DELIVER = """set -e; umask 022
 cd /opt/xportal
 [ "$(readlink agent-whole)" != "$1" ] || exec cat > /dev/null
-cat > $1.$$
-[ "$(sha256sum < $1.$$)" = "$2  -" ] || { rm $1.$$; echo "the agent came in part"; exit 1; }
-sync $1.$$
-mv $1.$$ $1
-ln -s $1 agent-whole.$$
-mv -T agent-whole.$$ agent-whole
+new=$1.$$
+trap 'rm -rf $new $new.zip $new.link' EXIT
+cat > $new.zip
+[ "$(sha256sum < $new.zip)" = "$2  -" ] || { echo "the agent came in part"; exit 1; }
+/usr/bin/python3 -Im zipfile -e $new.zip $new
+/usr/bin/python3 -Im compileall -q $new
+find $new -exec sync {} +
+mv -T $new $1 2> /dev/null || [ -d $1 ]
+ln -s $1 $new.link
+mv -T $new.link agent-whole
 """
 
 
@@ -149,11 +155,11 @@ def list_sources() -> list[tuple[str, str]]:
 def deliver_argv(full: bytes) -> list[str]:
     """The command that takes the full agent on its stdin. Idempotent; it appears whole or not at all."""
     digest = hashlib.sha256(full).hexdigest()
-    return ["sudo", "sh", "-c", DELIVER, "deliver", f"whole-{digest[:12]}.pyz", digest]
+    return ["sudo", "sh", "-c", DELIVER, "deliver", f"whole-{digest[:12]}", digest]
 
 
 def full_agent() -> bytes:
-    """A zip file of the full agent, for Python to run. The same sources give the same bytes."""
+    """A zip file of the full agent. The same sources give the same bytes."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo("__main__.py"), MAIN)
