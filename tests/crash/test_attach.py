@@ -21,6 +21,7 @@ from xportal.drive.lifecycle import Lifecycle
 from xportal.drive.observe import observe
 from xportal.drive.snapshots import Snapshots
 from xportal.machine.access import new_claim
+from xportal.portal.restore import restore
 from xportal.portal.up import find_or_launch
 from xportal.spec import DriveSpec, MachineSpec, PortalSpec
 
@@ -174,6 +175,32 @@ def test_late_final_save_of_an_earlier_life(lab: Lab, drive: str, told: str) -> 
     interrupt(lab, again)
     lab.down(drive)
     assert lab.read(lab.up(drive)) == ["first", "second"]
+    lab.down(drive)
+
+
+@pytest.mark.parametrize("is_deleted", [False, True], ids=["volume there", "volume deleted"])
+def test_late_final_save_after_a_choice(lab: Lab, drive: str, is_deleted: bool) -> None:
+    """A command slept before its CreateSnapshot, and the user has chosen an older copy meanwhile: that is gone on from,
+    though the snapshot says that nobody went on after it.
+    """
+    machine = lab.up(drive, size_gib=1)
+    lab.write(machine, "first")
+    lab.down(drive)
+    [first] = observe(lab.aws, drive).snapshots
+    machine = lab.up(drive)
+    lab.write(machine, "second")
+    interrupt(lab, machine)
+    [volume] = observe(lab.aws, drive).volumes
+    slow = Snapshots(lab.aws, FileAgent(lab), lab.story)
+    asleep = slow._moment(observe(lab.aws, drive), volume, None)
+    restore(lab.aws, drive, first.id, lab.story)
+    for volume_id, its_tags in asleep.items():
+        slow._seal(volume_id, its_tags)
+    slow._create_snapshots(asleep, None, {tags.KIND: tags.FINAL})
+    if is_deleted:
+        assert lab.down(drive).volumes == ()
+        assert observe(lab.aws, drive).volumes == ()
+    assert lab.read(lab.up(drive)) == ["first"]
     lab.down(drive)
 
 

@@ -133,3 +133,5 @@ def test_10_the_newest_snapshot_must_have_been_led_to() -> None:
     assert drive(given_up, taken("snap-3", "vol-3", 6, hours=2)).passed_over() == (given_up,)
     of_before = replace(left, tags={key: value for key, value in left.tags.items() if key != tags.FOLLOWED})
     assert drive(of_before, forged).passed_over() == ()
+    told_by_volume = [volume("vol-1", 4, **{tags.FOLLOWED: told}) for told in ("snap-2", tags.NOBODY)]
+    assert [drive(left, forged, it).passed_over() for it in told_by_volume] == [(), (left,)]

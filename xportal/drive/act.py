@@ -106,9 +106,14 @@ class Executor:
             raise Stuck(what, f"before it: {switch}") from error
 
     def _delete(self, drive: Drive, volume: Volume) -> None:
-        """Once it is gone, nothing tells any more that the drive went on with it, or that it was given up: then, unless
-        snapshots of it are left, nobody has gone on from what was before it.
+        """Once it is gone, nothing tells any more with what the drive went on after it, but its snapshots; nor that the
+        drive went on with it, or that it was given up: then, unless snapshots of it are left, nobody has gone on from
+        what was before it.
         """
+        for snapshot in drive.snapshots:
+            follower = drive.told_by_volume(snapshot) if snapshot.volume_id == volume.id else ""
+            if follower and snapshot.tags.get(tags.FOLLOWED) == tags.NOBODY:
+                set_tags(self._aws, snapshot.id, {tags.FOLLOWED: follower})
         if drive.is_final_started(volume):
             follow(self._aws, drive, drive.generation_of(volume), volume.id)
         storage.delete_volume(self._aws, volume.id)

@@ -18,7 +18,7 @@ make one that is higher than all before.
 9. Two volumes of the highest generation, or snapshots of two, are a fork: the user has to choose. A copy of a snapshot
    is the same data once more.
 10. A snapshot that is the newest is only gone on from if an `up` or a `drives restore` led to it: the copies before it
-    say with what the drive went on.
+    say with what the drive went on. Of a snapshot and its volume the volume is asked, while it is there.
 """
 
 from __future__ import annotations
@@ -106,8 +106,17 @@ class Copies:
         newest = self.newest()
         if not isinstance(newest, Snapshot):  # nobody but the account's users makes volumes
             return ()
-        passed = (s for s in self._before(self.generation_of(newest)) if _is_unfollowed(s) and s.state != "error")
+        before = self._before(self.generation_of(newest))
+        passed = (s for s in before if _is_unfollowed(s) and not self.told_by_volume(s) and s.state != "error")
         return tuple(sorted(passed, key=self._order, reverse=True))
+
+    def told_by_volume(self, snapshot: Snapshot) -> str:
+        """With what the drive went on after the volume of a snapshot, as the volume tells; "" if it tells nothing.
+
+        Who took the snapshot may have asked the volume long before, and slept: the snapshot then tells of nobody.
+        """
+        told = (v.tags.get(tags.FOLLOWED, "") for v in self.volumes if v.id == snapshot.volume_id)
+        return next((follower for follower in told if follower != tags.NOBODY), "")
 
     def to_be_followed(self, generation: int) -> tuple[Snapshot, ...]:
         """Copies before a generation on which it does not stand yet that the drive went on without them, or that it
