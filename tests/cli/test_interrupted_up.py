@@ -9,6 +9,7 @@ import pytest
 from tests.cli.conftest import User
 
 pytestmark = pytest.mark.machine
+SSH_FAILED = 255  # ssh's own status, where sshd starts anew in the middle of a boot
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def interrupt_up(user: User, line: int) -> int:
 def work(user: User, text: str) -> bool:
     """Write into the home directory, if there is a machine to log in to; whether that was acknowledged."""
     done = user.types("ssh", "demo", "--", f"echo {text} >> ~/log && sync ~/log", check=False)
-    assert done.returncode in (0, 3), done.stderr
+    assert done.returncode in (0, 3, SSH_FAILED), done.stderr
     return done.returncode == 0
 
 

@@ -17,6 +17,7 @@ from xportal.aws import storage
 from xportal.aws.devices import DEVICE
 from xportal.aws.records import Instance, Volume
 from xportal.aws.session import Aws
+from xportal.clock import FastClock
 from xportal.drive.lifecycle import Lifecycle
 from xportal.drive.model import Drive
 from xportal.drive.observe import observe
@@ -32,6 +33,7 @@ from xportal.spec import MachineSpec, PortalSpec
 from xportal.watch.watch import Watch
 
 RECORD = 512
+FAST = 50  # times as quick as AWS is what these clouds do
 _numbers = itertools.count()
 
 
@@ -130,7 +132,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     with Cloud(
         FileHardware(tmp_path_factory.mktemp("disks")),
-        settings=Settings(snapshot_seconds=0.3, invisible_seconds=0.2),
+        settings=Settings(snapshot_seconds=0.3, invisible_seconds=0.2, profile_seconds=0.5),
         secret=SECRET,
     ) as started:
         yield started
@@ -144,17 +146,11 @@ def lab(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
 
 def make_lab(cloud: Cloud, home: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     """A lab in a cloud, its login keys in `home`."""
-    monkeypatch.setattr("xportal.drive.lifecycle.POLL_SECONDS", (0.05, 0.5))
-    monkeypatch.setattr("xportal.aws.lag.POLL_SECONDS", 0.05)
-    monkeypatch.setattr("xportal.aws.compute.POLL_SECONDS", 0.05)
-    monkeypatch.setattr("xportal.machine.launch.POLL_SECONDS", 0.05)
-    monkeypatch.setattr("xportal.drive.launched.POLL_SECONDS", 0.05)
-    monkeypatch.setattr("xportal.aws.lag.LAG_SECONDS", 0.05)
     monkeypatch.setenv("XDG_STATE_HOME", str(home))
     monkeypatch.setenv("AWS_ENDPOINT_URL", cloud.endpoint_url)
     hardware = cloud.hardware
     assert isinstance(hardware, FileHardware)
-    return Lab(Aws(make_session(), "us-east-1"), hardware, cloud)
+    return Lab(Aws(make_session(), "us-east-1", clock=FastClock(FAST)), hardware, cloud)
 
 
 @pytest.fixture

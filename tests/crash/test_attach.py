@@ -111,7 +111,7 @@ def test_final_save_that_is_complete_as_it_is_taken_back(lab: Lab, drive: str, m
     [final] = observe(lab.aws, drive).snapshots
     by_id = {"SnapshotIds": [final.id], "WaiterConfig": {"Delay": 1}}
 
-    def recovers() -> None:
+    def recovers(_: object) -> None:
         lab.cloud.clear_faults()
         lab.aws.ec2.get_waiter("snapshot_completed").wait(**by_id)  # type: ignore[arg-type]
 

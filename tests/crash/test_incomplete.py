@@ -14,18 +14,14 @@ from xportal.aws.devices import DEVICE
 from xportal.drive import lifecycle
 from xportal.drive import plan as p
 from xportal.errors import SaveIncomplete
-from xportal.machine import launch as launching
 
 _numbers = itertools.count()
 
 
 @pytest.fixture
 def life(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Life]:
-    """A drive of the test's own; commands look often and are not patient."""
-    monkeypatch.setattr(lifecycle, "POLL_SECONDS", (0.05, 0.1))
-    monkeypatch.setattr(lifecycle, "PATIENCE_SECONDS", 1.0)
-    monkeypatch.setattr(launching, "POLL_SECONDS", 0.05)
-    monkeypatch.setattr("xportal.aws.compute.POLL_SECONDS", 0.05)
+    """A drive of the test's own; commands are not patient."""
+    monkeypatch.setattr(lifecycle, "PATIENCE_SECONDS", 50.0)
     yield Life(lab, f"incomplete{next(_numbers)}")
     lab.cloud.clear_faults()
 

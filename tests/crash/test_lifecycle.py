@@ -366,7 +366,7 @@ def test_down_without_waiting(lab: Lab, drive: str) -> None:
 def test_a_wait_without_end(lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A snapshot that does not move is not waited for for ever: exit 6, with what there is and how to go on."""
     machine = lab.up(drive, size_gib=1)
-    monkeypatch.setattr("xportal.drive.lifecycle.PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("xportal.drive.lifecycle.PATIENCE_SECONDS", 15.0)
     lab.cloud.settings.snapshot_seconds = 3600
     with pytest.raises(SaveIncomplete, match="pending") as caught:
         lab.down(drive)

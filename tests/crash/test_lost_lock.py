@@ -105,7 +105,7 @@ def test_taking_over_what_is_being_discarded(lab: Lab, drive: str, monkeypatch: 
 
     def meanwhile(machine: Instance) -> None:
         lose_lock(lab, drive)
-        monkeypatch.setattr(launched, "wait_for_lists", lambda: (wait(), take_over(lab.aws, machine)))
+        monkeypatch.setattr(launched, "wait_for_lists", lambda aws: (wait(aws), take_over(lab.aws, machine)))
 
     asleep_before_its_look(monkeypatch, meanwhile)
     with pytest.raises(DriveInUse):

@@ -11,6 +11,7 @@ from tests.crash.conftest import FileAgent, Lab, Quiet
 from xportal.aws import keys, storage
 from xportal.aws.devices import DEVICE
 from xportal.aws.errors import AwsError
+from xportal.clock import SYSTEM
 from xportal.drive.observe import observe
 from xportal.errors import NoCapacity, SaveIncomplete, Unreachable, XportalError
 from xportal.portal.retry import until_capacity
@@ -66,7 +67,7 @@ def test_waiting_for_capacity_holds_nothing(lab: Lab) -> None:
         lab.cloud.clear_faults()
         yield 0.0
 
-    machine = until_capacity(lambda: lab.up("scarce", size_gib=1), lab.story, waits())
+    machine = until_capacity(lambda: lab.up("scarce", size_gib=1), lab.story, waits(), SYSTEM)
     assert machine.state in ("pending", "running")
     assert left == [(None, [], [])] * 2
     assert sum("no capacity" in line and "trying again" in line for line in lab.story.lines) == 2
@@ -88,7 +89,7 @@ def test_waiting_for_capacity_outlasts_the_network() -> None:
             raise answer
         return answer
 
-    assert until_capacity(attempt, Quiet(), itertools.repeat(0.0)) == "machine"
+    assert until_capacity(attempt, Quiet(), itertools.repeat(0.0), SYSTEM) == "machine"
     answers.append(AwsError("no", code="UnauthorizedOperation", operation="RunInstances"))
     with pytest.raises(AwsError):
-        until_capacity(attempt, Quiet(), itertools.repeat(0.0))
+        until_capacity(attempt, Quiet(), itertools.repeat(0.0), SYSTEM)

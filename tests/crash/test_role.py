@@ -188,7 +188,6 @@ def test_a_user_who_may_not_gets_a_machine_all_the_same(lab: Lab) -> None:
 
 def test_a_new_profile_is_waited_for(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """EC2 does not know it at first, then not its role, and says so each time; the launch comes through, with both."""
-    monkeypatch.setattr("xportal.machine.launch.PROFILE_POLL_SECONDS", 0.05)
     monkeypatch.setattr(lab.cloud.settings, "profile_seconds", 1.0)
     ensure_instance_profile(lab.aws, lab.story.say)
     with closing_claim() as claim:

@@ -103,7 +103,7 @@ def test_a_new_machine_counts_from_its_launch(lab: Lab, drive: str, pool: Thread
         find_or_launch(lab.aws, spec, lab.story, FileAgent(lab))
         time.sleep(3)
 
-    spec, pace = PortalSpec(drive, MachineSpec(gpu=False)), Pace(0.1, lambda: itertools.repeat(0.1))
+    spec, pace = PortalSpec(drive, MachineSpec(gpu=False)), Pace(5.0, lambda: itertools.repeat(5.0))
     watching = pool.submit(Watch(lab.aws, spec, Limits(), lab.story, FileAgent(lab), slow, pace).run)
     wait_for(lab, watching, lambda: live(lab, drive))
     take(lab, before)

@@ -42,12 +42,12 @@ class FailingUp:
     def watch(
         self,
         drive: str,
-        waits: Callable[[], Iterator[float]] = lambda: itertools.repeat(0.1),
+        waits: Callable[[], Iterator[float]] = lambda: itertools.repeat(5.0),
         limits: Limits = Limits(),
     ) -> Watch:
         """A watch with this `up`."""
         spec, lab = PortalSpec(drive, MachineSpec(gpu=False)), self._lab
-        return Watch(lab.aws, spec, limits, lab.story, FileAgent(lab), self, Pace(0.1, waits))
+        return Watch(lab.aws, spec, limits, lab.story, FileAgent(lab), self, Pace(5.0, waits))
 
 
 def test_up_is_tried_again_on_a_live_machine(lab: Lab, drive: str, pool: ThreadPoolExecutor) -> None:
@@ -68,7 +68,7 @@ def test_limits_while_up_waits(lab: Lab, drive: str, pool: ThreadPoolExecutor) -
     """The new machine never answers, and the next `up` is far away: a limit ends it meanwhile."""
     before = lab.up(drive, size_gib=1)
     failing = FailingUp(lab, float("inf"), MachineLost("it does not answer"))
-    watching = pool.submit(failing.watch(drive, lambda: itertools.repeat(1000.0), Limits(hours=1)).run)
+    watching = pool.submit(failing.watch(drive, lambda: itertools.repeat(1e6), Limits(hours=1)).run)
     wait_for(lab, watching, lambda: live(lab, drive))
     take(lab, before)
     now = next_machine(lab, drive, watching, before)

@@ -24,7 +24,7 @@ SECONDS = 30.0
 
 def watch(lab: Lab, drive: str, limits: Limits = Limits(), machine: MachineSpec = MachineSpec(gpu=False)) -> Watch:
     """A watch that looks often."""
-    pace = Pace(0.1, lambda: itertools.repeat(0.1))
+    pace = Pace(5.0, lambda: itertools.repeat(5.0))
 
     def bring_up(spec: PortalSpec) -> None:
         find_or_launch(lab.aws, spec, lab.story, FileAgent(lab))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -31,13 +30,13 @@ def wait_for_instance(
     aws: Aws, instance_id: str, condition: Callable[[Instance], object], seconds: float, beat: Callable[[], None]
 ) -> Instance | None:
     """The instance once the condition holds of it, or None after `seconds`; `beat` is called between two looks."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    deadline = aws.clock.monotonic() + seconds
+    while aws.clock.monotonic() < deadline:
         found = find_instance(aws, instance_id)
         if found and condition(found):
             return found
         beat()
-        time.sleep(POLL_SECONDS)  # AWS can only be asked again
+        aws.clock.sleep(POLL_SECONDS)  # AWS can only be asked again
     return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -19,6 +18,7 @@ from botocore.exceptions import BotoCoreError
 from xportal import foreign, local
 from xportal.aws.answers import check_answer
 from xportal.aws.errors import SANDBOX_HINT, SDK_ERRORS, AwsError, mapped, no_credentials
+from xportal.clock import SYSTEM, Clock
 from xportal.errors import Unreachable, UsageError
 
 if TYPE_CHECKING:
@@ -41,10 +41,11 @@ _IN_PASSING = _ONCE.merge(Config(connect_timeout=3, read_timeout=5))
 class Aws:
     """Clients of one account and region. Every call goes through `call` or `pages`, which map the errors."""
 
-    def __init__(self, session: boto3.Session, region: str, patience: Config = _USUAL) -> None:
+    def __init__(self, session: boto3.Session, region: str, patience: Config = _USUAL, clock: Clock = SYSTEM) -> None:
         self._session = session
         self.region = region
-        self._clock: tuple[datetime, float] | None = None
+        self.clock = clock  # by which commands wait for what AWS does
+        self._told: tuple[datetime, float] | None = None  # AWS's time, and the clock's as it was told
         self.ec2: EC2Client = self._client("ec2", patience)
 
     @cached_property
@@ -62,7 +63,7 @@ class Aws:
 
     def in_region(self, region: str) -> Aws:
         """The same account in another region, for a question in passing: asked once, and given up after seconds."""
-        return Aws(self._session, region, _IN_PASSING)
+        return Aws(self._session, region, _IN_PASSING, self.clock)
 
     def ssm(self) -> SSMClient:
         """A client of Systems Manager, for its public parameters."""
@@ -88,14 +89,14 @@ class Aws:
 
     def call_once_known(self, code: str, operation: Callable[P, T], *args: P.args, **params: P.kwargs) -> T:
         """`call`, again while AWS answers `code`: it may not know for some seconds what it has just made."""
-        deadline = time.monotonic() + KNOWN_SECONDS
+        deadline = self.clock.monotonic() + KNOWN_SECONDS
         while True:
             try:
                 return self.call(operation, *args, **params)
             except AwsError as error:
-                if error.code != code or time.monotonic() > deadline:
+                if error.code != code or self.clock.monotonic() > deadline:
                     raise
-            time.sleep(1.0)
+            self.clock.sleep(1.0)
 
     def pages(self, operation: str, key: str, **params: Any) -> Iterable[Any]:
         """Every item of `key` over all pages of the EC2 call `operation`."""
@@ -107,12 +108,12 @@ class Aws:
 
     def now(self) -> datetime:
         """AWS's own time, from the Date header of its last answer: computers' clocks are compared with nothing."""
-        if self._clock is None:
+        if self._told is None:
             self.call(self.ec2.describe_availability_zones)
-        if self._clock is None:
+        if self._told is None:
             raise Unreachable(f"{self.endpoint} answers without a Date header")
-        told, when = self._clock
-        return told + timedelta(seconds=time.monotonic() - when)
+        told, when = self._told
+        return told + timedelta(seconds=self.clock.monotonic() - when)
 
     def _client(self, service: str, config: Config) -> Any:
         client = self._made(service, config)
@@ -142,7 +143,7 @@ class Aws:
         date = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
         told = foreign.http_date(date) if date else None
         if told:
-            self._clock = (told, time.monotonic())
+            self._told = (told, self.clock.monotonic())
 
 
 def connect(*, profile: str | None = None, region: str | None = None) -> Aws:

@@ -6,13 +6,12 @@ one half of the proof in docs/drive-protocol.md; the machine boots meanwhile.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 
 from xportal.aws import compute, storage, tags
 from xportal.aws.devices import device_of
 from xportal.aws.errors import AwsError
-from xportal.aws.lag import wait_for_lists, wait_for_machine
+from xportal.aws.lag import wait_for_lists, wait_for_machine, wait_until_shown
 from xportal.aws.records import Instance
 from xportal.aws.roles import saver_of
 from xportal.aws.session import Aws
@@ -24,7 +23,6 @@ from xportal.drive.observe import observe
 from xportal.errors import MachineLost
 from xportal.progress import Progress
 
-POLL_SECONDS = 0.5
 SHOWN_SECONDS = 60.0
 
 
@@ -46,7 +44,7 @@ def attach_drives(aws: Aws, machine: Instance, progress: Progress, beat: Callabl
     for _, action in found.values():
         if isinstance(action, p.Attach):
             _begin_life(aws, machine, action)
-    wait_for_lists()
+    wait_for_lists(aws)
     beat()
     for name in names:
         drive, action = _look(aws, machine, name)
@@ -84,7 +82,7 @@ def _withdraw(aws: Aws, machine: Instance, drives: Iterable[Drive]) -> None:
     if not pending:
         return
     _set_kinds(aws, pending.values(), tags.WITHDRAWN)
-    wait_for_lists()
+    wait_for_lists(aws)
     for name, ids in pending.items():
         drive = observe(aws, name)
         if any(s.state != "pending" for s in drive.snapshots if s.id in ids):
@@ -124,7 +122,7 @@ def _attach(aws: Aws, name: str, action: p.Attach) -> None:
         found = compute.find_instance(aws, machine.id)
         return found is not None and found.disks.get(device or "") == volume.id
 
-    if not _wait_until(is_attached):
+    if not wait_until_shown(aws, is_attached, SHOWN_SECONDS):
         raise _lost(machine, name)
 
 
@@ -134,12 +132,3 @@ def _lost(machine: Instance, name: str) -> NotAttached:
         f"the volume of drive {name} cannot be attached to {machine.id}",
         hint=f"xportal down {portal} ends the machine; then xportal up {portal} goes on from what there is",
     )
-
-
-def _wait_until(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + SHOWN_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(POLL_SECONDS)  # AWS can only be asked again
-    return True

@@ -36,7 +36,7 @@ def choose(
     told[tags.FOLLOWED] = tags.NOBODY
     own = {tags.NAME: drive.name, tags.DRIVE: drive.name} if isinstance(copy, Volume) else {}
     set_tags(aws, copy.id, {**told, **own})  # a volume may have told of several drives until now
-    wait_for_lists()  # a deletion that was decided meanwhile shows then; who decides on one from now on sees this
+    wait_for_lists(aws)  # a deletion that was decided meanwhile shows then; who decides on one from now on sees this
     now = observe(aws, drive.name)
     found = now.find_copy(copy.id)
     saved = isinstance(found, Volume) and now.unsettled_finals(found)

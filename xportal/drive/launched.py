@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,22 +67,22 @@ def discard(aws: Aws, instance: Instance, made: LaunchedCopies, beat: Callable[[
     tag_machine(aws, instance.id, {tags.MARKED: aws.now().isoformat(), tags.REPLACED: "1"})
     marked: dict[str, float] = {}  # copies: since when
     _mark(aws, _copies(aws, made), marked)
-    wait_for_lists()
+    wait_for_lists(aws)
     found, copies = compute.find_instance(aws, instance.id), _copies(aws, made)
     if any(tags.GENERATION in volume.tags for volume in copies) or (found and _has_volumes(found, made)):
         return False
     compute.terminate_instance(aws, instance.id, at_once=True)  # at a shutdown its agent would save
     _wait_until_terminated(aws, instance, beat)
     _disown_saves(aws, list(marked))
-    deadline = time.monotonic() + GONE_SECONDS
-    while (copies := _copies(aws, made)) and time.monotonic() < deadline:
+    deadline = aws.clock.monotonic() + GONE_SECONDS
+    while (copies := _copies(aws, made)) and aws.clock.monotonic() < deadline:
         _mark(aws, copies, marked)
         for volume in copies:
-            untaken = tags.GENERATION not in volume.tags and is_shown(marked[volume.id])
+            untaken = tags.GENERATION not in volume.tags and is_shown(aws, marked[volume.id])
             if volume.state == "available" and untaken:
                 storage.delete_volume(aws, volume.id)
         beat()
-        time.sleep(POLL_SECONDS)
+        aws.clock.sleep(POLL_SECONDS)
     return True
 
 
@@ -91,7 +90,7 @@ def _mark(aws: Aws, copies: Sequence[Volume], marked: dict[str, float]) -> None:
     for volume in copies:
         if volume.id not in marked:
             set_tags(aws, volume.id, {tags.MARKED: aws.now().isoformat()})
-            marked[volume.id] = time.monotonic()
+            marked[volume.id] = aws.clock.monotonic()
 
 
 def _disown_saves(aws: Aws, volume_ids: list[str]) -> None:

@@ -6,7 +6,6 @@ too much; a new run does without.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -92,8 +91,8 @@ class Lifecycle:
             if isinstance(action, p.Wait):
                 pause = self._wait(action.text, pause)
                 continue
-            if action == done[0] and time.monotonic() < done[1]:
-                time.sleep(POLL_SECONDS[0])
+            if action == done[0] and self._aws.clock.monotonic() < done[1]:
+                self._aws.clock.sleep(POLL_SECONDS[0])
                 continue
             self._count(action, taken)
             try:
@@ -103,7 +102,8 @@ class Lifecycle:
                 if not isinstance(action, p.Checkpoint):  # for which work would be held up again and again
                     taken.clear()
                 continue
-            done = (action, time.monotonic() + (lag.SHOWN_SECONDS if isinstance(action, SHOWN_LATE) else 0.0))
+            late = lag.SHOWN_SECONDS if isinstance(action, SHOWN_LATE) else 0.0
+            done = (action, self._aws.clock.monotonic() + late)
             pause = POLL_SECONDS[0]
 
     def plan(self, asked: p.Request) -> p.Action:
@@ -123,13 +123,13 @@ class Lifecycle:
         if self._heart:
             self._heart.beat()
         with self._timed("Wait"):
-            time.sleep(pause)
+            self._aws.clock.sleep(pause)
         return min(pause * 1.5, POLL_SECONDS[1])
 
     def _check_patience(self, text: str, about: str) -> None:
         if about != self._waiting[0]:
-            self._waiting = (about, time.monotonic())
-        elif time.monotonic() - self._waiting[1] > PATIENCE_SECONDS:
+            self._waiting = (about, self._aws.clock.monotonic())
+        elif self._aws.clock.monotonic() - self._waiting[1] > PATIENCE_SECONDS:
             what = f"{text}, for {PATIENCE_SECONDS / 60:.0f} minutes without a change"
             raise self._incomplete(what, "AWS may still work on it")
 
@@ -157,11 +157,11 @@ class Lifecycle:
 
     @contextmanager
     def _timed(self, what: str) -> Iterator[None]:
-        began = time.monotonic()
+        began = self._aws.clock.monotonic()
         try:
             yield
         finally:
-            self.seconds[what] = self.seconds.get(what, 0.0) + time.monotonic() - began
+            self.seconds[what] = self.seconds.get(what, 0.0) + self._aws.clock.monotonic() - began
 
     def _count(self, action: p.Action, taken: dict[str, int]) -> None:
         name = type(action).__name__

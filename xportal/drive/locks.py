@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Protocol
 
 from xportal.aws import keys, tags
@@ -35,7 +34,7 @@ def take_lock(aws: Aws, drive: str, portal: str, lock: Lock) -> None:
     }
     name = lock_name(drive)
     keys.import_key_pair(aws, name, lock.public_key, claim)
-    wait_until_shown(lambda: keys.find_key_pair(aws, name) is not None)
+    wait_until_shown(aws, lambda: keys.find_key_pair(aws, name) is not None)
 
 
 class Heart:
@@ -44,13 +43,13 @@ class Heart:
     def __init__(self, aws: Aws, launch: str) -> None:
         self._aws = aws
         self._launch = launch
-        self._last = time.monotonic()
+        self._last = self._aws.clock.monotonic()
 
     def beat(self) -> None:
         """Once a minute at most. One that fails is made up for by the next."""
-        if time.monotonic() - self._last < HEARTBEAT_SECONDS:
+        if self._aws.clock.monotonic() - self._last < HEARTBEAT_SECONDS:
             return
-        self._last = time.monotonic()
+        self._last = self._aws.clock.monotonic()
         try:
             for lock in keys.list_key_pairs(self._aws):  # other drives of the portal may be locked already
                 if lock.tags.get(tags.LAUNCH) == self._launch:

@@ -67,7 +67,7 @@ class Snapshots:
             moment = self._moment(drive, volume, machine)
             seals = {v: self._seal(v, told) for v, told in moment.items()}
             self._show(self._create_snapshots(moment, machine, kind))
-            wait_until_shown(lambda: self._are_sealed(seals))
+            wait_until_shown(self._aws, lambda: self._are_sealed(seals))
         except AwsError as error:
             if is_transient(error):
                 raise
@@ -152,7 +152,7 @@ class Snapshots:
         for snapshot in snapshots:
             self._progress.say(f"snapshot {snapshot.id} of {snapshot.volume_id} started")
         by_id: list[Any] = [{"Name": "snapshot-id", "Values": [s.id for s in snapshots]}]
-        wait_until_shown(lambda: len(storage.list_snapshots(self._aws, by_id)) == len(snapshots))
+        wait_until_shown(self._aws, lambda: len(storage.list_snapshots(self._aws, by_id)) == len(snapshots))
 
 
 def _tags_of(drive: Drive, volume: Volume) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -209,7 +208,7 @@ def _run_with_role(
     aws: Aws, request: dict[str, Any], claim: Claim, say: Callable[[str], None], beat: Callable[[], None]
 ) -> Instance:
     """Run it with the instance profile, once EC2 knows that; without, if this user may not pass its role on."""
-    deadline = time.monotonic() + PROFILE_SECONDS
+    deadline = aws.clock.monotonic() + PROFILE_SECONDS
     while True:
         try:
             return _run(aws, request, claim)
@@ -219,11 +218,11 @@ def _run_with_role(
             if error.code == "UnauthorizedOperation":
                 say(without_role(error.message))
                 request = {key: value for key, value in request.items() if key != "IamInstanceProfile"}
-            elif not any(words in error.message for words in PROFILE_UNKNOWN) or time.monotonic() > deadline:
+            elif not any(words in error.message for words in PROFILE_UNKNOWN) or aws.clock.monotonic() > deadline:
                 raise
             else:
                 beat()
-                time.sleep(PROFILE_POLL_SECONDS)
+                aws.clock.sleep(PROFILE_POLL_SECONDS)
 
 
 def without_role(why: str) -> str:
@@ -256,7 +255,7 @@ def _run(aws: Aws, request: dict[str, Any], claim: Claim) -> Instance:
         except XportalError:
             claim.in_doubt = doubtful
             raise
-        time.sleep(POLL_SECONDS * 2**attempt * (0.5 + random.random()))
+        aws.clock.sleep(POLL_SECONDS * 2**attempt * (0.5 + random.random()))
     raise AssertionError("unreachable")
 
 

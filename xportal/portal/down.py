@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -60,7 +59,7 @@ def down(
     was there (`Drive.there`) when the user was asked; what came later is neither ended nor deleted.
     """
     check_name("portal", name)
-    began = time.monotonic()
+    began = aws.clock.monotonic()
     goal = p.Goal.DISCARD if discard else p.Goal.DOWN
     before = [observe(aws, drive) for drive in find_drives(aws, name)]
     there = {drive.name: drive.there() for drive in before} | dict(seen or {})
@@ -83,7 +82,7 @@ def down(
         portal=name,
         drives=[DriveLeft(drive.name, drive.newest_snapshot()) for drive in after],
         found=any(drive.lock or drive.volumes or drive.live_machine() for drive in before),
-        seconds={**seconds, "total": time.monotonic() - began},
+        seconds={**seconds, "total": aws.clock.monotonic() - began},
     )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from xportal.aws.errors import is_transient
+from xportal.clock import Clock
 from xportal.errors import NoCapacity, TooDear, XportalError
 from xportal.progress import Progress
 
@@ -25,7 +25,7 @@ def pauses(first: float = FIRST_SECONDS, longest: float = LONGEST_SECONDS) -> It
         seconds = min(seconds * 2, longest)
 
 
-def until_capacity(attempt: Callable[[], T], progress: Progress, waits: Iterator[float]) -> T:
+def until_capacity(attempt: Callable[[], T], progress: Progress, waits: Iterator[float], clock: Clock) -> T:
     """What `attempt` returns, once AWS has a machine at the price. Nothing is held between tries: no lock, no claim.
 
     After hours of waiting a network that is gone for a moment is no reason to give up.
@@ -37,5 +37,5 @@ def until_capacity(attempt: Callable[[], T], progress: Progress, waits: Iterator
             if not isinstance(error, (NoCapacity, TooDear)) and not is_transient(error):
                 raise
             progress.say(f"{error.message}; trying again in {wait:.0f} s")
-            time.sleep(wait)  # nobody tells when there is capacity
+            clock.sleep(wait)  # nobody tells when there is capacity
     raise AssertionError("the waits never end")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -40,7 +39,7 @@ def save(aws: Aws, name: str, progress: Progress, agent: Agent, *, wait: bool = 
 
     What it holds is fixed when it is started. Raises PortalNotUp, DriveInUse, SnapshotFailed, MachineLost.
     """
-    began = time.monotonic()
+    began = aws.clock.monotonic()
     check_name("portal", name)
     check_known(aws, name)
     choice = f"save-{secrets.token_hex(4)}"
@@ -54,4 +53,4 @@ def save(aws: Aws, name: str, progress: Progress, agent: Agent, *, wait: bool = 
             raise AssertionError("a save is done when its checkpoint is observed")
         saved.append(DriveSaved(drive, taken))
         seconds.update(lifecycle.seconds)
-    return SaveReport(name, saved, {**seconds, "total": time.monotonic() - began})
+    return SaveReport(name, saved, {**seconds, "total": aws.clock.monotonic() - began})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -10,6 +9,7 @@ from xportal.aws import tags
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 from xportal.aws.tagging import tag_machine
+from xportal.clock import Clock
 from xportal.drive.model import LIVE
 from xportal.drive.snapshots import Agent
 from xportal.errors import DriveForked, Refused, SnapshotFailed, TooDear, UsageError, XportalError
@@ -52,19 +52,20 @@ class WatchReport:
 class Tries:
     """How the last `up` went, and when the next one may be tried, by the computer's own clock."""
 
-    def __init__(self, waits: Callable[[], Iterator[float]]) -> None:
+    def __init__(self, waits: Callable[[], Iterator[float]], clock: Clock) -> None:
         self._new_waits = waits
+        self._clock = clock
         self._waits = waits()
         self._not_before = 0.0
         self.went_well = True
 
     def seconds_left(self) -> float:
         """Until the next may be tried."""
-        return max(0.0, self._not_before - time.monotonic())
+        return max(0.0, self._not_before - self._clock.monotonic())
 
     def failed(self) -> None:
         """The next one waits longer."""
-        self._not_before = time.monotonic() + next(self._waits)
+        self._not_before = self._clock.monotonic() + next(self._waits)
 
     def succeeded(self) -> None:
         """The portal is up."""
@@ -97,7 +98,7 @@ class Watch:
         self._bring_up = bring_up
         self._pace = pace
         self._lookout = Lookout(aws, spec.name)
-        self._tries = Tries(pace.waits)
+        self._tries = Tries(pace.waits, aws.clock)
         self._interrupted: set[str] = set()  # the machines that AWS took
 
     def run(self) -> WatchReport:
@@ -122,7 +123,7 @@ class Watch:
                 warned = error.message
             if ended:
                 return ended
-            time.sleep(self._pace.look)  # AWS can only be asked again
+            self._aws.clock.sleep(self._pace.look)  # AWS can only be asked again
 
     def check(self) -> None:
         """Strictly read-only: raises PortalNotUp if there is nothing to watch, Refused if a limit cannot be told."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -17,8 +16,10 @@ from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import Any
 
+import botocore.endpoint
 import pytest
 
+from xportal.sandbox.api import wsgi
 from xportal.sandbox.api.server import Cloud
 
 START = datetime(2030, 1, 1)  # after every image of the catalogue was made
@@ -31,7 +32,7 @@ class CtrlC(KeyboardInterrupt):
 
 
 class Clock:
-    """Stands in for the module `time` where commands wait, and for the engine's workers and timers."""
+    """What commands wait by (`xportal.clock.Clock`), the SDK's retries, and the engine's workers and timers."""
 
     def __init__(self) -> None:
         self._now = START
@@ -100,7 +101,7 @@ class Clock:
 
 @contextmanager
 def ticking(cloud: Cloud) -> Iterator[Clock]:
-    """Have a started cloud and all commands of this process go by a virtual clock."""
+    """Have a started cloud go by a virtual clock, for commands that wait by the same one."""
     clock = Clock()
     engine = cloud._engine
 
@@ -127,9 +128,6 @@ def ticking(cloud: Cloud) -> Iterator[Clock]:
             of_cloud = name.startswith(("xportal.sandbox.api", "moto.ec2"))
             if of_cloud and hasattr(module, "utcnow"):
                 patch.setattr(module, "utcnow", clock.utcnow)
-            waits = name.startswith("xportal.") and not name.startswith("xportal.sandbox")
-            if (waits or name in ("botocore.endpoint", "xportal.sandbox.api.wsgi")) and getattr(
-                module, "time", None
-            ) is time:
-                patch.setattr(module, "time", clock)
+        for module in (botocore.endpoint, wsgi):
+            patch.setattr(module, "time", clock)
         yield clock

@@ -218,7 +218,7 @@ class _WatchedAws(Aws):
 
     def __init__(self, laptop: Laptop) -> None:
         self.laptop = laptop
-        super().__init__(make_session(), "us-east-1")
+        super().__init__(make_session(), "us-east-1", clock=laptop.clock)
 
     def _client(self, service: str, config: Config) -> Any:
         client = super()._client(service, config)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -61,10 +60,10 @@ def up(
     A machine that was launched stays, whatever comes after: it may hold work. The next `up` goes on
     with it, `down` saves and ends it.
     """
-    began = time.monotonic()
+    began = aws.clock.monotonic()
     launching = partial(find_or_launch, aws, spec, progress, agent)
-    machine, new = until_capacity(launching, progress, waits) if waits else launching()
-    launched = time.monotonic()
+    machine, new = until_capacity(launching, progress, waits, aws.clock) if waits else launching()
+    launched = aws.clock.monotonic()
     remember(aws, machine, spec, progress)
     try:
         status, seconds = wait_ready(aws, spec, machine, progress, new=new)
@@ -79,7 +78,7 @@ def up(
         drives=awake_drives(aws, machine),
         new=new,
         status=status,
-        seconds={"launch": launched - began, **seconds, "total": time.monotonic() - began},
+        seconds={"launch": launched - began, **seconds, "total": aws.clock.monotonic() - began},
     )
 
 
@@ -149,7 +148,7 @@ def _launch_near(
     except NotAttached as error:
         progress.say(f"{error.message}: its final save was quicker, and is gone on from")
         tag_machine(aws, machine.id, {tags.MARKED: aws.now().isoformat()})  # nobody attaches anything to it any more
-        wait_for_lists()
+        wait_for_lists(aws)
         return None
 
 

@@ -130,10 +130,10 @@ def adopt(aws: Aws, spec: PortalSpec, machine: Instance, progress: Progress) -> 
 
     Its drive is kept from going with it.
     """
-    deadline = time.monotonic() + CONNECT_SECONDS
-    while machine.state == "pending" and time.monotonic() < deadline:
+    deadline = aws.clock.monotonic() + CONNECT_SECONDS
+    while machine.state == "pending" and aws.clock.monotonic() < deadline:
         progress.update(f"{machine.id} is {machine.state}")
-        time.sleep(POLL_SECONDS)  # AWS can only be asked again
+        aws.clock.sleep(POLL_SECONDS)  # AWS can only be asked again
         machine = compute.find_instance(aws, machine.id) or machine
     misfits = _misfits(aws, spec, machine)
     if misfits:
