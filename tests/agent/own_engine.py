@@ -18,7 +18,7 @@ from typing import Any
 from tests.container.images import root_filesystem
 from xportal.agent.core.process import Done, run
 from xportal.agent.full.docker import Docker
-from xportal.agent.full.engine import Engine
+from xportal.agent.full.docker_api import Engine
 
 SECONDS = 60
 

@@ -20,14 +20,14 @@ sys.path.insert(0, "/opt/xportal/agent-whole")
 from agent.core.events import Log  # type: ignore[import-not-found]
 from agent.full import (
     docker,  # type: ignore[import-not-found]
-    flattening,  # type: ignore[import-not-found]
+    flatten,  # type: ignore[import-not-found]
 )
 from agent.full.commits import Commits, flatten_deep  # type: ignore[import-not-found]
 from agent.full.containers import bring_back, hold_back, record_running  # type: ignore[import-not-found]
 from agent.full.docker import Docker  # type: ignore[import-not-found]
-from agent.full.engine import Engine  # type: ignore[import-not-found]
+from agent.full.docker_api import Engine  # type: ignore[import-not-found]
 from agent.full.gpu import list_gpus  # type: ignore[import-not-found]
-from agent.full.recreating import make_anew  # type: ignore[import-not-found]
+from agent.full.recreate import make_anew  # type: ignore[import-not-found]
 
 DRIVE = Path("/xportal/v1/.xportal")
 HOOK = Path("/usr/bin/nvidia-container-runtime-hook")
@@ -113,7 +113,7 @@ def settings(info: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    lives, way, flattening.MAX_LAYERS = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    lives, way, flatten.MAX_LAYERS = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     print(json.dumps(look()))
     infos_before = record_running(Docker(), DRIVE, "s-0")
     Docker().stop([one["Id"] for one in infos_before if one["State"]["Running"]], 5)

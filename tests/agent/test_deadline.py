@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from xportal.agent.core.deadline import RESERVE, left, plan_grace
-from xportal.agent.full.rates import FASTEST, MOST_COMMITS, fits, plan_commits, plan_hook
+from xportal.agent.full.throughput import FASTEST, MOST_COMMITS, fits, plan_commits, plan_hook
 
 MIB = 1 << 20
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from xportal.agent.core.dirty import BOUND, bound_dirty
+from xportal.agent.core.writeback import BOUND, bound_dirty
 
 
 @pytest.mark.machine

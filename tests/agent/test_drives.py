@@ -5,7 +5,7 @@ import pytest
 from xportal.agent.core.config import DriveConfig
 from xportal.agent.core.files import read_json, write_json
 from xportal.agent.core.process import AgentError
-from xportal.agent.full.starting import check_docker, mark_docker
+from xportal.agent.full.start_containers import check_docker, mark_docker
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from xportal.agent.core.events import Log
 from xportal.agent.core.imds import Imds
 from xportal.agent.core.process import AgentError
 from xportal.agent.full.ec2 import Ec2, sign
-from xportal.agent.full.remembering import kept, remember
+from xportal.agent.full.remember import kept, remember
 from xportal.agent.full.snapshots import ROLLING, is_any_pending, plan_tags, take_snapshots
 from xportal.aws import tags
 from xportal.aws.roles import ROLE, ensure_instance_profile

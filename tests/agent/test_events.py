@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from xportal.agent.core.events import Log
-from xportal.agent.full.following import follow
+from xportal.agent.full.follow_log import follow
 
 
 class Clock:

@@ -12,8 +12,8 @@ from xportal.agent.core.covers import make_directories
 from xportal.agent.core.events import Log
 from xportal.agent.core.files import remove, write_whole
 from xportal.agent.core.process import AgentError
-from xportal.agent.core.requests import Request
-from xportal.agent.full.telling import tell_programs
+from xportal.agent.core.save_requests import Request
+from xportal.agent.full.notify_programs import tell_programs
 
 
 @pytest.mark.parametrize("name", ["notice.json", "notice.json.xportal-new"])

@@ -9,7 +9,7 @@ from xportal.agent.core.events import Log
 from xportal.agent.core.files import read_json
 from xportal.agent.core.process import AgentError
 from xportal.agent.full.commits import Records, flatten_deep
-from xportal.agent.full.flattening import MAX_HIDDEN, MAX_LAYERS, as_image, check_space, is_deep
+from xportal.agent.full.flatten import MAX_HIDDEN, MAX_LAYERS, as_image, check_space, is_deep
 
 GIB = 1 << 30
 

@@ -11,7 +11,7 @@ from tests.agent.test_unmount import Held, held
 from xportal.agent.core.config import AgentConfig, DriveConfig, Paths
 from xportal.agent.core.files import write_json
 from xportal.agent.core.state import update_state
-from xportal.agent.full import freezing
+from xportal.agent.full import checkpoint
 
 __all__ = ["held"]
 pytestmark = pytest.mark.machine
@@ -34,22 +34,22 @@ def is_frozen(held: Held) -> bool:
 
 def test_a_checkpoint_that_is_refused_thaws_nothing(held: Held, paths: Paths) -> None:
     """A save came first, and keeps the drive still for its snapshot: the end of the refused unit leaves it so."""
-    write_json(paths.requests / "rolling-1.json", {"snapshot": freezing.ROLLING})
+    write_json(paths.requests / "rolling-1.json", {"snapshot": checkpoint.ROLLING})
     update_state(paths, phase="saving")
     subprocess.run(["fsfreeze", "-f", held.mount], check=True)
-    assert freezing.run_freeze(paths, "rolling-1") is False
-    freezing.thaw_own(paths, "rolling-1")
+    assert checkpoint.run_freeze(paths, "rolling-1") is False
+    checkpoint.thaw_own(paths, "rolling-1")
     assert is_frozen(held)
 
 
 def test_a_checkpoint_that_was_killed_thaws_what_it_froze(held: Held, paths: Paths) -> None:
     """Its unit does, once."""
-    write_json(freezing.frozen_path(paths, "freeze-1"), [str(held.mount)])
+    write_json(checkpoint.frozen_path(paths, "freeze-1"), [str(held.mount)])
     subprocess.run(["fsfreeze", "-f", held.mount], check=True)
-    freezing.thaw_own(paths, "freeze-1")
+    checkpoint.thaw_own(paths, "freeze-1")
     assert not is_frozen(held)
     subprocess.run(["fsfreeze", "-f", held.mount], check=True)
-    freezing.thaw_own(paths, "freeze-1")
+    checkpoint.thaw_own(paths, "freeze-1")
     assert is_frozen(held)
 
 
@@ -57,18 +57,18 @@ def test_a_checkpoint_that_is_over_thaws_nothing_more(
     held: Held, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is frozen between its end and that of its unit is somebody else's."""
-    monkeypatch.setattr(freezing, "LIMIT_SECONDS", 0.1)
-    assert freezing.run_freeze(paths, "freeze-1")
+    monkeypatch.setattr(checkpoint, "LIMIT_SECONDS", 0.1)
+    assert checkpoint.run_freeze(paths, "freeze-1")
     assert not is_frozen(held)
     subprocess.run(["fsfreeze", "-f", held.mount], check=True)
-    freezing.thaw_own(paths, "freeze-1")
+    checkpoint.thaw_own(paths, "freeze-1")
     assert is_frozen(held)
 
 
 def test_the_unit_thaws_its_own() -> None:
     """systemd runs it however the unit ends."""
-    argv = freezing.plan_unit("freeze-1")
+    argv = checkpoint.plan_unit("freeze-1")
     assert argv[0] == "systemd-run"
-    assert argv[argv.index("--unit") + 1] == freezing.freeze_unit("freeze-1")
+    assert argv[argv.index("--unit") + 1] == checkpoint.freeze_unit("freeze-1")
     assert "ExecStopPost=/opt/xportal/agent thaw-own freeze-1" in argv
     assert argv[-3:] == ["/opt/xportal/agent", "run-freeze", "freeze-1"]

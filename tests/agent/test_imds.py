@@ -18,7 +18,7 @@ from xportal.agent.core import imds as client
 from xportal.agent.core.imds import Imds
 from xportal.agent.core.notices import Notice, find_notice
 from xportal.agent.core.process import AgentError
-from xportal.agent.full.hints import find_rebalance
+from xportal.agent.full.extra_watches import find_rebalance
 from xportal.sandbox import hardware
 
 WHEN = datetime(2026, 11, 22, 8, 22, tzinfo=timezone.utc)

@@ -121,12 +121,12 @@ import sys
 from pathlib import Path
 sys.path.insert(0, "/opt/xportal/agent-whole")
 from agent.core.events import Log
-from agent.full import commits, flattening
-from agent.full.engine import Engine
+from agent.full import commits, flatten
+from agent.full.docker_api import Engine
 from agent.full.docker import Docker
 docker, drive, log = Docker(), Path("/xportal/v1/.xportal"), Log(Path("/run/flat.jsonl"))
 commits.Commits(Engine(), docker, drive, log).commit_changed(docker.inspect(docker.list_ids()))
-flattening.MAX_LAYERS = int(sys.argv[1])
+flatten.MAX_LAYERS = int(sys.argv[1])
 commits.flatten_deep(Engine(), docker, drive, log)
 """
 

@@ -3,7 +3,7 @@
 import os
 
 from xportal.agent.core.mounts import parse_mountinfo, plan_unmounts
-from xportal.agent.full.holders import ancestors, filesystems_on
+from xportal.agent.full.mount_holders import ancestors, filesystems_on
 
 TABLE = r"""22 1 259:1 / / rw,relatime shared:1 - xfs /dev/nvme0n1p1 rw,seclabel
 30 22 0:5 / /dev rw shared:2 - devtmpfs devtmpfs rw

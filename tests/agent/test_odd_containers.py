@@ -15,10 +15,10 @@ import pytest
 from tests.agent.odd_containers import IMAGE, ODD
 from tests.agent.own_engine import OwnEngine, own_engine
 from xportal.agent.core.events import Log
-from xportal.agent.full import flattening
+from xportal.agent.full import flatten
 from xportal.agent.full.commits import Commits, flatten_deep
 from xportal.agent.full.containers import bring_back, hold_back
-from xportal.agent.full.recreating import make_anew
+from xportal.agent.full.recreate import make_anew
 
 TWO = ["NVIDIA A10G (UUID: GPU-1)", "NVIDIA A10G (UUID: GPU-2)"]
 ASKS_FOR_GPUS = {"gpu-two", "gpu-index", "gpu-options"}
@@ -163,7 +163,7 @@ def test_an_image_made_of_a_container_says_what_its_image_said(
             assert committed["Config"][field] == image["Config"][field]
         assert committed["Author"] == image["Author"] == "somebody@example.org"
 
-        monkeypatch.setattr(flattening, "MAX_LAYERS", 1)
+        monkeypatch.setattr(flatten, "MAX_LAYERS", 1)
         flatten_deep(own.engine, own.docker, drive, log)
         flat = own.inspect_image("xportal/train")
         assert len(flat["RootFS"]["Layers"]) <= 2  # the files, and a commit of settings

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from xportal.agent.core.events import Log
-from xportal.agent.full.orphans import remove_orphans
+from xportal.agent.full.orphan_layers import remove_orphans
 
 
 @dataclass

@@ -9,9 +9,9 @@ from xportal.agent.core.events import Log
 from xportal.agent.core.files import read_json, write_json
 from xportal.agent.core.process import AgentError
 from xportal.agent.full.commits import Records
-from xportal.agent.full.flattening import scratch
+from xportal.agent.full.flatten import scratch
 from xportal.agent.full.gpu import ALL_GPUS
-from xportal.agent.full.recreating import carry_mounts, make_anew, plan_container
+from xportal.agent.full.recreate import carry_mounts, make_anew, plan_container
 
 
 @pytest.fixture

@@ -12,18 +12,18 @@ from threading import Event
 
 import pytest
 
-from xportal.agent.core import saving, steps
+from xportal.agent.core import final_save, steps
 from xportal.agent.core.config import AgentConfig, DriveConfig, Paths
 from xportal.agent.core.events import Log
 from xportal.agent.core.extensions import load
 from xportal.agent.core.files import write_json
+from xportal.agent.core.final_save import FinalSave, make_save
 from xportal.agent.core.mounts import list_mounts
 from xportal.agent.core.process import AgentError, Done
-from xportal.agent.core.requests import Request, read_end
-from xportal.agent.core.saving import FinalSave, make_save
+from xportal.agent.core.save_requests import Request, read_end
 from xportal.agent.core.state import update_state
 from xportal.agent.core.steps import Steps
-from xportal.agent.full import freezing, quiescing, reopening
+from xportal.agent.full import boot_retry, checkpoint, quiesce
 from xportal.agent.full.extensions import Full
 
 
@@ -31,11 +31,11 @@ from xportal.agent.full.extensions import Full
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """A machine whose Docker does not run; the commands that a save gives."""
     given: list[list[str]] = []
-    monkeypatch.setattr(quiescing.docker, "is_running", lambda: False)
-    monkeypatch.setattr(quiescing.docker, "stop", lambda: None)
-    monkeypatch.setattr(saving.units, "is_pending", lambda unit: False)
-    monkeypatch.setattr(saving.units, "mask_docker", lambda: None)
-    for module in (saving, steps):
+    monkeypatch.setattr(quiesce.docker, "is_running", lambda: False)
+    monkeypatch.setattr(quiesce.docker, "stop", lambda: None)
+    monkeypatch.setattr(final_save.units, "is_pending", lambda unit: False)
+    monkeypatch.setattr(final_save.units, "mask_docker", lambda: None)
+    for module in (final_save, steps):
         monkeypatch.setattr(module, "run", lambda argv, **more: (given.append(argv), Done(0, "", ""))[1])
     return given
 
@@ -59,7 +59,7 @@ def test_what_cannot_be_noted_makes_no_save_final(
             raise OSError(errno.ENOSPC, "No space left on device")
         write_json(path, value, mode)
 
-    monkeypatch.setattr(saving, "write_json", write)
+    monkeypatch.setattr(final_save, "write_json", write)
     kinds: list[str] = []
     monkeypatch.setattr(Full, "take_snapshots", lambda self, config, drives, save, kind, *more: kinds.append(kind))
     assert not make_save(paths, "idle", Request(power_off=True, snapshot=True), load())
@@ -79,26 +79,26 @@ def test_no_step_hangs_for_ever(paths: Paths, monkeypatch: pytest.MonkeyPatch, n
         never.wait(60)
 
     drives = [DriveConfig("demo", 1, mount="/proc")]
-    monkeypatch.setattr(saving, "find_device", lambda device: next(m for m in list_mounts() if m.point == "/proc"))
+    monkeypatch.setattr(final_save, "find_device", lambda device: next(m for m in list_mounts() if m.point == "/proc"))
     paths.put_config(AgentConfig("demo", "l-1", "us-east-1", "http://e", drives))
     monkeypatch.setattr(steps, "STEP_SECONDS", 0.2)
     monkeypatch.setattr(steps, "LEAST_SECONDS", 0.1)
-    monkeypatch.setattr(quiescing, "COMMIT_SECONDS", 0.2)
+    monkeypatch.setattr(quiesce, "COMMIT_SECONDS", 0.2)
     for module, target, nothing in (
-        (quiescing, "record_running", [{"Id": "a", "State": {}, "Name": "/a"}]),
-        (quiescing, "record_from_files", None),
+        (quiesce, "record_running", [{"Id": "a", "State": {}, "Name": "/a"}]),
+        (quiesce, "record_from_files", None),
         (steps, "run", Done(0, "", "")),
-        (saving, "unmount", (True, [])),
-        (saving, "run", Done(0, "", "")),
+        (final_save, "unmount", (True, [])),
+        (final_save, "run", Done(0, "", "")),
     ):
         monkeypatch.setattr(module, target, lambda *args, value=nothing, **more: value)
-    monkeypatch.setattr(quiescing.docker, "is_running", lambda: True)
-    monkeypatch.setattr(quiescing.docker, "stop", lambda: None)
-    monkeypatch.setattr(quiescing.Commits, "commit_changed", lambda *args: {})
-    monkeypatch.setattr(saving.units, "is_pending", lambda unit: False)
-    monkeypatch.setattr(saving.units, "mask_docker", lambda: None)
-    hung = {"record": (quiescing, "record_running"), "commit": (quiescing.Commits, "commit_changed")}
-    hung |= {"docker": (quiescing.docker, "stop"), "sync": (steps, "run"), "unmount": (saving, "unmount")}
+    monkeypatch.setattr(quiesce.docker, "is_running", lambda: True)
+    monkeypatch.setattr(quiesce.docker, "stop", lambda: None)
+    monkeypatch.setattr(quiesce.Commits, "commit_changed", lambda *args: {})
+    monkeypatch.setattr(final_save.units, "is_pending", lambda unit: False)
+    monkeypatch.setattr(final_save.units, "mask_docker", lambda: None)
+    hung = {"record": (quiesce, "record_running"), "commit": (quiesce.Commits, "commit_changed")}
+    hung |= {"docker": (quiesce.docker, "stop"), "sync": (steps, "run"), "unmount": (final_save, "unmount")}
     monkeypatch.setattr(*hung[name], hang)
     began = time.monotonic()
     went_well = make_save(paths, "save-1", Request(), load())
@@ -143,11 +143,11 @@ def test_what_a_boot_that_was_cut_has_mounted_is_unmounted_too(
 ) -> None:
     """The agent was killed before it noted the drive: the mount itself tells the device."""
     unmounted: list[str] = []
-    monkeypatch.setattr(saving, "unmount", lambda device, log, release: (unmounted.append(device), (True, []))[1])
+    monkeypatch.setattr(final_save, "unmount", lambda device, log, release: (unmounted.append(device), (True, []))[1])
     proc = next(mount for mount in list_mounts() if mount.point == "/proc")  # something that is mounted
     drives = [DriveConfig("demo", 1, mount="/nowhere"), DriveConfig("data", 1, mount="/proc")]
     paths.put_config(AgentConfig("demo", "l-1", "us-east-1", "http://e", drives))
-    monkeypatch.setattr(saving, "find_device", lambda device: proc if device == "proc" else None)
+    monkeypatch.setattr(final_save, "find_device", lambda device: proc if device == "proc" else None)
     FinalSave(Steps(paths, "save-1", Request(), Log(paths.logs / "save-1.jsonl")), load()).run()
     assert unmounted == [proc.source]
     assert ["sync", "-f", "/proc"] in commands
@@ -159,14 +159,14 @@ def test_what_a_boot_that_was_cut_has_mounted_is_unmounted_too(
 
 def test_a_checkpoint_of_the_machine_s_own_holds_nothing_up(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     """AWS does not answer, the drive is frozen, and a final save wants to begin."""
-    monkeypatch.setattr(freezing, "take_snapshots", lambda *args: time.sleep(60))
-    is_over = freezing.take_checkpoint(paths, "rolling-1", freezing.ROLLING, Log(paths.logs / "rolling-1.jsonl"))
+    monkeypatch.setattr(checkpoint, "take_snapshots", lambda *args: time.sleep(60))
+    is_over = checkpoint.take_checkpoint(paths, "rolling-1", checkpoint.ROLLING, Log(paths.logs / "rolling-1.jsonl"))
     assert not is_over()
-    freezing.thaw(paths)
+    checkpoint.thaw(paths)
     assert is_over()
     paths.thaw.unlink()
-    monkeypatch.setattr(freezing, "take_snapshots", lambda *args: None)
-    is_over = freezing.take_checkpoint(paths, "rolling-2", freezing.ROLLING, Log(paths.logs / "rolling-2.jsonl"))
+    monkeypatch.setattr(checkpoint, "take_snapshots", lambda *args: None)
+    is_over = checkpoint.take_checkpoint(paths, "rolling-2", checkpoint.ROLLING, Log(paths.logs / "rolling-2.jsonl"))
     deadline = time.monotonic() + 10
     while not is_over():
         assert time.monotonic() < deadline
@@ -174,15 +174,15 @@ def test_a_checkpoint_of_the_machine_s_own_holds_nothing_up(paths: Paths, monkey
 
 def test_a_boot_is_not_gone_on_with_unless_all_drives_are_there(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     """A save that failed half way has taken one: a container would write to the root disk in its place."""
-    monkeypatch.setattr(reopening, "make_room", lambda paths: False)
-    monkeypatch.setattr(reopening, "run", lambda argv, **more: None)
+    monkeypatch.setattr(boot_retry, "make_room", lambda paths: False)
+    monkeypatch.setattr(boot_retry, "run", lambda argv, **more: None)
     drives = [DriveConfig("demo", 1, mount="/proc"), DriveConfig("data", 1, mount="/nowhere")]
     for config, phase in ((drives, "failed"), (drives[:1], "open")):
         paths.put_config(AgentConfig("demo", "l-1", "us-east-1", "http://e", config))
         update_state(paths, phase="failed", drives=[{"mount": "/proc"}])
         log = Log(paths.logs / "boot.jsonl")
         log.end(False, "Docker did not start", {})
-        assert reopening.try_again(paths) == phase
+        assert boot_retry.try_again(paths) == phase
 
 
 @pytest.mark.parametrize("ended", [False, True], ids=["vanished", "ended"])
@@ -192,7 +192,7 @@ def test_a_save_whose_client_vanishes_goes_on_alone(
     """Unless somebody ends the machine meanwhile, it takes the snapshot and powers off."""
     kinds: list[str] = []
     monkeypatch.setattr(Full, "take_snapshots", lambda self, config, drives, save, kind, *more: kinds.append(kind))
-    monkeypatch.setattr(saving, "told_to_end", lambda seconds: ended)
+    monkeypatch.setattr(final_save, "told_to_end", lambda seconds: ended)
     assert make_save(paths, "save-1", Request(attended=True), load())
     assert kinds == ([] if ended else ["final"])
     assert (["systemctl", "poweroff"] in commands) == (not ended)

@@ -12,7 +12,7 @@ import pytest
 from xportal.agent.core.deadline import plan_grace
 from xportal.agent.core.process import Done
 from xportal.agent.full.docker import Docker
-from xportal.agent.full.stopping import LONGEST, patience, stop_containers
+from xportal.agent.full.stop_containers import LONGEST, patience, stop_containers
 
 
 class FakeDocker:

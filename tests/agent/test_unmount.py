@@ -15,7 +15,7 @@ import pytest
 from xportal.agent.core.events import Log
 from xportal.agent.core.extensions import Extensions
 from xportal.agent.core.mounts import find_mount, is_free, unmount
-from xportal.agent.full.holders import list_holders, release
+from xportal.agent.full.mount_holders import list_holders, release
 
 pytestmark = pytest.mark.machine
 

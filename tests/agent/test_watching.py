@@ -17,10 +17,10 @@ from xportal.agent.core.extensions import load
 from xportal.agent.core.files import write_json
 from xportal.agent.core.imds import Imds
 from xportal.agent.core.process import AgentError
-from xportal.agent.core.requests import Request
+from xportal.agent.core.save_requests import Request
 from xportal.agent.core.state import update_state
 from xportal.agent.core.watching import Watcher
-from xportal.agent.full.hints import SPARED_SECONDS, Hints
+from xportal.agent.full.extra_watches import SPARED_SECONDS, Hints
 from xportal.agent.full.settings import NAME, Settings, change_settings, get_settings
 from xportal.sandbox.hardware import Metadata, Notice
 
@@ -199,7 +199,7 @@ def test_nothing_is_set_without_the_drive(machine: Machine) -> None:
 def test_a_machine_that_aws_does_not_take_ends(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is saved, it will never open the drive again, and it is billed."""
     commands: list[list[str]] = []
-    monkeypatch.setattr("xportal.agent.full.hints.run", commands.append)
+    monkeypatch.setattr("xportal.agent.full.extra_watches.run", commands.append)
     watcher = machine.watcher()
     write_json(machine.paths.saved, {"save": "notice-1"})
     for seconds in (-SPARED_SECONDS + 30, -SPARED_SECONDS - 1):

@@ -14,7 +14,7 @@ from tests.agent.agent_lab import MAKE_IMAGE
 from tests.cli.conftest import User
 from tests.cli.machine_probe import MachineProbe, SandboxEnds, wait_for
 from tests.cli.test_last_moments import saves
-from xportal.agent.core.dirty import BOUND
+from xportal.agent.core.writeback import BOUND
 from xportal.sandbox.hardware.docker import Engine
 
 pytestmark = [pytest.mark.machine, pytest.mark.all]

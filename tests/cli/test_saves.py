@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.cli.conftest import User
-from xportal.agent.full.freezing import LIMIT_SECONDS
+from xportal.agent.full.checkpoint import LIMIT_SECONDS
 
 pytestmark = pytest.mark.machine
 

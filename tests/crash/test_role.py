@@ -22,7 +22,7 @@ from tests.crash.test_attach import interrupt
 from tests.user import make_session
 from xportal.agent.core.config import AgentConfig, DriveConfig, Paths
 from xportal.agent.full.proofs import HOST_KEY
-from xportal.agent.full.remembering import remember
+from xportal.agent.full.remember import remember
 from xportal.agent.full.snapshots import ROLLING, plan_tags
 from xportal.aws import network, tags
 from xportal.aws.devices import DEVICE

@@ -44,7 +44,7 @@ def test_every_place_that_could_lose_data_is_on_its_page() -> None:
     page = (PACKAGE.parent / "docs/architecture.md").read_text().partition("## Where data could be lost")[2]
     modules = [path for room in ("drive", "agent") for path in (PACKAGE / room).rglob("*.py")]
     found = {str(path.relative_to(PACKAGE.parent)) for path in modules if DANGEROUS.search(path.read_text())}
-    assert {"xportal/drive/act.py", "xportal/agent/core/disk.py", "xportal/agent/full/orphans.py"} <= found
+    assert {"xportal/drive/act.py", "xportal/agent/core/disk.py", "xportal/agent/full/orphan_layers.py"} <= found
     assert {path for path in found if f"`{path}`" not in page} == set()
 
 

@@ -15,7 +15,7 @@ from .events import Log
 from .imds import Imds
 from .mounts import end_logins, try_unmount
 from .process import AgentError
-from .requests import Request
+from .save_requests import Request
 from .steps import Steps
 
 

@@ -6,13 +6,13 @@ import os
 import sys
 from typing import Callable, Dict, List, Optional
 
+from .boot import make_home, open_machine
 from .config import Paths
 from .extensions import load
-from .leaving import leave
-from .opening import make_home, open_machine
+from .final_save import run_save
 from .process import AgentError
-from .requests import Request, request_save
-from .saving import run_save
+from .save_requests import Request, request_save
+from .shutdown import leave
 from .watching import watch
 
 

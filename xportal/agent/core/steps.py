@@ -9,7 +9,7 @@ from .deadline import left
 from .events import Log
 from .files import read_json
 from .process import AgentError, limited, run
-from .requests import Request
+from .save_requests import Request
 
 T = TypeVar("T")
 LEAST_SECONDS = 5.0  # that a step gets, however late it is

@@ -10,7 +10,7 @@ from .extensions import Extensions
 from .imds import Imds
 from .notices import Notice, find_notice
 from .process import AgentError, run
-from .requests import Request, request_save
+from .save_requests import Request, request_save
 
 EVERY = 3.0
 WALL_SECONDS = 5.0  # a terminal that nobody reads may hold it up

@@ -13,9 +13,9 @@ from ..core.events import Log
 from ..core.files import read_json, write_json
 from ..core.process import AgentError, Done
 from .docker import Docker
-from .engine import Engine
-from .flattening import as_image, check_space, flatten_image, is_deep
-from .rates import fits, measure_rate, plan_commits
+from .docker_api import Engine
+from .flatten import as_image, check_space, flatten_image, is_deep
+from .throughput import fits, measure_rate, plan_commits
 
 LOOK_SECONDS = 0.5
 NEVER = "0001-01-01T00:00:00Z"

@@ -11,19 +11,19 @@ from ..core.events import Log
 from ..core.extensions import Extensions
 from ..core.imds import Imds
 from ..core.mounts import find_device
-from ..core.requests import Request
+from ..core.save_requests import Request
 from ..core.state import one_at_a_time
 from ..core.steps import Steps
+from .boot_retry import go_on
+from .checkpoint import frozen, request_freeze, run_freeze, thaw, thaw_own
 from .containers import record_running
 from .docker import Docker, is_running
-from .following import print_log
-from .freezing import frozen, request_freeze, run_freeze, thaw, thaw_own
-from .hints import Hints
-from .holders import release
-from .quiescing import quiesce
+from .extra_watches import Hints
+from .follow_log import print_log
+from .mount_holders import release
+from .quiesce import quiesce
 from .rehearsal import rehearse, request_rehearsal
-from .remembering import remember
-from .reopening import go_on
+from .remember import remember
 from .settings import change_settings
 from .snapshots import take_snapshots
 from .status import read_status

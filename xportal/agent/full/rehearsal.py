@@ -5,20 +5,20 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Dict
 
+from ..core.boot import open_all
 from ..core.config import Paths
 from ..core.events import Log
 from ..core.files import remove
 from ..core.home import open_home
 from ..core.mounts import find_device
 from ..core.notices import NOMINAL_SECONDS
-from ..core.opening import open_all
 from ..core.process import AgentError
-from ..core.requests import Request, request_save
+from ..core.save_requests import Request, request_save
 from ..core.state import read_state, update_state
-from .finishing import finish_boot
-from .freezing import thaw_all
-from .quiescing import WORD
-from .starting import start_containers
+from .boot_end import finish_boot
+from .checkpoint import thaw_all
+from .quiesce import WORD
+from .start_containers import start_containers
 
 PATIENCE = 5.0  # seconds that AWS gets while nothing works
 

@@ -11,7 +11,7 @@ from ..core.imds import Imds
 from ..core.process import AgentError, told_to_end
 from .ec2 import Ec2
 from .proofs import find_proof
-from .remembering import remembered
+from .remember import remembered
 
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 15.0

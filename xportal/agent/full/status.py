@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional
 from ..core.config import Paths
 from ..core.mounts import find_mount
 from ..core.process import AgentError, Done, run
-from ..core.requests import read_request
+from ..core.save_requests import read_request
 from ..core.state import read_state
 from .docker import Docker
 from .gpu import gpu_name, has_gpu

@@ -14,13 +14,13 @@ from ..core.process import AgentError, run
 from ..core.state import log_path, read_state, update_state
 from .commits import Commits, flatten_deep
 from .docker import Docker
-from .engine import SOCKET, Engine
+from .docker_api import SOCKET, Engine
 from .gpu import gpu_name
-from .orphans import remove_orphans
-from .quiescing import WORD
-from .recreating import make_anew
-from .reserve import keep_reserve
+from .orphan_layers import remove_orphans
+from .quiesce import WORD
+from .recreate import make_anew
 from .settings import show_settings
+from .spare_space import keep_reserve
 
 TIDYING = "tidying"  # the log's name
 

@@ -16,10 +16,10 @@ from ..core.steps import LEAST_SECONDS, STEP_SECONDS, Steps
 from . import docker
 from .commits import Budget, Commits
 from .containers import name_volumes, record_from_files, record_running
-from .engine import Engine
+from .docker_api import Engine
+from .notify_programs import tell_programs
 from .off_drive import find_warnings
-from .stopping import patience, stop_containers
-from .telling import tell_programs
+from .stop_containers import patience, stop_containers
 
 COMMIT_SECONDS = 3600.0
 WORD = "save.json"

@@ -13,9 +13,9 @@ from ..core.files import read_json
 from ..core.imds import Imds
 from ..core.notices import read
 from ..core.process import run
-from ..core.requests import Request, read_end, read_request
+from ..core.save_requests import Request, read_end, read_request
 from ..core.state import log_path, read_state
-from .freezing import request_checkpoint, request_rolling
+from .checkpoint import request_checkpoint, request_rolling
 from .idle import Cpu, GpuUse, Idle, find_login
 from .settings import get_settings
 

@@ -1,6 +1,6 @@
 """Some of the drive's space that nobody can use: on a full drive not even Docker starts, and nobody could make room.
 
-A save gives it back for its own notes (`core.saving`), and the next boot keeps it again.
+A save gives it back for its own notes (`core.final_save`), and the next boot keeps it again.
 """
 
 from __future__ import annotations

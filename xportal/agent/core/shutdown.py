@@ -6,9 +6,9 @@ import time
 
 from .config import Paths
 from .extensions import Extensions
+from .final_save import make_save
 from .process import run
-from .requests import Request
-from .saving import make_save
+from .save_requests import Request
 
 SECONDS = 100.0  # of the unit's TimeoutStopSec; AWS waits for minutes
 COMES_BACK = {"reboot.target", "kexec.target", "soft-reboot.target"}

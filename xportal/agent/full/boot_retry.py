@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from ..core import units
+from ..core.boot import close_one, open_machine, told
 from ..core.config import Paths
 from ..core.disk import is_there
 from ..core.drives import open_drive
 from ..core.events import Log
 from ..core.home import open_home
 from ..core.mounts import find_mount
-from ..core.opening import close_one, open_machine, told
 from ..core.process import AgentError, run, wait_until
 from ..core.state import log_path, one_at_a_time, read_state, update_state
-from .finishing import finish_boot, tell_before, tidy
-from .reserve import give_reserve, is_full
-from .starting import start_containers
+from .boot_end import finish_boot, tell_before, tidy
+from .spare_space import give_reserve, is_full
+from .start_containers import start_containers
 
 SECONDS = 60.0  # in which the kernel shows a volume that AWS attaches
 

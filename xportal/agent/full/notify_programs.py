@@ -9,9 +9,9 @@ from ..core.deadline import left
 from ..core.events import Log
 from ..core.files import write_whole
 from ..core.process import run
-from ..core.requests import Request
-from .rates import plan_hook
+from ..core.save_requests import Request
 from .settings import get_settings
+from .throughput import plan_hook
 
 
 def tell_programs(paths: Paths, request: Request, log: Log) -> None:

@@ -7,7 +7,7 @@ from threading import Thread
 from typing import Any, Callable, Dict, List, Optional
 
 from ..core.deadline import plan_grace
-from ..core.requests import GRACE
+from ..core.save_requests import GRACE
 from .docker import Docker
 
 LOOK_SECONDS = 0.5

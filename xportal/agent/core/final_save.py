@@ -17,7 +17,7 @@ from .extensions import Extensions
 from .files import read_json, write_json
 from .mounts import Mount, find_device, find_mount, unmount
 from .process import AgentError, run, told_to_end
-from .requests import Request, read_request
+from .save_requests import Request, read_request
 from .state import log_path, one_at_a_time, read_state, update_state
 from .steps import STEP_SECONDS, Steps
 

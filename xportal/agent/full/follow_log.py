@@ -11,7 +11,7 @@ from typing import Callable, Iterator
 from ..core import units
 from ..core.config import Paths
 from ..core.state import log_path
-from .freezing import freeze_unit
+from .checkpoint import freeze_unit
 
 
 def print_log(paths: Paths, name: str, first: int) -> bool:

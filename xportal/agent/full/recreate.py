@@ -25,8 +25,8 @@ from ..core.process import AgentError
 from .commits import NEVER, Records, image_name
 from .containers import HALF_MADE, NO_POLICY, bring_back
 from .docker import Docker
-from .engine import Engine
-from .flattening import SCRATCH, as_image, check_space, flatten, is_deep
+from .docker_api import Engine
+from .flatten import SCRATCH, as_image, check_space, flatten, is_deep
 from .gpu import plan_gpu
 
 NEW = f"{HALF_MADE}new"

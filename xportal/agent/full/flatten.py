@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterator, Optional
 from ..core.files import read_json, write_json
 from ..core.process import AgentError
 from .containers import HALF_MADE
-from .engine import Engine
+from .docker_api import Engine
 
 MAX_LAYERS = 60
 MAX_HIDDEN = 1 << 30

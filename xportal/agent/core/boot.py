@@ -8,7 +8,6 @@ from typing import Any, Callable, Dict
 
 from . import units
 from .config import AgentConfig, DriveConfig, Paths
-from .dirty import bound_dirty
 from .disk import is_there
 from .drives import mark_drive, open_drive
 from .events import Log
@@ -17,6 +16,7 @@ from .home import let_keys_in, open_home
 from .mounts import find_mount, try_unmount
 from .process import AgentError, run
 from .state import log_path, one_at_a_time, read_state, update_state
+from .writeback import bound_dirty
 
 
 def open_machine(paths: Paths) -> bool:
