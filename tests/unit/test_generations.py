@@ -133,5 +133,7 @@ def test_10_the_newest_snapshot_must_have_been_led_to() -> None:
     assert drive(given_up, taken("snap-3", "vol-3", 6, hours=2)).passed_over() == (given_up,)
     of_before = replace(left, tags={key: value for key, value in left.tags.items() if key != tags.FOLLOWED})
     assert drive(of_before, forged).passed_over() == ()
+    saved_by_somebody_else = taken("snap-4", "vol-2", 5, hours=1)
+    assert drive(given_up, saved_by_somebody_else, taken("snap-3", "vol-3", 6, hours=2)).passed_over() == ()
     told_by_volume = [volume("vol-1", 4, **{tags.FOLLOWED: told}) for told in ("snap-2", tags.NOBODY)]
     assert [drive(left, forged, it).passed_over() for it in told_by_volume] == [(), (left,)]

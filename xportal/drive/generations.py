@@ -18,7 +18,8 @@ make one that is higher than all before.
 9. Two volumes of the highest generation, or snapshots of two, are a fork: the user has to choose. A copy of a snapshot
    is the same data once more.
 10. A snapshot that is the newest is only gone on from if an `up` or a `drives restore` led to it: the copies before it
-    say with what the drive went on. Of a snapshot and its volume the volume is asked, while it is there.
+    say with what the drive went on. Of a snapshot and its volume the volume is asked, while it is there; a volume of
+    which there are snapshots was not given up, whatever somebody says who discarded it.
 """
 
 from __future__ import annotations
@@ -106,8 +107,13 @@ class Copies:
         newest = self.newest()
         if not isinstance(newest, Snapshot):  # nobody but the account's users makes volumes
             return ()
-        before = self._before(self.generation_of(newest))
-        passed = (s for s in before if _is_unfollowed(s) and not self.told_by_volume(s) and s.state != "error")
+        saved = {s.volume_id for s in self.snapshots}  # what was given up, and nobody saved, is all that counts
+        passed = (
+            s
+            for s in self._before(self.generation_of(newest))
+            if _is_unfollowed(s) and not (self.told_by_volume(s) or s.tags.get(tags.FOLLOWED) in saved)
+            if s.state != "error"
+        )
         return tuple(sorted(passed, key=self._order, reverse=True))
 
     def told_by_volume(self, snapshot: Snapshot) -> str:
