@@ -6,6 +6,8 @@ package decides how an error ends the program.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 
 class XportalError(Exception):
     """What happened, in one line; `hint` says what to do next; `billed` lists what still costs money."""
@@ -26,6 +28,28 @@ class UsageError(XportalError):
     """The command, an option or the spec is wrong; nothing was tried."""
 
     exit_status = 2
+
+
+class SpecError(UsageError):
+    """Fields of a specification that make no sense. `what` and `hint` name them as {0}, {1}, in the order of `paths`:
+    where each stands in the specification, as `machine.max_price`.
+    """
+
+    def __init__(self, what: str, *paths: str, hint: str) -> None:
+        super().__init__(_filled(what, paths), hint=_filled(hint, paths))
+        self.paths = paths
+        self._what = what
+        self._then = hint
+
+    def named(self, names: Mapping[str, str]) -> SpecError:
+        """The same, with the names that whoever wrote the fields knows them by; a path without one stays."""
+        return SpecError(self._what, *(names.get(path, path) for path in self.paths), hint=self._then)
+
+
+def _filled(text: str, names: Sequence[str]) -> str:
+    for number, name in enumerate(names):
+        text = text.replace(f"{{{number}}}", name)  # what else is in braces is a user's
+    return text
 
 
 class TooDear(UsageError):

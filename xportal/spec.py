@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from xportal import foreign
-from xportal.errors import UsageError
+from xportal.errors import SpecError, UsageError
 
 DEFAULT_PORTAL = "xdrive"
 DEFAULT_SIZE_GIB = 50
@@ -18,6 +18,7 @@ MAX_DRIVES = 11  # as many device names as the EC2 User Guide recommends for dat
 ARCHITECTURES = ("x86_64", "arm64")
 DEFAULT_ARCHITECTURE = ARCHITECTURES[0]
 MIN_MEMORY_MIB = 4 * 1024  # of types that nobody named
+_EXCLUDE = "{0} and {1} exclude each other"
 
 GPU_TYPES = {
     "x86_64": (
@@ -63,7 +64,7 @@ class MachineSpec:
 
 @dataclass(frozen=True)
 class DriveSpec:
-    """A drive that a portal wants. Raises UsageError when it makes no sense."""
+    """A drive that a portal wants. Raises SpecError when it makes no sense."""
 
     name: str
     size_gib: int | None = None  # of a new drive, or to grow to
@@ -71,11 +72,11 @@ class DriveSpec:
     def __post_init__(self) -> None:
         check_name("drive", self.name)
         if self.size_gib is not None and not MIN_SIZE_GIB <= self.size_gib <= MAX_SIZE_GIB:
-            raise UsageError(f"a drive of {self.size_gib} GiB is not possible", hint="1 to 65536 (GiB)")
+            raise SpecError(f"a drive of {self.size_gib} GiB is not possible", "size_gib", hint="1 to 65536 (GiB)")
 
 
 @dataclass(frozen=True)
-class AloneSpec:
+class UnattendedSpec:
     """What the machine does by itself. None: as it is set already for the drive, at first not at all."""
 
     on_notice: str | None = None  # a command for its shell when AWS takes it back
@@ -84,14 +85,14 @@ class AloneSpec:
     checkpoint_minutes: float | None = None  # between two rolling checkpoints; 0: none
 
     def __post_init__(self) -> None:
-        for option, value in (("--idle-minutes", self.idle_minutes), ("--checkpoint-every", self.checkpoint_minutes)):
+        for field_, value in (("idle_minutes", self.idle_minutes), ("checkpoint_minutes", self.checkpoint_minutes)):
             if value is not None and not 0 <= value < math.inf:
-                raise UsageError(f"{option} {value:g} is not possible", hint="0 switches it off")
+                raise SpecError(f"{{0}} {value:g} is not possible", f"alone.{field_}", hint="0 switches it off")
 
 
 @dataclass(frozen=True)
 class PortalSpec:
-    """A portal: its name, the machine and the drives it wants. Raises UsageError when it makes no sense.
+    """A portal: its name, the machine and the drives it wants. Raises SpecError when it makes no sense.
 
     `drives` empty: those of its machine if it is up, else one of the portal's own name; `size_gib` is that one's.
     `asked` is what the command line said, where the rest is as last time: of a machine that is up no more is asked.
@@ -102,7 +103,7 @@ class PortalSpec:
     machine: MachineSpec = MachineSpec()
     size_gib: int | None = None
     drives: tuple[DriveSpec, ...] = ()
-    alone: AloneSpec = AloneSpec()
+    alone: UnattendedSpec = UnattendedSpec()
     asked: PortalSpec | None = None
     remembered: Mapping[str, str] = field(default_factory=dict)
 
@@ -112,24 +113,29 @@ class PortalSpec:
         machine = self.machine
         names = [drive.name for drive in self.drives]
         if len(set(names)) < len(names):
-            raise UsageError(f"a drive is named twice: {', '.join(names)}", hint="each drive once")
+            raise SpecError(f"a drive is named twice: {', '.join(names)}", "drives", hint="each drive once")
         if len(names) > MAX_DRIVES:
-            raise UsageError(f"{len(names)} drives are too many for one machine", hint=f"{MAX_DRIVES} at most")
+            raise SpecError(f"{len(names)} drives are too many for one machine", "drives", hint=f"{MAX_DRIVES} at most")
         if len(",".join(names)) > MAX_NAMES_LENGTH:
-            raise UsageError(
-                "the names of these drives are too long together", hint=f"{MAX_NAMES_LENGTH} characters at most"
-            )
+            too_long = "the names of these drives are too long together"
+            raise SpecError(too_long, "drives", hint=f"{MAX_NAMES_LENGTH} characters at most")
         if self.drives and self.size_gib is not None:
-            raise UsageError("--size and --drive exclude each other", hint="--drive NAME:GIB gives a drive its size")
+            raise SpecError(_EXCLUDE, "size_gib", "drives", hint="{1} NAME:GIB gives a drive its size")
         if machine.gpu is False and machine.min_gpu_memory_gib is not None:
-            raise UsageError("--cpu and --min-gpu-memory exclude each other", hint="drop one of them")
+            raise SpecError(_EXCLUDE, "machine.gpu", "machine.min_gpu_memory_gib", hint="drop one of them")
         if machine.on_demand and machine.max_price is not None:
-            raise UsageError("--on-demand and --max-price exclude each other", hint="drop one of them")
-        for option, value in (("--max-price", machine.max_price), ("--min-gpu-memory", machine.min_gpu_memory_gib)):
-            if value is not None and not 0 < value < math.inf:
-                raise UsageError(f"{option} {value:g} is not possible", hint=f"{option} takes a number above 0")
+            raise SpecError(_EXCLUDE, "machine.on_demand", "machine.max_price", hint="drop one of them")
+        check_positive("machine.max_price", machine.max_price)
+        check_positive("machine.min_gpu_memory_gib", machine.min_gpu_memory_gib)
         if machine.architecture not in (None, *ARCHITECTURES):
-            raise UsageError(f"unknown architecture {machine.architecture!r}", hint="x86_64 or arm64")
+            unknown = f"unknown architecture {machine.architecture!r}"
+            raise SpecError(unknown, "machine.architecture", hint="x86_64 or arm64")
+
+
+def check_positive(path: str, value: float | None) -> None:
+    """Raises SpecError for a field's value that is given and is no positive number."""
+    if value is not None and not 0 < value < math.inf:
+        raise SpecError(f"{{0}} {value:g} is not possible", path, hint="{0} takes a number above 0")
 
 
 def check_name(kind: str, name: str) -> str:

@@ -18,10 +18,10 @@ from xportal.portal.remember import carry_on, find_last_time, recall, remember
 from xportal.portal.restore import restore
 from xportal.portal.status import list_portal
 from xportal.portal.up import find_or_launch
-from xportal.spec import AloneSpec, DriveSpec, MachineSpec, PortalSpec
+from xportal.spec import DriveSpec, MachineSpec, PortalSpec, UnattendedSpec
 
 
-def up(lab: Lab, portal: str, *drives: str, alone: AloneSpec = AloneSpec(), **machine: Any) -> Instance:
+def up(lab: Lab, portal: str, *drives: str, alone: UnattendedSpec = UnattendedSpec(), **machine: Any) -> Instance:
     """What `up` does with these options until ssh."""
     asked = PortalSpec(portal, MachineSpec(**machine), drives=tuple(map(DriveSpec, drives)), alone=alone)
     lab.story.lines.clear()
@@ -51,7 +51,7 @@ def cut_power(lab: Lab, machine: Instance) -> None:
 def test_after_a_down_everything_is_as_last_time(lab: Lab, drive: str) -> None:
     """Both drives in their order, and the GPU: said in one line, and told by each drive's newest copy."""
     data = f"{drive}-data"
-    up(lab, drive, drive, data, gpu=True, alone=AloneSpec(idle_minutes=30.0))
+    up(lab, drive, drive, data, gpu=True, alone=UnattendedSpec(idle_minutes=30.0))
     assert told(lab) == []
     lab.down(drive)
     for name in (drive, data):
@@ -89,7 +89,7 @@ def test_a_portal_without_a_drive_of_its_name_is_found(lab: Lab, drive: str) -> 
 
 def test_options_win_and_are_remembered_from_then_on(lab: Lab, drive: str) -> None:
     """Each on its own; what they do not say stays."""
-    up(lab, drive, drive, f"{drive}-data", gpu=True, alone=AloneSpec(idle_minutes=30.0))
+    up(lab, drive, drive, f"{drive}-data", gpu=True, alone=UnattendedSpec(idle_minutes=30.0))
     lab.down(drive)
     assert up(lab, drive, gpu=False).type.startswith("t")
     assert told(lab)[0].endswith("; what the command line says wins")
@@ -105,7 +105,7 @@ def test_options_win_and_are_remembered_from_then_on(lab: Lab, drive: str) -> No
 def test_settings_of_a_machine_that_is_up_are_remembered(lab: Lab, drive: str) -> None:
     """On the machine and each of its volumes; a plain `up` writes nothing, and asks no more of a machine that is up."""
     machine = up(lab, drive, drive, f"{drive}-data", gpu=True)
-    up(lab, drive, alone=AloneSpec(idle_minutes=5.0))
+    up(lab, drive, alone=UnattendedSpec(idle_minutes=5.0))
     assert last(lab, drive).idle_minutes == 5.0
     volumes = [v for v in storage.list_volumes(lab.aws, []) if v.id in machine.disks.values() and tags.NAME in v.tags]
     assert [from_tags(v.tags, drive) for v in volumes] == [last(lab, drive)] * 2

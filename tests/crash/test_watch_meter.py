@@ -20,7 +20,7 @@ from xportal.drive.made import Description
 from xportal.drive.model import lock_name
 from xportal.errors import UsageError
 from xportal.portal.up import find_or_launch
-from xportal.spec import AloneSpec, MachineSpec, PortalSpec
+from xportal.spec import MachineSpec, PortalSpec, UnattendedSpec
 from xportal.watch.meter import Meter, read_meter
 from xportal.watch.step import Limits
 from xportal.watch.watch import Pace, Watch
@@ -135,8 +135,8 @@ def test_numbers_that_are_none(lab: Lab, drive: str) -> None:
             lambda n: Limits(hours=n),
             lambda n: PortalSpec(drive, MachineSpec(max_price=n)),
             lambda n: PortalSpec(drive, MachineSpec(min_gpu_memory_gib=n)),
-            lambda n: AloneSpec(idle_minutes=n),
-            lambda n: AloneSpec(checkpoint_minutes=n),
+            lambda n: UnattendedSpec(idle_minutes=n),
+            lambda n: UnattendedSpec(checkpoint_minutes=n),
         ):
             with pytest.raises(UsageError):
                 make(number)

@@ -11,7 +11,7 @@ import pytest
 from xportal.aws.tags import REMEMBERED
 from xportal.errors import UsageError
 from xportal.portal.last_time import VALUE_MAX, LastTime, asked_as, completed, from_tags, to_tags
-from xportal.spec import AloneSpec, DriveSpec, MachineSpec, PortalSpec
+from xportal.spec import DriveSpec, MachineSpec, PortalSpec, UnattendedSpec
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 PLAIN = LastTime("p", AT, ("p",))
@@ -121,8 +121,8 @@ def test_a_machine_is_as_last_time_unless_told_otherwise(asked: dict[str, Any], 
 
 def test_settings_are_as_last_time_one_by_one() -> None:
     """Each option wins over what is remembered of it; a command is never taken from a tag."""
-    spec = completed(PortalSpec("p", alone=AloneSpec(idle_minutes=0.0)), WHOLE)
-    assert spec.alone == AloneSpec(None, 0.0, True, 7.5)
+    spec = completed(PortalSpec("p", alone=UnattendedSpec(idle_minutes=0.0)), WHOLE)
+    assert spec.alone == UnattendedSpec(None, 0.0, True, 7.5)
 
 
 def test_drives_are_as_last_time_unless_told_otherwise() -> None:
@@ -140,7 +140,7 @@ def test_what_was_asked_is_what_is_remembered() -> None:
     """Never the market, a price or an image; a new command at a notice by its beginning, else the one of before."""
     spec = PortalSpec("p", MachineSpec(gpu=True, on_demand=True, image_id="ami-1"), drives=(DriveSpec("a", 5),))
     assert asked_as(spec, AT, WHOLE) == LastTime("p", AT, ("a",), gpu=True, on_notice=WHOLE.on_notice)
-    loud = PortalSpec("p", alone=AloneSpec(on_notice="echo\a " + "x" * 200))
+    loud = PortalSpec("p", alone=UnattendedSpec(on_notice="echo\a " + "x" * 200))
     shown = asked_as(loud, AT, WHOLE).on_notice
     assert shown
     assert (len(shown), shown.isprintable()) == (100, True)

@@ -22,7 +22,7 @@ from xportal.errors import DockerFailed, GoingDown, MachineGone, MachineLost, No
 from xportal.portal import staying
 from xportal.portal.agent import AgentStatus, Leaving, agent_status
 from xportal.portal.up.ready import check_ready
-from xportal.spec import AloneSpec
+from xportal.spec import UnattendedSpec
 
 NOW = datetime(2026, 1, 2, tzinfo=timezone.utc)
 MACHINE = Instance("i-1", "running", "c5.large", "us-east-1a", NOW, "ami-1", tags={"xportal:portal": "demo"})
@@ -101,13 +101,13 @@ def test_settings_on_the_drive_are_told_or_left_out(
         return
     show_settings(machine.paths)
     status = agent_status(machine)  # type: ignore[arg-type]
-    wanted = AloneSpec("", 30.0 if isinstance(kept, dict) else 0.0, False, 0.0)
+    wanted = UnattendedSpec("", 30.0 if isinstance(kept, dict) else 0.0, False, 0.0)
     assert status.settings == (None if isinstance(kept, str | bytes) else wanted)
 
 
 def test_what_sticks_is_shown_by_status_and_up(capsys: pytest.CaptureFixture[str]) -> None:
     """Each thing that the machine does by itself is a line."""
-    alone = AloneSpec("touch /v1/stop", 30.0, True, 7.5)
+    alone = UnattendedSpec("touch /v1/stop", 30.0, True, 7.5)
     _show_machine(Context(), "demo", AgentStatus("ready", None, None, None, (), (), None, alone))
     assert capsys.readouterr().out.splitlines() == [
         "  unused for 30 minutes it saves and ends itself (--idle-minutes)",
@@ -116,7 +116,7 @@ def test_what_sticks_is_shown_by_status_and_up(capsys: pytest.CaptureFixture[str
         "  at a notice it runs: touch /v1/stop",
     ]
     _show_machine(
-        Context(), "demo", AgentStatus("ready", None, None, None, (), (), None, AloneSpec("", 0.0, False, 0.0))
+        Context(), "demo", AgentStatus("ready", None, None, None, (), (), None, UnattendedSpec("", 0.0, False, 0.0))
     )
     assert capsys.readouterr().out == ""
 

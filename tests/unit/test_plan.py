@@ -160,7 +160,7 @@ DOWN_ROWS = [
 @pytest.mark.parametrize(("name", "items", "mine", "action"), UP_ROWS, ids=[row[0] for row in UP_ROWS])
 def test_up(name: str, items: list[Any], mine: str | None, action: Any) -> None:
     """What `up` does next in each state."""
-    got = plan(drive(*items), Request(Goal.UP, portal="demo", mine=mine))
+    got = plan(drive(*items), Request(Goal.UP, portal="demo", launch_id=mine))
     assert isinstance(got, action) if isinstance(action, type) else got == action, name
 
 
@@ -198,7 +198,7 @@ REFUSALS = [
 @pytest.mark.parametrize(("goal", "items", "error"), REFUSALS)
 def test_refused(goal: Goal, items: list[Any], error: type[Exception]) -> None:
     """States in which the user must choose."""
-    got = plan(drive(*items), Request(goal, portal="demo", mine="L2"))
+    got = plan(drive(*items), Request(goal, portal="demo", launch_id="L2"))
     assert isinstance(got, p.Refuse)
     assert isinstance(got.error, error)
     assert getattr(got.error, "hint", "")
@@ -220,7 +220,7 @@ def test_no_tag_puts_data_behind_what_it_was_made_of() -> None:
     lowered, untagged, raised = (snapshot("snap-3", **made, tags=own) for own in (
         {tags.GENERATION: "1"}, {}, {tags.GENERATION: "9"}))  # fmt: skip
     for copy, generation in ((lowered, 3), (untagged, 3), (raised, 9)):
-        assert plan(drive(lock(), snapshot(), copy), Request(Goal.UP, mine="L1")) == p.Launch(copy, generation + 1)
+        assert plan(drive(lock(), snapshot(), copy), Request(Goal.UP, launch_id="L1")) == p.Launch(copy, generation + 1)
     awake = volume("vol-4", snapshot_id="snap-3", generation=1)
     assert drive(lowered, awake).generation_of(awake) == 4
 
@@ -244,13 +244,13 @@ def test_snapshots_made_by_hand_follow_each_other() -> None:
         snapshot(f"snap-{n}", volume_id=f"vol-{n}", generation=None, kind=None, started=NOW + timedelta(hours=n))
         for n in (2, 1, 3)
     ]
-    assert plan(drive(lock(), *old), Request(Goal.UP, mine="L1")) == p.Launch(old[2], 4)
+    assert plan(drive(lock(), *old), Request(Goal.UP, launch_id="L1")) == p.Launch(old[2], 4)
 
 
 def test_rescued_by_hand_after_a_known_life() -> None:
     """A hand-made snapshot of a volume that is gone follows what is older than it."""
     rescued = snapshot("snap-r", volume_id="vol-9", generation=None, kind=None, started=NOW + timedelta(hours=1))
-    assert plan(drive(lock(), snapshot(), rescued), Request(Goal.UP, mine="L1")) == p.Launch(rescued, 3)
+    assert plan(drive(lock(), snapshot(), rescued), Request(Goal.UP, launch_id="L1")) == p.Launch(rescued, 3)
 
 
 def test_sweep_ends_a_machine_whose_drive_is_saved() -> None:
@@ -269,11 +269,12 @@ def test_copies_of_snapshots() -> None:
     """A copy made with tags is no fork; copies made without are each a new generation, by their time."""
     hour = timedelta(hours=1)
     same = snapshot("snap-c", volume_id="snap-c", started=NOW + hour)
-    assert plan(drive(lock(), snapshot(), same), Request(Goal.UP, mine="L1")) == p.Launch(same, 2)
+    assert plan(drive(lock(), snapshot(), same), Request(Goal.UP, launch_id="L1")) == p.Launch(same, 2)
     first = snapshot("snap-c1", volume_id="snap-c1", generation=None, kind=None, started=NOW + hour)
     later = snapshot("snap-3", volume_id="vol-3", generation=3, started=NOW + 2 * hour)
     second = snapshot("snap-c2", volume_id="snap-c2", generation=None, kind=None, started=NOW + 3 * hour)
-    assert plan(drive(lock(), snapshot(), first, later, second), Request(Goal.UP, mine="L1")) == p.Launch(second, 5)
+    got = plan(drive(lock(), snapshot(), first, later, second), Request(Goal.UP, launch_id="L1"))
+    assert got == p.Launch(second, 5)
 
 
 def test_untagged_volume_of_a_deleted_snapshot_is_the_newest() -> None:
@@ -382,7 +383,7 @@ DISCARD_ROWS: list[tuple[str, list[Any], Any]] = [
 def test_the_other_goals(goal: Goal, items: list[Any], expected: Any) -> None:
     """What `save`, `restore` and `down --discard` do next in each state; an error class stands for its refusal."""
     choice = {Goal.SAVE: "save-1", Goal.RESTORE: "snap-1"}.get(goal, "")
-    got = plan(drive(*items), Request(goal, portal="demo", mine="L2", choice=choice))
+    got = plan(drive(*items), Request(goal, portal="demo", launch_id="L2", choice=choice))
     if isinstance(got, p.Refuse):
         assert got.error.hint
         got = got.error
@@ -429,9 +430,9 @@ def test_a_restored_copy_comes_before_what_is_made_by_hand_later() -> None:
     hour = timedelta(hours=1)
     hand = snapshot("snap-h", volume_id="vol-h", generation=None, kind=None, started=NOW + hour)
     restored = snapshot(tags={tags.GENERATION: "3", tags.RESTORED: f"1 {(NOW + 2 * hour).isoformat()}"})
-    assert plan(drive(lock(), restored, hand), Request(Goal.UP, mine="L1")) == p.Launch(restored, 4)
+    assert plan(drive(lock(), restored, hand), Request(Goal.UP, launch_id="L1")) == p.Launch(restored, 4)
     later = snapshot("snap-l", volume_id="vol-l", generation=None, kind=None, started=NOW + 3 * hour)
-    assert plan(drive(lock(), restored, hand, later), Request(Goal.UP, mine="L1")) == p.Launch(later, 5)
+    assert plan(drive(lock(), restored, hand, later), Request(Goal.UP, launch_id="L1")) == p.Launch(later, 5)
 
 
 def test_a_restore_outranks_a_volume_made_of_the_copy_before() -> None:

@@ -74,7 +74,7 @@ def check(goal: Goal, drive: Drive, action: p.Action, mine: str | None) -> None:
             assert drive.lock is None
         case p.ReleaseLock(held):
             assert held == drive.lock
-            assert lock_state not in (LockState.STARTING, LockState.STRANGE)
+            assert lock_state not in (LockState.STARTING, LockState.FOREIGN)
             assert lock_state is not LockState.HELD
         case p.Terminate(machine):
             assert goal not in (Goal.SAVE, Goal.RESTORE)
@@ -155,7 +155,7 @@ def check_rest(goal: Goal, state: State, drive: Drive) -> None:
         return
     assert not drive.volumes, state
     assert all(m.state == "terminated" or drive.is_foreign(m) for m in drive.machines.values()), state
-    assert drive.lock_state(CALLER) in (LockState.FREE, LockState.STRANGE), state
+    assert drive.lock_state(CALLER) in (LockState.FREE, LockState.FOREIGN), state
 
 
 def carried_out(drive: Drive, action: p.Action) -> Drive:  # noqa: C901, PLR0912  one case an action

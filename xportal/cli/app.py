@@ -12,9 +12,10 @@ import typer
 
 from xportal import local
 from xportal.cli import containers, drives, portals, sandbox, watching
+from xportal.cli.machine_options import SPEC_OPTIONS
 from xportal.cli.options import common_callback
 from xportal.console import Console
-from xportal.errors import LocalFileError, UsageError, XportalError
+from xportal.errors import LocalFileError, SpecError, UsageError, XportalError
 
 EXIT_STATUSES = (
     "Exit status: 0 done; 2 usage or spec; 3 refused by state (in use, forked, down, unknown, saving because AWS takes "
@@ -56,7 +57,7 @@ def main() -> None:
         status = app(standalone_mode=False)
         sys.stdout.flush()
     except XportalError as error:
-        console.error(error)
+        console.error(error.named(SPEC_OPTIONS) if isinstance(error, SpecError) else error)
         status = error.exit_status
     except KeyboardInterrupt:
         status = 130

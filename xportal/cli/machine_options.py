@@ -26,6 +26,20 @@ ImageId = Annotated[
 ]
 Architecture = Annotated[str | None, typer.Option("--architecture", metavar="ARCH", help="x86_64 (default) or arm64.")]
 
+SPEC_OPTIONS = {  # by the path of the field in a specification that they give
+    "size_gib": "--size",
+    "drives": "--drive",
+    "machine.gpu": "--cpu",  # of which alone an error tells
+    "machine.min_gpu_memory_gib": "--min-gpu-memory",
+    "machine.max_price": "--max-price",
+    "machine.on_demand": "--on-demand",
+    "machine.architecture": "--architecture",
+    "alone.idle_minutes": "--idle-minutes",
+    "alone.checkpoint_minutes": "--checkpoint-every",
+    "limits.dollars": "--budget",
+    "limits.hours": "--max-hours",
+}
+
 
 def machine_spec(
     gpu: bool,

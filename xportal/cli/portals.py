@@ -23,7 +23,7 @@ from xportal.cli.machine_options import (
 from xportal.cli.options import Context, with_common_options
 from xportal.cli.ssh_like import SshLike, split_words
 from xportal.errors import LoginRefused, MachineLost, SaveIncomplete, UsageError
-from xportal.spec import DEFAULT_PORTAL, DEFAULT_SIZE_GIB, AloneSpec, DriveSpec, PortalSpec, check_name
+from xportal.spec import DEFAULT_PORTAL, DEFAULT_SIZE_GIB, DriveSpec, PortalSpec, UnattendedSpec, check_name
 
 if TYPE_CHECKING:
     from xportal.aws.records import Instance
@@ -111,7 +111,7 @@ def up(
     from xportal.portal.retry import pauses
 
     machine = machine_spec(gpu, cpu, type_, min_gpu_memory, max_price, on_demand, image_id, architecture)
-    alone = AloneSpec(on_notice, idle_minutes, checkpoint_on_rebalance, checkpoint_every)
+    alone = UnattendedSpec(on_notice, idle_minutes, checkpoint_on_rebalance, checkpoint_every)
     asked = PortalSpec(portal, machine, size, tuple(map(_drive_spec, drive or ())), alone)
     spec = recall(ctx.aws, asked, ctx.console)
     if dry_run:
@@ -284,7 +284,7 @@ def _left_text(left: DriveLeft, discarded: bool) -> str:
         return f"nothing of {left.drive} was there to save"
     if left.snapshot.state == "pending":
         return f"{left.snapshot.id} of {left.drive} is on its way, and xportal sweep does the rest"
-    return f"saved as {left.snapshot.id} ({left.snapshot.size_gib} GiB), nothing runs"
+    return f"{left.drive} is saved as {left.snapshot.id} ({left.snapshot.size_gib} GiB), nothing runs"
 
 
 def _confirm_discard(ctx: Context, portal: str) -> dict[str, frozenset[str]]:

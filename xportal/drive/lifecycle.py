@@ -112,8 +112,8 @@ class Lifecycle:
         if self._seen is None:
             self._seen = drive.there()
         self.observed = drive
-        mine = self._lock.launch if self._lock else None
-        known = replace(asked, portal=self._portal, mine=mine, unreachable=self._unreachable, seen=self._seen)
+        launch_id = self._lock.launch if self._lock else None
+        known = replace(asked, portal=self._portal, launch_id=launch_id, unreachable=self._unreachable, seen=self._seen)
         return p.plan(drive, known)
 
     def _wait(self, text: str, pause: float, *, about: str = "") -> float:

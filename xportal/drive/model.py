@@ -30,7 +30,7 @@ class LockState(Enum):
     HELD = "held"  # its machine lives
     STARTING = "starting"  # no machine yet, its heartbeat is fresh
     STALE = "stale"  # its machine is gone, or it never got one
-    STRANGE = "strange"  # a key pair of the lock's name that is not ours
+    FOREIGN = "foreign"  # a key pair of the lock's name that is not ours
 
 
 @dataclass(frozen=True)
@@ -185,14 +185,14 @@ class Drive(Copies):
         """The snapshot that the save of this id took."""
         return next((s for s in self.snapshots if s.tags.get(tags.SAVE) == save), None)
 
-    def lock_state(self, mine: str | None) -> LockState:
-        """What the lock says to the holder of launch id `mine`."""
+    def lock_state(self, launch_id: str | None) -> LockState:
+        """What the lock says to the holder of this launch id."""
         if self.lock is None:
             return LockState.FREE
         if self.lock.tags.get(tags.OURS) != "1":
-            return LockState.STRANGE
+            return LockState.FOREIGN
         launch = self.lock.tags.get(tags.LAUNCH)
-        if mine is not None and launch == mine:
+        if launch_id is not None and launch == launch_id:
             return LockState.MINE
         machines = [m for m in self.machines.values() if m.tags.get(tags.LAUNCH) == launch]
         if any(m.state != "terminated" for m in machines):

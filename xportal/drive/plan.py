@@ -171,7 +171,7 @@ class Request:
 
     goal: Goal
     portal: str | None = None  # the portal that asks; None: any
-    mine: str | None = None  # the launch id of the lock that the caller holds
+    launch_id: str | None = None  # the launch id of the lock that the caller holds
     # Ids of machines on which a save was tried: what is left to do is done with the detached volume.
     unreachable: frozenset[str] = frozenset()
     # What was there when the command began (`Drive.there`); None: all. A `down` does not end a later `up`, and the
@@ -207,10 +207,10 @@ def _plan_up(drive: Drive, asked: Request) -> Action:
     attaching = _attach(drive)
     if attaching:
         return attaching
-    state = drive.lock_state(asked.mine)
+    state = drive.lock_state(asked.launch_id)
     if machine or state is LockState.HELD:  # it is saved, marked, stopped, without its drive or on its way out: end it
         return _settle_for(drive, asked) or Wait("the machine is going away")
-    if drive.lock and state is LockState.STRANGE:
+    if drive.lock and state is LockState.FOREIGN:
         return Refuse(refusals.strange_lock(drive, drive.lock))
     if state is LockState.STARTING:
         return Refuse(refusals.in_use(drive, None))
@@ -293,8 +293,8 @@ def _plan_restore(drive: Drive, asked: Request) -> Action:
             if machine.state in ENDING
             else Refuse(refusals.in_use(drive, machine))
         )
-    state = drive.lock_state(asked.mine)
-    if drive.lock and state is LockState.STRANGE:
+    state = drive.lock_state(asked.launch_id)
+    if drive.lock and state is LockState.FOREIGN:
         return Refuse(refusals.strange_lock(drive, drive.lock))
     if state is LockState.STARTING:
         return Refuse(refusals.in_use(drive, None))
@@ -339,7 +339,7 @@ def _plan_end(drive: Drive, asked: Request) -> Action:
     machine = drive.live_machine()
     if _is_later(drive, machine, asked.seen):
         return Done()  # what we came for is saved, and somebody brought it up again
-    starting = drive.lock_state(asked.mine) is LockState.STARTING
+    starting = drive.lock_state(asked.launch_id) is LockState.STARTING
     if asked.goal is Goal.SWEEP and ((machine and not drive.is_saved(machine)) or starting):
         return Done()  # somebody works on it
     refusal = _refuse_end(drive, asked)
@@ -366,7 +366,7 @@ def _refuse_end(drive: Drive, asked: Request) -> Refuse | None:
     machine = drive.live_machine()
     if machine and _is_anothers(machine, asked.portal):
         return Refuse(refusals.in_use(drive, machine))
-    return Refuse(refusals.in_use(drive, None)) if drive.lock_state(asked.mine) is LockState.STARTING else None
+    return Refuse(refusals.in_use(drive, None)) if drive.lock_state(asked.launch_id) is LockState.STARTING else None
 
 
 def _is_anothers(machine: Instance, portal: str | None) -> bool:
@@ -375,7 +375,7 @@ def _is_anothers(machine: Instance, portal: str | None) -> bool:
 
 
 def _release(drive: Drive, why: str) -> Action:
-    strange = drive.lock_state(None) is LockState.STRANGE
+    strange = drive.lock_state(None) is LockState.FOREIGN
     return ReleaseLock(drive.lock, why) if drive.lock and not strange else Done()
 
 

@@ -17,7 +17,7 @@ from xportal.foreign import Malformed, field, items, optional
 from xportal.machine.userdata import deliver_argv, full_agent
 from xportal.progress import Progress
 from xportal.remote import Host
-from xportal.spec import AloneSpec
+from xportal.spec import UnattendedSpec
 
 AGENT = "/opt/xportal/agent"
 FOLLOW_ATTEMPTS = 5
@@ -62,7 +62,7 @@ class AgentStatus:
     drives: tuple[DriveStatus, ...]
     containers: tuple[dict[str, Any], ...]
     leaving: Leaving | None = None
-    settings: AloneSpec | None = None  # what the machine does by itself
+    settings: UnattendedSpec | None = None  # what the machine does by itself
 
 
 def deliver(host: Host) -> None:
@@ -74,7 +74,7 @@ def deliver(host: Host) -> None:
         raise MachineLost(f"the agent cannot be put on the machine: {error}") from error
 
 
-def change_settings(host: Host, alone: AloneSpec) -> None:
+def change_settings(host: Host, alone: UnattendedSpec) -> None:
     """Have the agent do by itself what the user wants of it; what they do not say stays. Raises MachineLost."""
     changes = {name: value for name, value in asdict(alone).items() if value is not None}
     if not changes:
@@ -140,12 +140,12 @@ def _leaving(told: Mapping[str, Any] | None) -> Leaving | None:
     return None if told is None else Leaving(field(told, "why", str), optional(told, "time", str))
 
 
-def _settings(told: Mapping[str, Any] | None) -> AloneSpec | None:
+def _settings(told: Mapping[str, Any] | None) -> UnattendedSpec | None:
     """Raises Malformed."""
     if told is None:
         return None
     try:
-        return AloneSpec(
+        return UnattendedSpec(
             on_notice=optional(told, "on_notice", str),
             idle_minutes=optional(told, "idle_minutes", float),
             checkpoint_on_rebalance=optional(told, "checkpoint_on_rebalance", bool),

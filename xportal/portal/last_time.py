@@ -18,7 +18,7 @@ from typing import Any
 from xportal import foreign
 from xportal.aws.tags import REMEMBERED, REMEMBERED_TAGS_MAX
 from xportal.errors import UsageError
-from xportal.spec import AloneSpec, DriveSpec, PortalSpec
+from xportal.spec import DriveSpec, PortalSpec, UnattendedSpec
 
 VALUE_MAX = 256  # EC2's limit on a tag's value
 NOTICE_SHOWN = 100  # characters of the command that runs at a notice
@@ -87,7 +87,7 @@ def completed(asked: PortalSpec, before: LastTime) -> PortalSpec:
         machine = replace(machine, gpu=before.gpu, types=before.types, min_gpu_memory_gib=before.min_gpu_memory_gib)
     if machine.architecture is None and not asked.drives:
         machine = replace(machine, architecture=before.architecture)
-    alone = AloneSpec(
+    alone = UnattendedSpec(
         on_notice=asked.alone.on_notice,  # what runs is the drive's own, not a tag's
         idle_minutes=_first(asked.alone.idle_minutes, before.idle_minutes),
         checkpoint_on_rebalance=_first(asked.alone.checkpoint_on_rebalance, before.checkpoint_on_rebalance),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xportal.aws import tags
 from xportal.aws.records import Instance
 from xportal.drive.model import LIVE, Drive
-from xportal.errors import UsageError
 from xportal.portal.endings import Ending, ending_of
 from xportal.portal.prices import price_of
+from xportal.spec import check_positive
 from xportal.watch.meter import Meter
 
 
@@ -25,9 +24,8 @@ class Limits:
     hours: float | None = None
 
     def __post_init__(self) -> None:
-        for option, value in (("--budget", self.dollars), ("--max-hours", self.hours)):
-            if value is not None and not 0 < value < math.inf:
-                raise UsageError(f"{option} {value:g} is not possible", hint=f"{option} takes a number above 0")
+        check_positive("limits.dollars", self.dollars)
+        check_positive("limits.hours", self.hours)
 
 
 @dataclass(frozen=True)

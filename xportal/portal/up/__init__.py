@@ -86,7 +86,7 @@ def find_or_launch(aws: Aws, spec: PortalSpec, progress: Progress, agent: Agent)
     """The portal's machine, running, and whether it was launched just now."""
     earlier = _earlier_claim(aws, spec)
     try:
-        prepared = prepare(aws, spec, mine=earlier.launch if earlier else None)
+        prepared = prepare(aws, spec, launch_id=earlier.launch if earlier else None)
     except BaseException:
         if earlier:
             earlier.release()

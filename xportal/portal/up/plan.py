@@ -33,14 +33,14 @@ class Preparation:
     architecture: str
 
 
-def prepare(aws: Aws, spec: PortalSpec, *, mine: str | None = None) -> Instance | Preparation:
-    """The machine on which the portal is up already, or what a launch would take. `mine`: see drive.plan.
+def prepare(aws: Aws, spec: PortalSpec, *, launch_id: str | None = None) -> Instance | Preparation:
+    """The machine on which the portal is up already, or what a launch would take. `launch_id`: see drive.plan.
 
     Raises what stands in the way: DriveInUse, DriveForked, Refused, UsageError, AwsRefused.
     """
     spec = _with_drives(aws, spec)
     observed = [observe(aws, drive.name) for drive in spec.drives]
-    actions = [p.plan(drive, p.Request(p.Goal.UP, spec.name, mine)) for drive in observed]
+    actions = [p.plan(drive, p.Request(p.Goal.UP, spec.name, launch_id)) for drive in observed]
     for action in actions:
         if isinstance(action, p.Refuse):
             raise action.error
