@@ -107,7 +107,9 @@ def roles(user: User, request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.mark.usefixtures("roles")
 def test_killed_at_every_line(user: User) -> None:
     """Whenever that is: what was written is there, and after the next `down` nothing is billed."""
-    lines = len(user.types(*UP).stderr.splitlines()) and len(user.types("down", "demo").stderr.splitlines())
+    user.types(*UP)
+    user.types("ssh", "demo", "--", "rm -f ~/lines")
+    lines = len(user.types("down", "demo").stderr.splitlines())
     written: list[str] = []
     for line in range(1, lines + 1):
         user.types(*UP)
