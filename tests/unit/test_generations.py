@@ -137,3 +137,6 @@ def test_10_the_newest_snapshot_must_have_been_led_to() -> None:
     assert drive(given_up, saved_by_somebody_else, taken("snap-3", "vol-3", 6, hours=2)).passed_over() == ()
     told_by_volume = [volume("vol-1", 4, **{tags.FOLLOWED: told}) for told in ("snap-2", tags.NOBODY)]
     assert [drive(left, forged, it).passed_over() for it in told_by_volume] == [(), (left,)]
+    half_chosen = replace(left, tags={**left.tags, tags.FOLLOWED: "snap-0"})
+    older = taken("snap-0", "vol-0", 3)
+    assert drive(older, half_chosen, forged).passed_over() == (half_chosen,)

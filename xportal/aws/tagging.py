@@ -9,7 +9,7 @@ from xportal.aws.session import Aws
 from xportal.aws.tags import to_aws
 
 TAGGED_AT_ONCE = 500  # EC2 takes a thousand
-SNAPSHOT_GONE = "InvalidSnapshot.NotFound"
+COPY_GONE = {"InvalidSnapshot.NotFound", "InvalidVolume.NotFound"}
 GONE = {"InvalidID", "InvalidInstanceID.NotFound"}
 
 
@@ -18,17 +18,17 @@ def set_tags(aws: Aws, resource_id: str, tags: Mapping[str, str]) -> None:
     aws.call(aws.ec2.create_tags, Resources=[resource_id], Tags=to_aws(tags))
 
 
-def set_tags_of_all(aws: Aws, snapshot_ids: Sequence[str], tags: Mapping[str, str]) -> None:
-    """The same on many snapshots, in one call. One that is gone meanwhile keeps the others from nothing."""
-    for begin in range(0, len(snapshot_ids), TAGGED_AT_ONCE):
-        ids = list(snapshot_ids[begin : begin + TAGGED_AT_ONCE])
+def set_tags_of_all(aws: Aws, copy_ids: Sequence[str], tags: Mapping[str, str]) -> None:
+    """The same on many snapshots or volumes, in one call. One that is gone meanwhile keeps the others from nothing."""
+    for begin in range(0, len(copy_ids), TAGGED_AT_ONCE):
+        ids = list(copy_ids[begin : begin + TAGGED_AT_ONCE])
         try:
             aws.call(aws.ec2.create_tags, Resources=ids, Tags=to_aws(tags))
         except AwsError as error:
-            if error.code != SNAPSHOT_GONE:
+            if error.code not in COPY_GONE:
                 raise
-            for snapshot_id in ids if len(ids) > 1 else ():
-                set_tags_of_all(aws, [snapshot_id], tags)
+            for copy_id in ids if len(ids) > 1 else ():
+                set_tags_of_all(aws, [copy_id], tags)
 
 
 def tag_machine(aws: Aws, machine_id: str, tags: Mapping[str, str]) -> None:

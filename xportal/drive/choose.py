@@ -7,7 +7,7 @@ from xportal.aws.errors import AwsError
 from xportal.aws.lag import wait_for_lists
 from xportal.aws.records import Snapshot, Volume
 from xportal.aws.session import Aws
-from xportal.aws.tagging import delete_tag, set_tags, set_tags_of_all
+from xportal.aws.tagging import COPY_GONE, delete_tag, set_tags, set_tags_of_all
 from xportal.drive import refusals
 from xportal.drive.generations import restored_text
 from xportal.drive.locks import Lock
@@ -35,6 +35,7 @@ def choose(
     told = {tags.GENERATION: str(generation), tags.RESTORED: restored_text(before, drive.now)}
     told[tags.FOLLOWED] = tags.NOBODY
     own = {tags.NAME: drive.name, tags.DRIVE: drive.name} if isinstance(copy, Volume) else {}
+    _follow_volumes(aws, drive, copy)  # first: if this command dies, whoever saves them says what came after them
     set_tags(aws, copy.id, {**told, **own})  # a volume may have told of several drives until now
     wait_for_lists(aws)  # a deletion that was decided meanwhile shows then; who decides on one from now on sees this
     now = observe(aws, drive.name)
@@ -45,9 +46,15 @@ def choose(
         _unchoose(aws, copy, before)
         raise refusals.is_going(now, copy) if going else refusals.gone_on(now, copy)
     follow(aws, now, generation, copy.id)
-    for volume in now.volumes:  # whose snapshots are yet to come
-        if volume.id != copy.id:
-            set_tags(aws, volume.id, {tags.FOLLOWED: copy.id})
+    _follow_volumes(aws, now, copy)
+
+
+def _follow_volumes(aws: Aws, drive: Drive, copy: Volume | Snapshot) -> None:
+    """Say on the drive's other volumes, whose snapshots are yet to come, what comes after them. It counts once the copy
+    is of a later generation.
+    """
+    others = (v for v in drive.volumes if v.id != copy.id)
+    set_tags_of_all(aws, [v.id for v in others if v.tags.get(tags.FOLLOWED) != copy.id], {tags.FOLLOWED: copy.id})
 
 
 def _unchoose(aws: Aws, copy: Volume | Snapshot, generation: int) -> None:
@@ -60,5 +67,5 @@ def _unchoose(aws: Aws, copy: Volume | Snapshot, generation: int) -> None:
             else:
                 delete_tag(aws, copy.id, key)
     except AwsError as error:
-        if error.code not in ("InvalidVolume.NotFound", "InvalidSnapshot.NotFound"):
+        if error.code not in COPY_GONE:
             raise

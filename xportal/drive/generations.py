@@ -19,7 +19,8 @@ make one that is higher than all before.
    is the same data once more.
 10. A snapshot that is the newest is only gone on from if an `up` or a `drives restore` led to it: the copies before it
     say with what the drive went on. Of a snapshot and its volume the volume is asked, while it is there; a volume of
-    which there are snapshots was not given up, whatever somebody says who discarded it.
+    which there are snapshots was not given up, whatever somebody says who discarded it. Nobody goes on with what is not
+    later.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ class Copies:
         passed = (
             s
             for s in self._before(self.generation_of(newest))
-            if _is_unfollowed(s) and not (self.told_by_volume(s) or s.tags.get(tags.FOLLOWED) in saved)
+            if self._is_unfollowed(s) and not (self.told_by_volume(s) or s.tags.get(tags.FOLLOWED) in saved)
             if s.state != "error"
         )
         return tuple(sorted(passed, key=self._order, reverse=True))
@@ -121,7 +122,7 @@ class Copies:
 
         Who took the snapshot may have asked the volume long before, and slept: the snapshot then tells of nobody.
         """
-        told = (v.tags.get(tags.FOLLOWED, "") for v in self.volumes if v.id == snapshot.volume_id)
+        told = (self._told_follower(volume) for volume in self.volumes if volume.id == snapshot.volume_id)
         return next((follower for follower in told if follower != tags.NOBODY), "")
 
     def to_be_followed(self, generation: int) -> tuple[Snapshot, ...]:
@@ -132,7 +133,7 @@ class Copies:
         return tuple(
             s
             for s in self._before(generation)
-            if _is_unfollowed(s) or s.tags.get(tags.FOLLOWED, "") not in {"", *there}
+            if self._is_unfollowed(s) or s.tags.get(tags.FOLLOWED, "") not in {"", *there}
         )
 
     def follower_of(self, volume: Volume) -> str:
@@ -142,7 +143,7 @@ class Copies:
         generation = self.generation_of(volume)
         before = (s for s in self.snapshots if s.started <= volume.created and self.generation_of(s) > generation)
         later = next(before, None)
-        return volume.tags.get(tags.FOLLOWED) or (later.id if later else tags.NOBODY)
+        return self._told_follower(volume) or (later.id if later else tags.NOBODY)
 
     def _order(self, item: Volume | Snapshot) -> tuple[int, bool, bool, datetime, bool, int]:
         made = item.created if isinstance(item, Volume) else item.started
@@ -172,6 +173,20 @@ class Copies:
         moment = _restored_at(volume)
         before = self._placed if moment else {}
         return max((before[s.id] for s in self.snapshots if moment and _placed_at(s) < moment), default=-1) + 1
+
+    def _told_follower(self, item: Volume | Snapshot) -> str:
+        """What the tag names, or "" without one. Nobody has gone on with what is not later: whoever wrote that died in
+        the middle of a choice.
+        """
+        named = item.tags.get(tags.FOLLOWED, "")
+        follower = self.find_copy(named)
+        is_later = follower is None or self.generation_of(follower) > self.generation_of(item)
+        return named if is_later else tags.NOBODY
+
+    def _is_unfollowed(self, snapshot: Snapshot) -> bool:
+        """Whether nobody has gone on from a copy, or has discarded what came of it."""
+        follower = self._told_follower(snapshot)
+        return follower == tags.NOBODY or (bool(follower) and follower == snapshot.tags.get(tags.GIVEN_UP))
 
     def _before(self, generation: int) -> list[Snapshot]:
         return [s for s in self.snapshots if not self.is_stray(s) and self.generation_of(s) < generation]
@@ -204,12 +219,6 @@ def _made_as(snapshot: Snapshot) -> int:
 def _told(item: Volume | Snapshot) -> int:
     """The generation that the tag tells; 0 if it tells none."""
     return foreign.whole(item.tags.get(tags.GENERATION, "")) or 0
-
-
-def _is_unfollowed(snapshot: Snapshot) -> bool:
-    """Whether nobody has gone on from a copy, or has discarded what came of it."""
-    followed = snapshot.tags.get(tags.FOLLOWED)
-    return followed is not None and followed in (tags.NOBODY, snapshot.tags.get(tags.GIVEN_UP))
 
 
 def _is_confirmed(volume: Volume) -> bool:
