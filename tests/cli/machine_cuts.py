@@ -244,7 +244,9 @@ class Lives:
 
 
 def has_started(machine: MachineProbe) -> bool:
-    """Whether the agent has started the containers, or failed."""
+    """Whether the agent has started the containers, or failed, or cannot: what does that did not come in time."""
+    if not machine.path("/opt/xportal/agent-whole").is_symlink():
+        return machine.path("/run/xportal/state.json").exists()
     state = machine.path("/run/xportal/state.json")
     told = json.loads(state.read_bytes()) if state.exists() else {}
     return bool(told.get("started")) or told.get("phase") == "failed"
