@@ -32,6 +32,7 @@ from tests.cli.machine_probe import PAUSE, SAVED, MachineProbe, wait_for
 from xportal.sandbox.demo.traces import find_traces
 
 NOTICE_SECONDS = 30.0
+IDLE_SECONDS = 10.0
 OPENING = ("device", "format", "mount", "dirty", "drive", "gpu", "hold")  # the steps of `agent open`
 
 
@@ -193,9 +194,7 @@ class Lives:
             machine = self.portal.ends.wait_for_machine(lambda: up.poll() is not None)
             cut.watch(machine, lambda: lines_of(machine.log("boot"), cut.trial.phase), lambda: up.poll() is not None)
             if cut.lost_network:
-                wait_for(
-                    "the agent to do what it can alone", lambda: has_started(machine) and not machine.is_busy(), 90
-                )
+                wait_for("the agent to do what it can alone", Alone(machine).is_over, 90)
                 machine.find_network()
 
     def _run(self, cut: Cut, machine: MachineProbe) -> None:
@@ -243,10 +242,25 @@ class Lives:
         self.portal.is_gone()
 
 
+class Alone:
+    """What an agent does whose `up` has lost it. The last part of the boot is not done if nobody had asked for it yet:
+    then nothing is at work for IDLE_SECONDS.
+    """
+
+    def __init__(self, machine: MachineProbe) -> None:
+        self._machine = machine
+        self._busy = time.monotonic()  # at work for the last time
+
+    def is_over(self) -> bool:
+        """Whether nothing more will come."""
+        if self._machine.is_busy():
+            self._busy = time.monotonic()
+            return False
+        return has_started(self._machine) or time.monotonic() - self._busy > IDLE_SECONDS
+
+
 def has_started(machine: MachineProbe) -> bool:
-    """Whether the agent has started the containers, or failed, or cannot: what does that did not come in time."""
-    if not machine.path("/opt/xportal/agent-whole").is_symlink():
-        return machine.path("/run/xportal/state.json").exists()
+    """Whether the agent has started the containers, or failed."""
     state = machine.path("/run/xportal/state.json")
     told = json.loads(state.read_bytes()) if state.exists() else {}
     return bool(told.get("started")) or told.get("phase") == "failed"
