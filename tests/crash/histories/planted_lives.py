@@ -52,8 +52,9 @@ def discard_without_a_mark(patch: pytest.MonkeyPatch) -> None:
 
 
 def discard_by_id(patch: pytest.MonkeyPatch) -> None:
-    """The volume is the one that was there when the user said yes."""
+    """The volume is the one that was there when the user said yes, whoever has brought it up since."""
     patch.setattr(Drive, "life_of", lambda _, volume: volume.id)
+    patch.setattr(p, "_is_later", lambda *_: False)
 
 
 def count_a_late_final_save(patch: pytest.MonkeyPatch) -> None:
