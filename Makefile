@@ -15,8 +15,8 @@ demo: venv ## the main job, on a cloud that runs on this computer: no account, n
 check: lint ## lint, types and the quick tests, in two minutes: before each commit
 	@$(BIN)/python -m pytest --numprocesses 2 -m 'not machine' tests/unit tests/contract tests/docs $(ARGS)
 
-# Three processes, for machines wait now and then, each with a file at a time, in their order: those that boot machines
-# come first, the short ones last.
+# Three processes, for machines wait now and then, each with a file at a time, in pyproject.toml's order: those that
+# boot machines come first, the short ones last.
 test: venv ## the tests, most of an hour
 	@$(WITH_ENGINE) $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.machine
 
 @pytest.fixture(autouse=True)
 def plainly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without buildx, also where this computer has it (tests/unit/test_buildx.py has the other way)."""
+    """Without buildx, also where this computer has it (tests/unit/container/test_buildx.py has the other way)."""
     monkeypatch.setenv("DOCKER_BUILDKIT", "0")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import User, free_port
+from tests.stories.conftest import User, free_port
 from xportal.sandbox import image
 from xportal.sandbox.hardware.docker import Engine
 

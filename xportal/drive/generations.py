@@ -1,4 +1,4 @@
-"""Which copy of a drive is the newest (I1). The rules; tests/unit/test_generations.py has a test for each.
+"""Which copy of a drive is the newest (I1). The rules; tests/unit/drive/test_generations.py has a test for each.
 
 Every copy has a generation, a whole number. A launch, an attachment and a choice of the user's (`drives restore`) each
 make one that is higher than all before.

@@ -1,0 +1,210 @@
+"""Real machines: cloud-init, ssh with the pinned key, Docker on the drive, the simulated GPU, IMDS, power off."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from tests.machines.lab import MAKE_IMAGE, OPEN_DRIVE, Lab, wait_until
+from xportal.sandbox.hardware import Addresses, Disk, Notice, loops
+
+pytestmark = pytest.mark.machine
+
+LABEL = "SIMULATED GPU (xportal sandbox)"
+TOKEN = (
+    "TOKEN=$(curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.254.169.254/latest/api/token);"
+    'imds() { curl -sf -H "X-aws-ec2-metadata-token: $TOKEN" http://169.254.169.254/latest/$1; };'
+)
+
+
+@pytest.fixture(scope="module")
+def gpu_machine(lab: Lab) -> Addresses:
+    """A machine with two GPUs and a drive that Docker's data is on, `tiny` loaded."""
+    lab.hardware.create_volume("vol-0a1", 4, None)
+    addresses = lab.boot("i-0a1", ("vol-0a1",), gpus=2, bootcmd=OPEN_DRIVE)
+    lab.ssh(addresses.public_ip, MAKE_IMAGE)
+    return addresses
+
+
+def test_a_machine_answers_ssh_and_docker_within_seconds(lab: Lab, record_property: pytest.RecordProperty) -> None:
+    """From boot to a login with the pinned host key, and to a Docker that answers: seconds, not minutes."""
+    start = time.monotonic()
+    address = lab.boot("i-0a2").public_ip
+    lab.ssh(address, "true")
+    ssh_s = time.monotonic() - start
+    lab.ssh(address, "until sudo docker version; do sleep 0.05; done")
+    docker_s = time.monotonic() - start
+    record_property("launch to ssh, s", round(ssh_s, 2))
+    record_property("launch to docker, s", round(docker_s, 2))
+    assert docker_s < 30
+    assert lab.ssh(address, "systemctl --failed --no-legend; id -u") == "1000"
+    lab.hardware.shut_down("i-0a2", 20)
+
+
+def test_docker_data_is_on_the_drive(lab: Lab, gpu_machine: Addresses) -> None:
+    """With the data-root on the drive Docker uses overlay2 there, and the volume's file grows."""
+    told = lab.ssh(
+        gpu_machine.public_ip,
+        "sudo docker info --format '{{.DockerRootDir}} {{.Driver}}'; df --output=source /v1/docker",
+    )
+    assert told.split() == ["/v1/docker", "overlay2", "Filesystem", "/dev/nvme1n1"]
+    assert lab.hardware.disks.volume_path("vol-0a1").stat().st_blocks > 0
+
+
+def test_a_drive_has_the_names_of_a_nitro_machine(lab: Lab, gpu_machine: Addresses) -> None:
+    """The requested name and the stable id both lead to the NVMe node."""
+    told = lab.ssh(gpu_machine.public_ip, "readlink -f /dev/sdf /dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_vol0a1")
+    assert told.split() == ["/dev/nvme1n1", "/dev/nvme1n1"]
+
+
+def test_nested_containers_run_and_pause(lab: Lab, gpu_machine: Addresses) -> None:
+    """A container on the machine runs, stands still while paused, goes on afterwards."""
+    told = lab.ssh(
+        gpu_machine.public_ip,
+        """set -e
+        sudo docker run -d --stop-timeout 1 --name clock tiny \
+            bash -c 'while sleep 0.02; do date +%s%N >> /t; done' > /dev/null
+        until sudo docker exec clock cat /t; do sleep 0.05; done > /dev/null 2>&1
+        sudo docker pause clock > /dev/null
+        file=$(sudo docker inspect --format '{{.GraphDriver.Data.MergedDir}}' clock)/t
+        sudo tail -n 1 $file; sleep 0.3; sudo tail -n 1 $file
+        sudo docker unpause clock > /dev/null
+        sleep 0.3; sudo tail -n 1 $file""",
+    )
+    paused, still, later = told.split()
+    assert paused == still < later
+
+
+def test_containers_are_below_the_machines_own_control_group(lab: Lab, gpu_machine: Addresses) -> None:
+    """Freezing the machine freezes what runs in it: a nested container's groups are below the machine's."""
+    told = lab.ssh(
+        gpu_machine.public_ip,
+        """sudo docker run -d --stop-timeout 1 --name sleeper tiny sleep 600 > /dev/null
+        cat /proc/1/cgroup
+        echo --
+        cat /proc/$(sudo docker inspect --format '{{.State.Pid}}' sleeper)/cgroup""",
+    )
+    machine, _, nested = told.partition("--")
+    own = {line.split(":", 2)[1]: line.split(":", 2)[2].removesuffix("/init.scope") for line in machine.split()}
+    groups = {line.split(":", 2)[1]: line.split(":", 2)[2] for line in nested.split()}
+    assert groups.keys() == own.keys()
+    assert all(group.startswith(own[name]) for name, group in groups.items() if name)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "nvidia-smi",
+        "nvidia-smi -L",
+        "nvidia-smi --query-gpu=name,memory.total --format=csv,noheader",
+        "nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits 2>&1",
+    ],
+)
+def test_every_output_says_that_the_gpu_is_simulated(lab: Lab, gpu_machine: Addresses, command: str) -> None:
+    """On the machine and in a container that asked for GPUs, nvidia-smi tells what it is."""
+    for told in (
+        lab.ssh(gpu_machine.public_ip, command),
+        lab.ssh(gpu_machine.public_ip, f"sudo docker run --rm --gpus all tiny sh -c '{command}' 2>&1"),
+    ):
+        assert LABEL in told
+        assert "24576" in told or "-L" in command
+
+
+def test_a_container_sees_the_gpus_it_asked_for(lab: Lab, gpu_machine: Addresses) -> None:
+    """`--gpus 1` shows one, no `--gpus` shows no program at all, and nothing is copied into the layer."""
+    address = gpu_machine.public_ip
+    assert lab.ssh(address, "sudo docker run --name one --gpus 1 tiny nvidia-smi -L").count("\n") == 0
+    assert lab.try_ssh(address, "sudo docker run --rm tiny nvidia-smi").returncode == 127
+    layer = "$(sudo docker inspect --format '{{.GraphDriver.Data.UpperDir}}' one)"
+    assert lab.ssh(address, f"sudo stat -c %s {layer}/usr/bin/nvidia-smi") == "0"
+
+
+def test_a_machine_without_gpus_refuses_gpus(lab: Lab) -> None:
+    """As on AWS, Docker itself says that it has no device driver, and there is no nvidia-smi."""
+    address = lab.boot("i-0a3", bootcmd="").public_ip
+    lab.ssh(address, MAKE_IMAGE)
+    refused = lab.try_ssh(address, "sudo docker run --rm --gpus all tiny true")
+    assert 'could not select device driver "" with capabilities: [[gpu]]' in refused.stderr
+    assert lab.try_ssh(address, "command -v nvidia-smi").returncode == 1
+    lab.hardware.cut_power("i-0a3")
+
+
+def test_imds_answers_in_the_machine_and_gives_containers_no_token(lab: Lab, gpu_machine: Addresses) -> None:
+    """Tokens are required; with a hop limit of 1 a container on a bridge gets none."""
+    address = gpu_machine.public_ip
+    assert lab.ssh(address, TOKEN + "imds meta-data/instance-id") == "i-0a1"
+    assert lab.try_ssh(address, "curl -sf http://169.254.169.254/latest/meta-data/").returncode == 22
+    request = "PUT /latest/api/token HTTP/1.1\\r\\nX-aws-ec2-metadata-token-ttl-seconds: 60\\r\\n\\r\\n"
+    ask = f'exec 3<>/dev/tcp/169.254.169.254/80; printf "{request}" >&3; timeout 2 cat <&3'
+    assert "200 OK" in lab.try_ssh(address, f"bash -c '{ask}'").stdout
+    assert lab.try_ssh(address, f"sudo docker run --rm tiny bash -c '{ask}'").stdout == ""
+
+
+def test_a_notice_appears_in_imds(lab: Lab, gpu_machine: Addresses) -> None:
+    """spot/instance-action is 404 until there is a notice."""
+    ask = TOKEN + "imds meta-data/spot/instance-action"
+    assert lab.try_ssh(gpu_machine.public_ip, ask).returncode == 22
+    notice = Notice("terminate", datetime(2026, 5, 6, 7, 8, 9, tzinfo=timezone.utc))
+    lab.api.known["i-0a1"] = replace(lab.api.known["i-0a1"], notice=notice)
+    assert lab.ssh(gpu_machine.public_ip, ask) == '{"action": "terminate", "time": "2026-05-06T07:08:09Z"}'
+
+
+def test_a_key_of_instance_connect_logs_in(lab: Lab, gpu_machine: Addresses, tmp_path: Path) -> None:
+    """A key that no user data ever named logs in as the user it was sent for, and as no other."""
+    key = tmp_path / "other"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    lab.hardware.install_login_key("i-0a1", "ec2-user", Path(f"{key}.pub").read_text())
+    assert lab.ssh(gpu_machine.public_ip, "id -un", key=key) == "ec2-user"
+    refused = lab.try_ssh(gpu_machine.public_ip, "id -un", key=key, user="root", patience_s=0)
+    assert "Permission denied" in refused.stderr
+
+
+def test_a_key_of_instance_connect_ends(lab: Lab, gpu_machine: Addresses, tmp_path: Path) -> None:
+    """Once its time is over the key opens nothing."""
+    key = tmp_path / "late"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    lab.hardware.install_login_key("i-0a1", "ec2-user", Path(f"{key}.pub").read_text())
+    lab.ssh(gpu_machine.public_ip, "sudo sed -i 1s/.*/1/ /run/instance-connect/ec2-user/*")
+    assert "Permission denied" in lab.try_ssh(gpu_machine.public_ip, "true", key=key, patience_s=0).stderr
+
+
+def test_a_drive_is_attached_grown_and_detached(lab: Lab, gpu_machine: Addresses) -> None:
+    """A second drive appears while the machine runs, grows under it, and goes."""
+    address = gpu_machine.public_ip
+    lab.hardware.create_volume("vol-0a9", 1, None)
+    disk = Disk("vol-0a9", "/dev/sdg")
+    lab.hardware.attach("i-0a1", disk)
+    size = "sudo blockdev --getsize64 /dev/sdg"
+    assert lab.ssh(address, size) == str(1024**3)
+    lab.hardware.resize_volume("vol-0a9", 2)
+    assert lab.ssh(address, size) == str(2 * 1024**3)
+    lab.hardware.detach("i-0a1", disk)
+    assert lab.try_ssh(address, "ls /dev/sdg /dev/nvme2n1").returncode == 2
+    lab.hardware.delete_volume("vol-0a9")
+
+
+def test_machines_see_only_their_own_drives(lab: Lab, gpu_machine: Addresses) -> None:
+    """Two machines, two drives: each has its own as nvme1n1, and no other node of a disk."""
+    lab.hardware.create_volume("vol-0a4", 1, None)
+    other = lab.boot("i-0a4", ("vol-0a4",)).public_ip
+    ask = "find /dev -type b -printf '%f '; sudo blockdev --getsize64 /dev/nvme1n1"
+    assert lab.ssh(gpu_machine.public_ip, ask) == f"nvme1n1 {4 * 1024**3}"
+    assert lab.ssh(other, ask) == f"nvme1n1 {1024**3}"
+    assert other != gpu_machine.public_ip
+    lab.hardware.shut_down("i-0a4", 20)
+
+
+def test_a_machine_that_shuts_itself_down_is_noticed(lab: Lab) -> None:
+    """The API is told, once the drive is released and the container is gone."""
+    lab.hardware.create_volume("vol-0a5", 1, None)
+    address = lab.boot("i-0a5", ("vol-0a5",), bootcmd="mkfs.ext4 -q /dev/sdf; mkdir /v1; mount /dev/sdf /v1").public_ip
+    lab.try_ssh(address, "echo kept > note; sudo mv note /v1/; sudo shutdown -h now")
+    wait_until(lambda: "i-0a5" in lab.api.ended)
+    assert loops.find(lab.hardware.disks.volume_path("vol-0a5")) is None
+    assert "i-0a5" not in lab.hardware.running()
+    assert "cloud-init" in lab.hardware.console("i-0a5").lower()

@@ -1,0 +1,301 @@
+"""The agent's whole work on real machines: open, ready, save, come back elsewhere; and when the drive will not open."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+import pytest
+
+from tests.machines.agent_lab import MAKE_IMAGE, AgentLab, Machine, result, sentences
+from tests.machines.lab import Lab
+from xportal.sandbox.hardware import Disk
+
+pytestmark = pytest.mark.machine
+
+LOOP = "sh -c 'while :; do sleep 1; done'"
+SUMS = "docker exec train sha256sum /layer /data/file"
+
+
+@pytest.fixture(scope="module")
+def cloud(lab: Lab) -> AgentLab:
+    """Machines with agents."""
+    return AgentLab(lab)
+
+
+def inspect(machine: Machine, form: str, *names: str) -> list[str]:
+    """`docker inspect`, a line for each name."""
+    return machine.run(f"docker inspect -f '{form}' {' '.join(names)}").splitlines()
+
+
+def test_a_portal_s_lives(cloud: AgentLab) -> None:
+    """Blank drive on a CPU; a GPU; a power cut; a CPU: containers, data, home and settings each time as they were."""
+    cloud.lab.hardware.create_volume("vol-0c1", 4, None)
+
+    first = cloud.boot("vol-0c1", blank=True)
+    assert result(first.follow("boot"))["containers"] == []
+    assert first.run("docker info -f '{{.DockerRootDir}} {{.Driver}}'") == "/xportal/v1/docker overlay2"
+    first.run(MAKE_IMAGE)
+    options = "--init --label xportal.gpu=auto --restart unless-stopped -v /data -v /v1:/v1"
+    first.run(f"docker run -d --name train {options} tiny {LOOP}")
+    first.run("docker run -d --name stopped --restart always tiny sleep 999; docker stop -t 0 stopped")
+    for file, mib in (("/layer", 20), ("/data/file", 5), ("/v1/file", 1)):
+        first.run(f"docker exec train dd if=/dev/urandom of={file} bs=1M count={mib} status=none")
+    sums = first.run(SUMS)
+    first.run("echo mine > ~/notes; echo changed >> ~/.bashrc")
+    sitting = subprocess.Popen(
+        [*first.ssh_argv(), "cd /v1; exec sleep 999"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    first.run("until pgrep -x sleep -u ec2-user; do sleep 0.05; done")
+
+    log = first.save("save-1")
+    saved = result(log)
+    sitting.wait(30)
+    assert saved["faults"] == []
+    assert saved["committed"] == [{"container": "train", "image": "xportal/train:latest"}]
+    assert "sleep 999 (pid" in sentences(log)
+    assert len(saved["killed"]) == 1
+    assert first.status()["phase"] == "saved"
+    assert result(first.save("save-2"))["already"]
+    assert "denied" in first.fails("ls /v1")
+    assert first.run("systemctl is-enabled docker.service docker.socket || true").split() == ["masked", "masked"]
+    first.off()
+    assert "train" in read_from_outside(cloud, "vol-0c1", "cat /docker/image/overlay2/repositories.json")
+    assert read_from_outside(cloud, "vol-0c1", "ls -p /docker/containers").count("/") > 2 * 7  # beside . and ..
+
+    second = cloud.boot("vol-0c1", generation=2, gpus=1)
+    came_back = result(second.follow("boot"))
+    assert "A10G" in came_back["gpu"]
+    assert "A10G" in second.run("docker exec train nvidia-smi -L")
+    assert second.run(SUMS) == sums
+    assert second.run("cat ~/notes; tail -1 ~/.bashrc").split() == ["mine", "changed"]
+    assert inspect(second, "{{.State.Running}} {{.HostConfig.RestartPolicy.Name}}", "train", "stopped") == [
+        "true unless-stopped",
+        "false always",
+    ]
+    cloud.lab.hardware.cut_power(second.instance_id)
+
+    third = cloud.boot("vol-0c1", generation=3)
+    assert result(third.follow("boot"))["gpu"] is None
+    assert third.run(SUMS) == sums
+    assert inspect(third, "{{.State.Running}} {{.HostConfig.RestartPolicy.Name}}", "train", "stopped") == [
+        "true unless-stopped",
+        "false always",
+    ]
+    assert inspect(third, "{{.HostConfig.DeviceRequests}}", "train") == ["[]"]
+    status = third.status()
+    note = {one["name"]: one["note"] for one in status["containers"]}
+    assert note == {"train": "runs without a GPU: this machine has none", "stopped": None}
+    assert [drive["generation"] for drive in status["drives"]] == [3]
+    third.off()
+
+
+@pytest.mark.all
+def test_what_mounts_something_that_is_on_no_drive_is_not_started_elsewhere(cloud: AgentLab) -> None:
+    """Said while it is there, in the status and at the save; on the next machine it stays stopped, and that is said."""
+    cloud.lab.hardware.create_volume("vol-0ce", 4, None)
+    first = cloud.boot("vol-0ce", blank=True)
+    result(first.follow("boot"))
+    first.run(MAKE_IMAGE)
+    first.run(
+        "sudo mkdir -p /v1/on && mkdir -p ~/here /v1/later && sudo ln -s /v1/later /later &&"
+        "docker volume create --opt type=none --opt o=bind --opt device=/v1/on bound > /dev/null"
+    )
+    binds = {
+        "lost": "-v /data:/data --restart always",
+        "drive": "-v /v1/on:/on -v ~/here:/here -v bound:/bound",
+        "system": "-v /etc/localtime:/etc/localtime:ro -v /run/docker.sock:/run/docker.sock -v /dev:/dev",
+        "later": "-v /later:/later",
+    }
+    for name, options in binds.items():
+        first.run(f"docker run -d --init --name {name} {options} tiny {LOOP}")
+    warning = "lost can write to /data, which is on no drive: it goes with the machine"
+    told = {one["name"]: one["warnings"] for one in first.status()["containers"]}
+    assert told == {"lost": [warning], "drive": [], "system": [], "later": []}
+    log = first.save("save-1")
+    assert [line["text"] for line in log if line.get("step") == "lost"] == [warning]
+    first.off()
+
+    second = cloud.boot("vol-0ce", generation=2)
+    log = second.follow("boot")
+    notes = {
+        "lost": "is not started: /data is not there",
+        "later": "is not started: /later is not there",
+        "drive": None,
+        "system": None,
+    }
+    assert {one["name"]: one["note"] for one in result(log)["containers"]} == notes
+    assert "lost is not started: /data is not there" in sentences(log)
+    assert {one["name"]: one["note"] for one in second.status()["containers"]} == notes
+    running = {one["name"] for one in second.status()["containers"] if one["running"]}
+    assert running == {"drive", "system"}
+    assert second.run("test -e /data || echo none") == "none"
+    second.run("sudo systemctl restart docker")
+    assert inspect(second, "{{.State.Running}}", "lost") == ["false"]
+    result(second.save("save-2"))
+    second.off()
+
+    third = cloud.boot("vol-0ce", generation=3)
+    third.run("sudo ln -s /v1/later /later; sudo mkdir /data")
+    notes["later"], notes["lost"] = None, "is not started: /data is on this machine's root disk, not on a drive"
+    assert {one["name"]: one["note"] for one in result(third.follow("boot"))["containers"]} == notes
+    assert inspect(third, "{{.State.Running}} {{.HostConfig.RestartPolicy.Name}}", "later", "lost") == [
+        "true no",
+        "false no",
+    ]
+    third.off()
+
+
+def read_from_outside(cloud: AgentLab, volume: str, request: str) -> str:
+    """What the volume's own filesystem holds, read on this computer from its file, with no machine and no mount."""
+    file = cloud.lab.home / "store" / "volumes" / volume
+    return subprocess.run(["debugfs", "-R", request, str(file)], capture_output=True, text=True, check=True).stdout
+
+
+def test_a_drive_that_does_not_open_keeps_docker_down(cloud: AgentLab) -> None:
+    """Docker does not start, not by its socket either, nothing lands on the root disk, and the log says why."""
+    cloud.lab.hardware.create_volume("vol-0c2", 1, None)
+    machine = cloud.boot("vol-0c2", blank=False)  # nothing is on it, and the launch does not call it new
+    log = machine.follow("boot")
+    assert not log[-1]["ok"]
+    assert "left alone" in log[-1]["error"]
+    status = machine.status()
+    assert (status["phase"], status["error"]) == ("failed", log[-1]["error"])
+    machine.run("sudo systemctl is-system-running --wait || true")
+    machine.fails("timeout 10 sudo docker ps")
+    machine.fails("sudo systemctl start docker.socket docker.service")
+    assert machine.run("pgrep -x dockerd || echo none") == "none"
+    assert machine.run("sudo ls -A /v1 || true") == ""
+    machine.fails("touch /v1/file")
+    saved = result(machine.save("save-1"))  # `down` must go through all the same
+    assert saved["faults"] == []
+    machine.off()
+
+
+def test_an_older_docker_does_not_touch_the_drive(cloud: AgentLab) -> None:
+    """Said in words; Docker cannot be started, files on the drive can be used, and `down` goes through."""
+    cloud.lab.hardware.create_volume("vol-0c9", 1, None)
+    first = cloud.boot("vol-0c9", blank=True)
+    result(first.follow("boot"))
+    first.run('sudo sed -i \'s/"docker": .*/"docker": "99.0.1",/\' /xportal/v1/.xportal/drive.json')
+    result(first.save("save-1"))
+    first.off()
+
+    second = cloud.boot("vol-0c9", generation=2)
+    error = second.follow("boot")[-1]["error"]
+    assert "Docker 99.0.1 has worked on drive demo0" in error
+    assert "Docker 99 or newer" in error
+    assert (second.status()["phase"], second.status()["error"]) == ("failed", error)
+    second.fails("sudo systemctl start docker.socket docker.service")
+    assert second.run("pgrep -x dockerd || echo none; touch ~/works") == "none"
+    assert result(second.save("save-2"))["faults"] == []
+    second.off()
+
+
+def test_a_saved_machine_never_mounts_its_drive_again(cloud: AgentLab) -> None:
+    """Not when its boot command runs once more, as at a reboot, and by no `systemctl start docker`."""
+    cloud.lab.hardware.create_volume("vol-0c3", 1, None)
+    machine = cloud.boot("vol-0c3", blank=True)
+    assert result(machine.save("save-1"))["faults"] == []
+    machine.run("sudo rm -rf /run/xportal")  # all that a reboot forgets
+    assert "does not open the drive again" in machine.fails("cd /; sudo /opt/xportal/agent open")
+    assert machine.status()["phase"] == "saved"
+    machine.fails("sudo systemctl start docker")
+    assert machine.run("grep -c /v1 /proc/mounts || true") == "0"
+    machine.off()
+
+
+def test_a_save_right_after_boot_waits_for_nothing(cloud: AgentLab) -> None:
+    """Asked before the machine is ready: the boot is left off, and the next boot starts what this one owed."""
+    cloud.lab.hardware.create_volume("vol-0c4", 4, None)
+    first = cloud.boot("vol-0c4", blank=True)
+    result(first.follow("boot"))
+    first.run(MAKE_IMAGE)
+    first.run(f"docker run -d --init --name train tiny {LOOP}")
+    assert result(first.save("save-1"))["faults"] == []
+    first.off()
+
+    second = cloud.boot("vol-0c4", generation=2)
+    began = time.monotonic()
+    assert result(second.save("save-2", grace=2))["faults"] == []
+    assert time.monotonic() - began < 60
+    second.off()
+
+    third = cloud.boot("vol-0c4", generation=3)
+    assert [(one["name"], one["running"]) for one in result(third.follow("boot"))["containers"]] == [("train", True)]
+    third.off()
+
+
+def test_a_machine_that_got_no_more_than_its_core(cloud: AgentLab) -> None:
+    """`up` died after the launch: the drive and the home are there, no container runs or can; the next life has all."""
+    cloud.lab.hardware.create_volume("vol-0c8", 4, None)
+    first = cloud.boot("vol-0c8", blank=True)
+    result(first.follow("boot"))
+    first.run(MAKE_IMAGE)
+    first.run(f"docker run -d --init --name train --restart always tiny {LOOP}")
+    first.run("docker exec train dd if=/dev/urandom of=/layer bs=1M count=1 status=none; touch ~/mine")
+    result(first.save("save-1"))
+    first.off()
+
+    second = cloud.boot("vol-0c8", generation=2)
+    second.run("test -e ~/mine; echo more > ~/mine")
+    second.run("sudo systemctl is-system-running --wait || true")
+    second.fails("sudo systemctl start docker.socket docker.service")
+    assert second.run("pgrep -x dockerd || echo none") == "none"
+    assert "xportal up brings it" in second.fails("/opt/xportal/agent status")
+    second.run("cd / && sudo /opt/xportal/agent save save-2 --grace 5")
+    second.run("until grep -q end /run/xportal/log/save-2.jsonl; do sleep 0.1; done")
+    assert second.run("tail -n 1 /run/xportal/log/save-2.jsonl | grep -c '\"ok\": true'") == "1"
+    second.off()
+
+    third = cloud.boot("vol-0c8", generation=3)
+    assert [(one["name"], one["running"]) for one in result(third.follow("boot"))["containers"]] == [("train", True)]
+    assert third.run("docker exec train sha256sum /layer > /dev/null; cat ~/mine") == "more"
+    assert [one["container"] for one in result(third.save("save-3"))["committed"]] == ["train"]
+    third.off()
+
+
+def test_a_save_that_was_killed_is_made_again(cloud: AgentLab) -> None:
+    """Its follower is not left waiting, and the same save, asked for again, goes through."""
+    cloud.lab.hardware.create_volume("vol-0c7", 4, None)
+    machine = cloud.boot("vol-0c7", blank=True)
+    result(machine.follow("boot"))
+    machine.run(MAKE_IMAGE)
+    machine.run(f"docker run -d --name deaf tiny {LOOP}")  # the shell is PID 1: it ignores SIGTERM
+    machine.run("cd / && sudo /opt/xportal/agent save save-1 --grace 60")
+    machine.run("until grep -q Asking /run/xportal/log/save-1.jsonl; do sleep 0.05; done")
+    machine.run("sudo systemctl kill -s KILL xportal-save@save-1")
+    assert "no end" in machine.fails("/opt/xportal/agent follow save-1")
+    assert result(machine.save("save-1", grace=1))["faults"] == []
+    machine.off()
+
+
+def test_two_drives_are_opened_and_saved_together(cloud: AgentLab) -> None:
+    """The first has Docker and home, the second is data; both are unmounted."""
+    for volume in ("vol-0c5", "vol-0c6"):
+        cloud.lab.hardware.create_volume(volume, 1, None)
+    machine = cloud.boot("vol-0c5", "vol-0c6", blank=True)
+    facts = result(machine.follow("boot"))["drives"]
+    assert [(one["volume_id"], one["mount"]) for one in facts] == [("vol-0c5", "/v1"), ("vol-0c6", "/vg")]
+    machine.run("touch /vg/file")
+    result(machine.save("save-1"))
+    assert machine.run("grep -cE ' /v(1|g) ' /proc/mounts || true") == "0"
+    machine.off()
+
+
+def test_a_volume_that_is_attached_after_the_boot(cloud: AgentLab) -> None:
+    """The boot does not wait for it: the machine lets people in, and opens the drive when its device appears."""
+    cloud.lab.hardware.create_volume("vol-0ca", 2, None)
+    first = cloud.boot("vol-0ca", blank=True)
+    first.follow("boot")
+    first.run("echo kept > /v1/file; sync")
+    cloud.lab.hardware.cut_power(first.instance_id)
+
+    second = cloud.boot("vol-0ca", generation=2, attach=True, plugged=False)
+    second.deliver()
+    assert second.status()["phase"] == "opening"
+    cloud.lab.hardware.attach(second.instance_id, Disk("vol-0ca", "/dev/sdf"))
+    assert result(second.follow("boot"))["drives"][0]["volume_id"] == "vol-0ca"
+    assert second.status()["phase"] == "ready"
+    assert second.run("docker info > /dev/null && cat /v1/file") == "kept"
+    second.off()
