@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import traces
+from tests.stories import prefork
 
 IN_CI = os.environ.get("CI") == "true"
 
@@ -49,5 +50,6 @@ def nothing_is_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     session = traces.Session(tmp_path_factory.getbasetemp())
     os.environ[traces.MARK] = session.mark
     yield
+    prefork.end()
     left = session.wait_until_nothing_is_left(deadline_s=10)
     assert not left, "the tests left behind:\n" + "\n".join(left)

@@ -116,7 +116,7 @@ def test_a_wheel_is_the_whole_program(programs: Path, tmp_path: Path) -> None:
 @pytest.fixture
 def user(programs: Path, tmp_path: Path) -> Iterator[User]:
     """Somebody who has installed the wheel, in an empty home; their sandbox is gone afterwards."""
-    somebody = User(tmp_path, program=(f"{programs}/xportal",))
+    somebody = User(tmp_path, program=f"{programs}/xportal")
     yield somebody
     somebody.types("sandbox", "reset")
 

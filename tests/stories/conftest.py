@@ -17,6 +17,7 @@ from typing import Any
 import boto3
 import pytest
 
+from tests.stories import prefork
 from xportal.cli.options import SANDBOX_PROFILE
 from xportal.sandbox import image
 from xportal.sandbox.hardware.docker import Engine
@@ -25,11 +26,11 @@ from xportal.sandbox.secret import Secret
 
 @dataclass(frozen=True)
 class User:
-    """Someone at a computer: `home` holds all their files, AWS's and xportal's."""
+    """Someone at a computer: `home` holds all their files, AWS's and xportal's. `program`: None is this xportal."""
 
     home: Path
     profile: str | None = None
-    program: tuple[str, ...] = (sys.executable, "-m", "xportal")
+    program: str | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -42,15 +43,12 @@ class User:
         self, *words: str, check: bool = True, stdin: bytes | None = None, timeout: float = 300
     ) -> subprocess.CompletedProcess[str]:
         """Run `xportal WORDS`; with `check`, anything but exit 0 fails the test with what was printed."""
-        done = subprocess.run(
-            [*self.program, *words],
-            env=self.environment,
-            cwd=self.home,
-            capture_output=True,
-            input=stdin,
-            timeout=timeout,
-            check=False,
-        )
+        if self.program is None:
+            done = prefork.prefork().run(words, self.environment, self.home, stdin, timeout)
+        else:
+            streams: dict[str, Any] = {"capture_output": True, "input": stdin, "timeout": timeout}
+            argv = [self.program, *words]
+            done = subprocess.run(argv, env=self.environment, cwd=self.home, check=False, **streams)
         out, err = done.stdout.decode(), done.stderr.decode()
         if check and done.returncode != 0:
             pytest.fail(f"xportal {' '.join(words)} ended with {done.returncode}\n{out}\n{err}")
@@ -63,7 +61,7 @@ class User:
     def starts(self, *words: str) -> subprocess.Popen[str]:
         """A command that is left running; its stdout and stderr are pipes."""
         return subprocess.Popen(
-            [*self.program, *words],
+            [*([self.program] if self.program else [sys.executable, "-m", "xportal"]), *words],
             env=self.environment,
             cwd=self.home,
             stdout=subprocess.PIPE,

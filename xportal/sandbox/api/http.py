@@ -76,5 +76,7 @@ class _Server(ThreadedWSGIServer):
 
 
 class _Handler(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"  # as AWS: connections are kept
+
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 (werkzeug's signature)
         log.debug(message, *args)

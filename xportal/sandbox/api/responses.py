@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+import moto.core.responses
 from moto.core.common_types import TYPE_RESPONSE
 from moto.core.responses import ActionResult
 from moto.ec2.responses import EC2Response
@@ -14,6 +16,10 @@ from xportal.sandbox.api.calls_network import NetworkCalls
 from xportal.sandbox.api.calls_volumes import VolumeCalls
 from xportal.sandbox.api.errors import ApiError, invalid_value
 from xportal.sandbox.api.texts import check_texts
+
+# moto lists a class's methods at every request, which takes as long as most of its answers.
+_names = functools.cache(moto.core.responses.method_names_from_class)  # type: ignore[attr-defined]
+moto.core.responses.method_names_from_class = _names  # type: ignore[attr-defined]
 
 # moto answers these from its records alone: no disk and no machine would follow.
 NOT_PROVIDED = frozenset((
