@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from xportal.aws import compute, storage, tags
 from xportal.aws.devices import device_of
-from xportal.aws.lag import is_shown, wait_for_lists
-from xportal.aws.records import Instance, Volume
+from xportal.aws.lag import is_shown
+from xportal.aws.records import Instance
 from xportal.aws.roles import saver_of
 from xportal.aws.session import Aws
 from xportal.aws.tagging import delete_tag, set_tags, tag_machine
+from xportal.drive import plan as p
 from xportal.errors import MachineGone, MachineLost
 
 POLL_SECONDS = 1.0
@@ -59,62 +60,64 @@ def tag_drives(aws: Aws, instance: Instance, generations: Mapping[str, int]) -> 
 
 
 def discard(aws: Aws, instance: Instance, made: LaunchedCopies, beat: Callable[[], None]) -> bool:
-    """End a machine that its holder did not confirm, and delete its copies of the drives: their sources are there.
+    """End a machine that its holder did not confirm, and delete its copies of the drives: see `plan.plan_unconfirmed`.
 
-    False if another `up` took it over: then it is left alone. The mark comes first, and the look twice AWS's lag later;
-    who takes it over says so first, and then looks for the mark (see `confirm`). So one of the two sees the other.
+    False if another `up` took it over: then it is left alone. Raises MachineLost if it does not end.
     """
     tag_machine(aws, instance.id, {tags.MARKED: aws.now().isoformat(), tags.REPLACED: "1"})
-    marked: dict[str, float] = {}  # copies: since when
-    _mark(aws, _copies(aws, made), marked)
-    wait_for_lists(aws)
-    found, copies = compute.find_instance(aws, instance.id), _copies(aws, made)
-    if any(tags.GENERATION in volume.tags for volume in copies) or (found and _has_volumes(found, made)):
-        return False
-    compute.terminate_instance(aws, instance.id, at_once=True)  # at a shutdown its agent would save
-    _wait_until_terminated(aws, instance, beat)
-    _disown_saves(aws, list(marked))
-    deadline = aws.clock.monotonic() + GONE_SECONDS
-    while (copies := _copies(aws, made)) and aws.clock.monotonic() < deadline:
-        _mark(aws, copies, marked)
-        for volume in copies:
-            untaken = tags.GENERATION not in volume.tags and is_shown(aws, marked[volume.id])
-            if volume.state == "available" and untaken:
-                storage.delete_volume(aws, volume.id)
+    marked = {instance.id: aws.clock.monotonic()}  # since when
+    last: type[p.Action] | None = None
+    deadline = 0.0
+    while True:
+        found = _observe(aws, instance, made, marked)
+        action = p.plan_unconfirmed(found)
+        if isinstance(action, (p.Ready, p.Done)):
+            return isinstance(action, p.Done)
+        if type(action) is not last:
+            last, deadline = type(action), aws.clock.monotonic() + GONE_SECONDS
+        elif aws.clock.monotonic() > deadline:
+            if found.machine.state == "terminated":
+                return True  # what is left of its copies bears the mark
+            raise _not_terminated(instance)
+        _carry_out(aws, action, marked)
         beat()
         aws.clock.sleep(POLL_SECONDS)
-    return True
 
 
-def _mark(aws: Aws, copies: Sequence[Volume], marked: dict[str, float]) -> None:
-    for volume in copies:
-        if volume.id not in marked:
-            set_tags(aws, volume.id, {tags.MARKED: aws.now().isoformat()})
-            marked[volume.id] = aws.clock.monotonic()
+def _observe(aws: Aws, instance: Instance, made: LaunchedCopies, marked: Mapping[str, float]) -> p.Unconfirmed:
+    machine = compute.find_instance(aws, instance.id) or instance
+    copies = [
+        volume
+        for volume in storage.list_volumes(aws, tags.tag_filter(launch=made.launch))
+        if volume.snapshot_id in made.sources and volume.state != "deleting"
+    ]
+    by_volume: list[Any] = [{"Name": "volume-id", "Values": [volume.id for volume in copies]}]
+    saves = storage.list_snapshots(aws, by_volume) if copies and machine.state == "terminated" else []
+    attached = bool(made.awaits) and (
+        tags.AWAITS not in machine.tags or any(device in machine.disks for device in made.awaits)
+    )
+    shown = {id_: is_shown(aws, since) for id_, since in marked.items()}
+    return p.Unconfirmed(machine, tuple(copies), tuple(saves), attached, shown)
 
 
-def _disown_saves(aws: Aws, volume_ids: list[str]) -> None:
-    """What the machine saved by itself meanwhile counts less than what the drive went on with."""
-    by_volume: list[Any] = [{"Name": "volume-id", "Values": volume_ids}]
-    for snapshot in storage.list_snapshots(aws, by_volume) if volume_ids else ():
-        set_tags(aws, snapshot.id, {tags.STRAY: "1"})
+def _carry_out(aws: Aws, action: p.Action, marked: dict[str, float]) -> None:
+    match action:
+        case p.Mark(copies):
+            for copy in copies:
+                set_tags(aws, copy.id, {tags.MARKED: aws.now().isoformat()})
+                marked[copy.id] = aws.clock.monotonic()
+        case p.Terminate(machine, at_once):  # at a shutdown its agent would save
+            compute.terminate_instance(aws, machine.id, at_once=at_once)
+        case p.Disown(snapshots):
+            for snapshot in snapshots:
+                set_tags(aws, snapshot.id, {tags.STRAY: "1"})
+        case p.DiscardCopies(copies):
+            for volume in copies:
+                storage.delete_volume(aws, volume.id)
 
 
-def _has_volumes(machine: Instance, made: LaunchedCopies) -> bool:
-    """Whether somebody attached the volumes that a machine was launched for."""
-    return bool(made.awaits) and (tags.AWAITS not in machine.tags or any(d in machine.disks for d in made.awaits))
-
-
-def _copies(aws: Aws, made: LaunchedCopies) -> list[Volume]:
-    """The volumes that a launch made of its sources, root disks aside."""
-    found = storage.list_volumes(aws, tags.tag_filter(launch=made.launch))
-    return [v for v in found if v.snapshot_id in made.sources and v.state != "deleting"]
-
-
-def _wait_until_terminated(aws: Aws, instance: Instance, beat: Callable[[], None]) -> None:
-    if compute.wait_for_instance(aws, instance.id, lambda found: found.state == "terminated", GONE_SECONDS, beat):
-        return
-    raise MachineLost(
+def _not_terminated(instance: Instance) -> MachineLost:
+    return MachineLost(
         f"{instance.id} was ended, and is not terminated after {GONE_SECONDS:.0f} s",
         hint="the AWS console shows what it does; xportal down ends what is left",
         billed=(f"{instance.id} {instance.type}",),

@@ -6,6 +6,7 @@ successor is complete, I3 one writer. docs/drive-protocol.md has the table in wo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -98,6 +99,20 @@ class DeleteVolume:
 
 
 @dataclass(frozen=True)
+class Disown:
+    """Say on snapshots that what they have counts less than what the drive went on with."""
+
+    snapshots: tuple[Snapshot, ...]
+
+
+@dataclass(frozen=True)
+class DiscardCopies:
+    """Delete copies that a launch made and nobody took over: their sources are there."""
+
+    copies: tuple[Volume, ...]
+
+
+@dataclass(frozen=True)
 class Prune:
     """Delete rolling checkpoints that a later final save made needless."""
 
@@ -160,7 +175,7 @@ class Refuse:
 
 Action = (
     (TakeLock | ReleaseLock | SaveOnMachine | Checkpoint | KeepVolume | Terminate | SnapshotVolume)
-    | (Mark | DeleteVolume | Prune | Choose | Wait)
+    | (Mark | DeleteVolume | Disown | DiscardCopies | Prune | Choose | Wait)
     | (Launch | Attach | Ready | Done | Refuse)
 )
 
@@ -196,6 +211,44 @@ def plan(drive: Drive, asked: Request) -> Action:
             return _plan_discard(drive, asked)
         case Goal.DOWN | Goal.SWEEP:
             return _plan_end(drive, asked)
+
+
+@dataclass(frozen=True)
+class Unconfirmed:
+    """A launch that its holder does not confirm, as AWS shows it."""
+
+    machine: Instance
+    copies: tuple[Volume, ...]  # of its sources, root disks aside
+    saves: tuple[Snapshot, ...]  # of these copies
+    attached: bool  # whether somebody attached the volumes that the machine was launched for
+    marked: Mapping[str, bool]  # what bears the mark, by id: whether all that others did before they saw it shows, too
+
+
+def plan_unconfirmed(found: Unconfirmed) -> Action:
+    """End the machine without a save, and delete its copies; Ready if another `up` took it over: it is left alone.
+
+    The mark comes first, and the look whether somebody took it over twice AWS's lag later; who takes it over says so
+    first, and then looks for the mark (I3). So one of the two sees the other.
+    """
+    machine = found.machine
+    unmarked = tuple(v for v in found.copies if v.id not in found.marked)
+    if unmarked:
+        return Mark(unmarked)
+    taken = [v for v in found.copies if tags.GENERATION in v.tags]
+    if machine.state not in (*ENDING, "terminated"):
+        if not all(found.marked.values()):
+            return Wait(f"{machine.id} is ended in a moment, unless somebody uses it")
+        return Ready(machine) if taken or found.attached else Terminate(machine, at_once=True)
+    if machine.state != "terminated":
+        return Wait(f"{machine.id} is {machine.state}")
+    left = tuple(v for v in found.copies if v not in taken)
+    owned = tuple(s for s in found.saves if tags.STRAY not in s.tags and any(s.volume_id == v.id for v in left))
+    if owned:
+        return Disown(owned)
+    free = tuple(v for v in left if v.state == "available" and found.marked[v.id])
+    if free:
+        return DiscardCopies(free)
+    return Wait(f"{left[0].id} is {left[0].state}") if left else Done()
 
 
 def _plan_up(drive: Drive, asked: Request) -> Action:

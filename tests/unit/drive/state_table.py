@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 
@@ -184,6 +184,8 @@ def words(action: p.Action) -> str:
         p.Wait: "wait",
         p.Mark: "mark",
         p.Prune: "prune",
+        p.Disown: "disown the saves",
+        p.DiscardCopies: "delete the copy",
         p.Attach: "attach the volume",
         p.Ready: "ready",
         p.Done: "done",
@@ -225,11 +227,82 @@ def table() -> str:
     ]
     every = (LOCKS, MACHINES, VOLUMES, SNAPSHOTS)
     for facts, actions in grouped:
-        cells = [
-            "any" if len(names) == len(all_) else "; ".join(names) for names, all_ in zip(facts, every, strict=True)
-        ]
-        lines.append("| " + " | ".join([*cells, *actions]) + " |")
-    return "\n".join(lines) + "\n"
+        lines.append("| " + " | ".join([*_cells(facts, every), *actions]) + " |")
+    return "\n".join([*lines, *unconfirmed_table()]) + "\n"
+
+
+# A launch that its holder does not confirm: what its machine, one of its copies, and the marks on both can be.
+
+UNCONFIRMED_MACHINES = ("pending", "running", "shutting-down", "stopping", "stopped", "terminated")
+COPIES = ("none", "in-use", "available", "in-use, another's by now", "available, another's by now")
+MARKS = {
+    "none": {"i-1": False},
+    "just now": {"i-1": False, "vol-9": False},
+    "seen by all": {"i-1": True, "vol-9": True},
+}
+SAVES = {
+    "none": (),
+    "one": (Snapshot("snap-9", "vol-9", "completed", NOW, 8),),
+    "disowned": (Snapshot("snap-9", "vol-9", "completed", NOW, 8, tags={tags.STRAY: "1"}),),
+}
+
+
+@dataclass(frozen=True)
+class UnconfirmedState:
+    """One combination, in words and as observed."""
+
+    machine: str
+    copy: str
+    marks: str
+    saves: str
+    attached: bool
+
+    @property
+    def found(self) -> p.Unconfirmed:
+        """What would be observed."""
+        state, _, whose = self.copy.partition(", ")
+        own = {tags.GENERATION: "3"} if whose else {}
+        copies = () if state == "none" else (Volume("vol-9", state, 8, ZONE, NOW, "snap-1", tags=own),)
+        return p.Unconfirmed(machine(self.machine), copies, SAVES[self.saves], self.attached, MARKS[self.marks])
+
+
+def unconfirmed_states() -> Iterator[UnconfirmedState]:
+    """Every combination."""
+    for facts in itertools.product(UNCONFIRMED_MACHINES, COPIES, MARKS, SAVES, (False, True)):
+        yield UnconfirmedState(*facts)
+
+
+def unconfirmed_table() -> list[str]:
+    """Lines of the page."""
+    rows = [
+        ((s.machine, s.copy, s.marks, s.saves, "yes" if s.attached else "no"), (words(p.plan_unconfirmed(s.found)),))
+        for s in unconfirmed_states()
+    ]
+    grouped: list[Row] = [(tuple((name,) for name in facts), actions) for facts, actions in rows]
+    for column in (3, 4, 0, 2, 1):
+        grouped = _merged(grouped, column)
+    every: tuple[Sequence[str], ...] = (UNCONFIRMED_MACHINES, COPIES, tuple(MARKS), tuple(SAVES), ("no", "yes"))
+    lines = [
+        "",
+        "## A launch that its holder does not confirm",
+        "",
+        f"All {len(rows)} combinations of what can be observed of a machine whose lock is lost, or that never ran, and "
+        "of a copy of a drive that",
+        "its launch made (`plan_unconfirmed`). *Ready*: another `up` took the machine over, and it is left alone. "
+        "*Marks*: on the machine and",
+        "the copy. *Saves*: snapshots of the copy. *Attached*: somebody attached the volumes for which the machine was "
+        "launched.",
+        "",
+        "| machine | copy | marks | saves | attached | next |",
+        "|---|---|---|---|---|---|",
+    ]
+    for facts, actions in grouped:
+        lines.append("| " + " | ".join([*_cells(facts, every), *actions]) + " |")
+    return lines
+
+
+def _cells(facts: Sequence[tuple[str, ...]], every: Sequence[Collection[str]]) -> list[str]:
+    return ["any" if len(names) == len(all_) else "; ".join(names) for names, all_ in zip(facts, every, strict=True)]
 
 
 Row = tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]
