@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from xportal.sandbox.api.policies import Access, allows
+from xportal.sandbox.api.iam.policies import Access, allows
 
 VOLUME = "arn:aws:ec2:us-east-1:123456789012:volume/vol-1"
 SNAPSHOT = "arn:aws:ec2:us-east-1::snapshot/snap-1"

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from tests.contract.conftest import Account, Refuse
-from xportal.sandbox.api.backend import all_backends
+from xportal.sandbox.api.ec2.backend import all_backends
 from xportal.sandbox.hardware.files import FileHardware
 
 

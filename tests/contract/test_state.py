@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import pickle
@@ -19,12 +20,12 @@ import pytest
 from tests.contract.conftest import Account
 from tests.contract.test_restart import everything, start
 from xportal.errors import HardwareFailure, Refused
-from xportal.sandbox.api import pickled, records, store
-from xportal.sandbox.api.catalogue import TypeInfo
-from xportal.sandbox.api.spot import SpotRequest
+from xportal.sandbox.api.ec2.catalogue import TypeInfo
+from xportal.sandbox.api.ec2.records.spot_request import SpotRequest
+from xportal.sandbox.api.state import classes, encoding, file, pickled
 from xportal.sandbox.hardware import Addresses, Notice
 from xportal.sandbox.hardware.files import FileHardware
-from xportal.sandbox.private import check_private
+from xportal.sandbox.private import check_private, write_private
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_the_state_is_json_of_its_owner_alone(hardware: FileHardware, state_file
 def as_before(state_file: Path) -> None:
     """Write the state as the version before wrote it."""
     state_file.parent.mkdir(exist_ok=True, mode=0o700)
-    state_file.write_bytes(pickle.dumps({"version": 1, "backends": store._backends()}))
+    state_file.write_bytes(pickle.dumps({"version": 1, "backends": file._backends()}))
 
 
 def test_a_state_of_the_version_before_goes_on(hardware: FileHardware, state_file: Path) -> None:
@@ -102,6 +103,41 @@ def test_a_state_of_the_version_before_goes_on(hardware: FileHardware, state_fil
             account.cloud.stop()
 
 
+OLDER_STATES = Path(__file__).with_name("older-states")
+
+
+@pytest.mark.parametrize("name", ["flat-modules.json.gz", "flat-modules.pickle.gz"])
+def test_a_state_of_before_the_modules_moved_goes_on(hardware: FileHardware, state_file: Path, name: str) -> None:
+    """Each class is found where it is now: drives, copies, keys and the machine are there, and what is new is written.
+
+    Both files have what `fill` makes. They were written when all of the API's modules lay in one directory.
+    """
+    stored = gzip.decompress((OLDER_STATES / name).read_bytes())
+    earlier = re.compile(rb"xportal\.sandbox\.api\.(backend|catalogue|images|instances|snapshots|spot|volumes)\b")
+    assert len(set(earlier.findall(stored))) == 7
+    state_file.parent.mkdir(mode=0o700)
+    write_private(state_file, stored)
+    account = start(hardware, state_file)
+    try:
+        assert account.volume("vol-74d1c2c85aaa722ba")["State"] == "available"
+        snapshot = account.snapshot("snap-6bb9d2e9209a1920f")
+        assert (snapshot["State"], snapshot["VolumeId"], snapshot["Tags"]) == (
+            "completed",
+            "vol-74d1c2c85aaa722ba",
+            [TAG],
+        )
+        [key] = account.ec2.describe_key_pairs()["KeyPairs"]
+        assert (key["KeyPairId"], key["KeyName"], key["Tags"]) == ("key-74fbef2a863cac158", "xportal-d", [TAG])
+        [machine] = account.all_instances()  # its power went with the hardware of that time
+        assert (machine["InstanceId"], machine["State"]["Name"]) == ("i-b9f57f24ab228e6cd", "terminated")
+        assert account.spot_request(machine)["State"] == "closed"
+        assert account.client("iam").get_role(RoleName="saver")["Role"]["RoleName"] == "saver"
+        assert account.launch(KeyName="xportal-d", SecurityGroupIds=["sg-e1bf10a1c50bb5c4e"])
+    finally:
+        account.cloud.stop()
+    assert not earlier.search(state_file.read_bytes())
+
+
 class Evil:
     """Unpickled, it leaves a file."""
 
@@ -122,7 +158,7 @@ def test_a_state_that_would_do_something_is_not_read(hardware: FileHardware, sta
         pickle.dumps({"version": 1, "backends": re.compile}),
         pickle.dumps({"version": 7, "backends": {}}),
         f'{{"table":[{popen}]}}'.encode(),
-        b'{"table":[{"record":"xportal.sandbox.api.store:Path","attributes":{}}]}',
+        b'{"table":[{"record":"xportal.sandbox.api.state.file:Path","attributes":{}}]}',
         b'{"table":[{"record":"xportal.sandbox.api.engine:threading","attributes":{}}]}',
         b'{"table":[{"list":[{"method":[{"ref":0},"append"]}]}]}',
         b'{"table":[]}',
@@ -140,10 +176,10 @@ def test_a_state_that_would_do_something_is_not_read(hardware: FileHardware, sta
 def test_what_a_state_could_not_hold_is_said(tmp_path: Path) -> None:
     """No value is left out in silence: what has no JSON is named."""
     for value in (threading.Lock(), lambda: None, object(), tmp_path, [1, {2: threading}], 1j, Evil(tmp_path)):
-        with pytest.raises(records.UnknownKindError, match=r"no JSON for|is no class of records"):
-            records.dumps([value])
+        with pytest.raises(classes.UnknownKindError, match=r"no JSON for|is no class of records"):
+            encoding.dumps([value])
     with pytest.raises(ValueError, match="JSON"):
-        records.dumps([float("nan")])
+        encoding.dumps([float("nan")])
 
 
 def test_values_come_back_as_they_were() -> None:
@@ -165,7 +201,7 @@ def test_values_come_back_as_they_were() -> None:
         "twice": [addresses, addresses],
     }
     whole["self"] = whole
-    back = records.loads(records.dumps(whole))
+    back = encoding.loads(encoding.dumps(whole))
     assert back.pop("self") is back
     del whole["self"]
     assert back == whole
@@ -177,22 +213,25 @@ def test_values_come_back_as_they_were() -> None:
 
 
 def test_only_classes_of_records_are_found() -> None:
-    """By the module that defines them; what such a module imports is none, and neither is a function."""
-    assert records.find_class("xportal.sandbox.api.spot", "SpotRequest") is SpotRequest
-    assert records.find_class("xportal.sandbox.api.catalogue", "TypeInfo") is TypeInfo
-    for module, name in (
+    """By the module that defines them, or once did; what it imports is none, and neither is a function."""
+    module = "xportal.sandbox.api.ec2.records.spot_request"
+    assert classes.find_class(module, "SpotRequest") is SpotRequest
+    assert classes.find_class("xportal.sandbox.api.spot", "SpotRequest") is SpotRequest
+    assert classes.find_class("xportal.sandbox.api.ec2.catalogue", "TypeInfo") is TypeInfo
+    for place, name in (
         ("os", "system"),
         ("subprocess", "Popen"),
-        ("xportal.sandbox.api.spot", "TypeInfo"),
-        ("xportal.sandbox.api.spot", "SpotRequest.__init__"),
-        ("xportal.sandbox.api.spot", "nothing"),
+        (module, "TaggedEC2Resource"),
+        (module, "SpotRequest.__init__"),
+        (module, "nothing"),
+        ("xportal.sandbox.api.spot", "Price"),
         ("xportal.sandbox.apiary", "X"),
         ("xportal.sandbox.api.gone", "X"),
         ("moto.server", "ThreadedMotoServer"),
     ):
-        with pytest.raises(records.UnknownKindError):
-            records.find_class(module, name)
-    with pytest.raises(records.UnknownKindError):
+        with pytest.raises(classes.UnknownKindError):
+            classes.find_class(place, name)
+    with pytest.raises(classes.UnknownKindError):
         pickled.loads(pickle.dumps(Path))
 
 

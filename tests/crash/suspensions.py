@@ -35,7 +35,7 @@ from tests.crash.histories.ledger import Violation, read_records
 from tests.crash.histories.world import World, open_world
 from xportal.aws.devices import DEVICE
 from xportal.errors import DriveInUse, MachineLost, Refused, SaveIncomplete, XportalError
-from xportal.sandbox.api import instances, interruption, keypairs
+from xportal.sandbox.api.ec2 import instances, interruption, key_pairs
 
 SLEEP_SECONDS = 60.0  # of the suspended command, before somebody else does anything
 PATIENCE_SECONDS = 700.0  # of somebody who is told that a drive is being brought up: then its lock is old
@@ -322,7 +322,7 @@ def _lock_deleted(play: Play) -> None:
     lock = play.world.lock()
     if lock:
         play.told.append("the lock is deleted by hand")
-        keypairs.delete_key_pair(play.world.backend, {"KeyName": lock.key_name})
+        key_pairs.delete_key_pair(play.world.backend, {"KeyName": lock.key_name})
 
 
 _CUT, _DOWN, _NOTICE = _work_until(Play.cut_power), _work_until(_bob_down), _work_until(Play.notice)

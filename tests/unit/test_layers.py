@@ -42,6 +42,11 @@ def test_layers_hold(tree: Path) -> None:
         ("agent/core/disk.py", "import xportal.errors"),
         ("machine/offers.py", "import boto3"),
         ("cli/portals.py", "import rich"),
+        ("agent/core/disk.py", "from . import drives"),
+        ("sandbox/api/faults.py", "import xportal.sandbox.api.ec2.errors"),
+        ("sandbox/api/ec2/records/volume.py", "import xportal.sandbox.api.ec2.records.instance"),
+        ("sandbox/api/iam/policies.py", "import xportal.sandbox.api.iam.roles"),
+        ("sandbox/hardware/disks.py", "import xportal.sandbox.api.server"),
     ],
 )
 def test_broken_layer_is_noticed(tree: Path, module: str, line: str) -> None:

@@ -19,7 +19,7 @@ from moto.ec2.models import ec2_backends
 
 from tests.crash.histories.clock import Clock
 from tests.crash.histories.wire import Body, Direct
-from xportal.sandbox.api import instances
+from xportal.sandbox.api.ec2 import instances
 
 LAG_SECONDS = (1.0, 3.0)
 Records = Mapping[str, Any]

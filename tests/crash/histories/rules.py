@@ -29,7 +29,7 @@ from xportal.errors import (
     SnapshotFailed,
     XportalError,
 )
-from xportal.sandbox.api import attachments, instances, interruption, keypairs, snapshots
+from xportal.sandbox.api.ec2 import attachments, instances, interruption, key_pairs, snapshots
 
 WHO = st.sampled_from([0, 1])
 COMMANDS = ("up", "down", "down --no-wait", "save", "sweep", "discard", "restore")
@@ -381,7 +381,7 @@ class Histories(RuleBasedStateMachine):
         elif what == "notice" and running:
             self._take_back(120, role=True)
         elif what == "delete lock" and world.lock():
-            keypairs.delete_key_pair(world.backend, {"KeyName": world.lock().key_name})
+            key_pairs.delete_key_pair(world.backend, {"KeyName": world.lock().key_name})
         elif what == "snapshot by hand":
             for volume in world.volumes()[:1]:
                 pending = [s for s in world.snapshots() if s.volume_id == volume.id and s.status == "pending"]

@@ -38,10 +38,11 @@ from xportal.portal.agent import AgentStatus
 from xportal.portal.up import launch as launching
 from xportal.portal.up import plan as preparing
 from xportal.portal.up.ready import check_ready
-from xportal.sandbox.api import instances, snapshots
-from xportal.sandbox.api.backend import Ec2Backend
+from xportal.sandbox.api.ec2 import instances, snapshots
+from xportal.sandbox.api.ec2.backend import Ec2Backend
+from xportal.sandbox.api.ec2.errors import ApiError
+from xportal.sandbox.api.ec2.records.instance import Instance as Machine
 from xportal.sandbox.api.engine import Settings
-from xportal.sandbox.api.errors import ApiError
 from xportal.sandbox.api.server import Cloud
 from xportal.sandbox.hardware import Boot, Disk
 from xportal.sandbox.hardware.files import FileHardware
@@ -235,7 +236,7 @@ class World:
         """The tags of anything."""
         return dict(self.backend.tags.get(record_id, {}))
 
-    def machines(self, *states: str) -> list[instances.Instance]:
+    def machines(self, *states: str) -> list[Machine]:
         """The drive's machines in these states; without states all that are not terminated."""
         found = [i for i in instances.all_instances(self.backend) if self.tags_of(i.id).get(tags.DRIVE) == self.drive]
         return [i for i in found if (i.state in states if states else i.state != "terminated")]
@@ -289,7 +290,7 @@ class World:
         self.flush(volume.id)
         self.ledger.unmounted.add(volume.id)
 
-    def save_itself(self, machine: instances.Instance, save: str = "notice", *, role: bool = True) -> str:
+    def save_itself(self, machine: Machine, save: str = "notice", *, role: bool = True) -> str:
         """A FAKE of the agent's save at a notice or a shutdown: unmount, then, with its role, the snapshot. The words
         of that are the agent's own.
 
@@ -308,7 +309,7 @@ class World:
         if machine and self.saves_itself:
             self.save_itself(machine, "shutdown")
 
-    def roll(self, machine: instances.Instance) -> str:
+    def roll(self, machine: Machine) -> str:
         """A FAKE of a rolling checkpoint, which a machine takes while the work goes on; its id."""
         volume_id = self.mounted(machine) or ""
         self.flush(volume_id)
@@ -316,7 +317,7 @@ class World:
         self.ledger.copies[taken].rolling = True
         return taken
 
-    def _snapshot_itself(self, machine: instances.Instance, volume_id: str, save: str, kind: str) -> str:
+    def _snapshot_itself(self, machine: Machine, volume_id: str, save: str, kind: str) -> str:
         config = self.configs[self.tags_of(machine.id)[tags.LAUNCH]]
         drive = {"name": config.main.name, "generation": config.main.generation, "volume_id": volume_id}
         try:
@@ -340,7 +341,7 @@ class World:
         """The volume that a program on a machine can write to, if one runs."""
         return next(filter(None, map(self.mounted, self.machines("running"))), None)
 
-    def mounted(self, machine: instances.Instance) -> str | None:
+    def mounted(self, machine: Machine) -> str | None:
         """The drive on a machine that runs, until it is unmounted."""
         attachment = machine.block_device_mapping.get(DEVICE)
         volume_id = str(attachment.volume_id) if attachment else ""

@@ -15,14 +15,16 @@ from werkzeug.wrappers import Request, Response
 
 from xportal.errors import HardwareFailure
 from xportal.sandbox.admin import SERVICE
-from xportal.sandbox.api import instances, troubles
+from xportal.sandbox.api import fault_control
 from xportal.sandbox.api.authentication import Callers, check_sender, read_claim
-from xportal.sandbox.api.backend import Ec2Backend, all_backends
-from xportal.sandbox.api.calls import CallLog
+from xportal.sandbox.api.call_log import CallLog
+from xportal.sandbox.api.ec2 import instances
+from xportal.sandbox.api.ec2.backend import Ec2Backend, all_backends
+from xportal.sandbox.api.ec2.interruption import interrupt
+from xportal.sandbox.api.ec2.records.instance import Instance
 from xportal.sandbox.api.engine import Engine
 from xportal.sandbox.api.errors import RefusedError
 from xportal.sandbox.api.faults import Faults
-from xportal.sandbox.api.interruption import interrupt
 
 ADMIN_PATH = "/_xportal/"
 Json = dict[str, Any]
@@ -48,7 +50,7 @@ class Admin:
             ("GET", "calls"): lambda _: {"calls": calls.as_json()},
             ("DELETE", "calls"): lambda _: _done(calls.clear),
             ("GET", "faults"): lambda _: {"faults": faults.as_json()},
-            ("DELETE", "faults"): lambda _: _done(lambda: troubles.end(faults)),
+            ("DELETE", "faults"): lambda _: _done(lambda: fault_control.end(faults)),
             ("POST", "faults"): self._add_fault,
             ("POST", "interrupt"): self._interrupt,
             ("POST", "settings"): self._change_settings,
@@ -117,7 +119,7 @@ class Admin:
     def _add_fault(self, given: Json) -> Json:
         options = {name: value for name, value in given.items() if name != "kind"}
         try:
-            fault = troubles.begin(self._faults, str(given.get("kind")), options)
+            fault = fault_control.begin(self._faults, str(given.get("kind")), options)
         except ValueError as error:
             raise WrongRequestError(str(error)) from error
         except KeyError as error:
@@ -157,7 +159,7 @@ def _tags(backend: Ec2Backend, record_id: str) -> Json:
     return dict(backend.tags.get(record_id, {}))
 
 
-def _instance(backend: Ec2Backend, instance: instances.Instance) -> Json:
+def _instance(backend: Ec2Backend, instance: Instance) -> Json:
     return {
         "id": instance.id,
         "state": instance.state,

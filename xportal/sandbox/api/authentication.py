@@ -7,24 +7,21 @@ Codes and HTTP statuses are AWS's, which differ between EC2, the other query ser
 from __future__ import annotations
 
 import hmac
-import json
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.core.utils import utcnow
 from moto.iam.exceptions import NotFoundException
-from moto.iam.models import iam_backends
-from moto.sts.models import AssumedRole, sts_backends
+from moto.sts.models import AssumedRole
 from werkzeug.wrappers import Request
 
-from xportal.sandbox.api import instances
-from xportal.sandbox.api.backend import all_backends
+from xportal.sandbox.api.ec2 import instances
+from xportal.sandbox.api.ec2.backend import all_backends
 from xportal.sandbox.api.engine import Engine
 from xportal.sandbox.api.errors import JSON_SERVICES, Codes, RefusedError, refusal
 from xportal.sandbox.api.faults import Faults
-from xportal.sandbox.api.roles import Session
+from xportal.sandbox.api.iam.roles import Session, find_assumed_role, policies_of
 from xportal.sandbox.secret import Secret
 from xportal.sandbox.sigv4 import TIME_FORMAT, canonical_request, signature
 
@@ -128,7 +125,7 @@ class Callers:
         return key
 
     def _find_role(self, claim: Claim) -> _Key:
-        role = sts_backends[DEFAULT_ACCOUNT_ID]["aws"].get_assumed_role_from_access_key(claim.access_key)
+        role = find_assumed_role(claim.access_key)
         if role is None or (self._faults.role_gone and _machine_of(claim.access_key)):
             raise refusal(claim.service, _UNKNOWN, _NOT_VALIDATED)
         if role.expiration <= utcnow():
@@ -171,12 +168,10 @@ def _service_of_unsigned(request: Request) -> str:
 def _session(service: str, role: AssumedRole) -> Session:
     """The role with its inline and attached policies, as of now."""
     try:
-        record = iam_backends[role.account_id][role.partition].get_role_by_arn(role.role_arn)
+        policies = policies_of(role)
     except NotFoundException as error:
         raise refusal(service, _UNKNOWN, _NOT_VALIDATED) from error
-    attached = (version for policy in record.managed_policies.values() for version in policy.versions)
-    texts = [*record.policies.values(), *(version.document for version in attached if version.is_default)]
-    return Session(role.arn, tuple(json.loads(text) for text in texts), _machine_of(role.access_key_id))
+    return Session(role.arn, policies, _machine_of(role.access_key_id))
 
 
 def _machine_of(access_key: str) -> str:

@@ -10,8 +10,7 @@ from typing import Any
 
 from moto.core.utils import get_service_model
 
-from xportal.sandbox.api.catalogue import zones_of_types
-from xportal.sandbox.api.errors import ApiError
+from xportal.sandbox.api.errors import RefusedError
 
 _AT_TIMES = frozenset({"rate", "count", "seed"})
 _OF_CALLS = _AT_TIMES | {"operations"}
@@ -85,7 +84,7 @@ class CallTrouble:
 
     kinds: tuple[str, ...] = ()
     late_s: float = 0.0
-    refusal: ApiError | None = None
+    refusal: RefusedError | None = None
 
     @property
     def lost(self) -> bool:
@@ -158,20 +157,9 @@ class Faults:
         """What befalls a new snapshot: a fault of kind snapshot-fail, -stuck or -slow."""
         return _strike(self._of("snapshot-fail", "snapshot-stuck", "snapshot-slow"))
 
-    def check_capacity(self, region: str, instance_type: str, zone: str, market: str) -> None:
-        """Refuse the launch as AWS does, with HTTP 500, when a fault hits it."""
-        if not _strike(f for f in self._of("capacity") if f.matches_launch(instance_type, zone, market)):
-            return
-        if market == "spot":
-            message = "There is no Spot capacity available that matches your request."
-        else:
-            others = ", ".join(z for z in zones_of_types(region).get(instance_type, ()) if z != zone)
-            message = (
-                f"We currently do not have sufficient {instance_type} capacity in the Availability Zone you requested "
-                f"({zone}). Our system will be working on provisioning additional capacity. You can currently get "
-                f"{instance_type} capacity by not specifying an Availability Zone in your request or choosing {others}."
-            )
-        raise ApiError("InsufficientInstanceCapacity", message, 500)
+    def meet_launch(self, instance_type: str, zone: str, market: str) -> bool:
+        """Whether a launch fails for lack of capacity."""
+        return _strike(f for f in self._of("capacity") if f.matches_launch(instance_type, zone, market)) is not None
 
     def _of(self, *kinds: str) -> list[Fault]:
         return [fault for fault in self._faults if fault.kind in kinds]
@@ -186,11 +174,11 @@ def _strike(faults: Iterable[Fault]) -> Fault | None:
     return struck[0]
 
 
-def _refusal(fault: Fault, service: str) -> ApiError:
+def _refusal(fault: Fault, service: str) -> RefusedError:
     """throttle: as the service says it. error: InternalError and Unavailable by turns."""
     if fault.kind == "throttle":
         code, status = _THROTTLED.get(service, ("Throttling", 400))
-        return ApiError(code, "Request limit exceeded.", status)
+        return RefusedError(code, "Request limit exceeded.", status)
     if fault.hits % 2:
-        return ApiError("InternalError", "An internal error has occurred", 500)
-    return ApiError("Unavailable", "The server is overloaded and can't handle the request.", 503)
+        return RefusedError("InternalError", "An internal error has occurred", 500)
+    return RefusedError("Unavailable", "The server is overloaded and can't handle the request.", 503)

@@ -20,17 +20,19 @@ from moto.ec2.models import ec2_backends
 from moto.ssm.models import ssm_backends
 
 from xportal.errors import HardwareFailure
-from xportal.sandbox.api import instances, recovery, troubles
+from xportal.sandbox.api import fault_control
 from xportal.sandbox.api.admin import Admin
 from xportal.sandbox.api.authentication import Callers
-from xportal.sandbox.api.backend import Ec2Backend, all_backends
-from xportal.sandbox.api.calls import CallLog
+from xportal.sandbox.api.call_log import CallLog
+from xportal.sandbox.api.ec2 import instances, recovery
+from xportal.sandbox.api.ec2.backend import Ec2Backend, all_backends
+from xportal.sandbox.api.ec2.metadata import metadata_of
+from xportal.sandbox.api.ec2.records.instance import Instance
 from xportal.sandbox.api.engine import Engine, Settings
 from xportal.sandbox.api.faults import Fault, Faults
 from xportal.sandbox.api.http import Listener, listen
-from xportal.sandbox.api.metadata import metadata_of
-from xportal.sandbox.api.parameters import SsmBackend
-from xportal.sandbox.api.store import StateFile, reset_backends
+from xportal.sandbox.api.ssm import SsmBackend
+from xportal.sandbox.api.state.file import StateFile, reset_backends
 from xportal.sandbox.api.wsgi import Application
 from xportal.sandbox.hardware import Hardware, Metadata, Serving
 from xportal.sandbox.secret import Secret
@@ -147,12 +149,12 @@ class Cloud:
         machine that does not run, HardwareFailure when the machine cannot be harmed so.
         """
         with self._engine.lock:
-            return troubles.begin(self.faults, kind, options)
+            return fault_control.begin(self.faults, kind, options)
 
     def clear_faults(self) -> None:
         """End all faults: snapshots that were stuck complete, machines are as before."""
         with self._engine.changing():
-            troubles.end(self.faults)
+            fault_control.end(self.faults)
 
     def metadata(self, instance_id: str) -> Metadata:
         """What IMDS says to the machine now. KeyError for a machine the API does not know."""
@@ -178,7 +180,7 @@ class Cloud:
         return {"endpoint_url": self.endpoint_url, "account_id": DEFAULT_ACCOUNT_ID}
 
 
-def _find(instance_id: str) -> tuple[Ec2Backend, instances.Instance]:
+def _find(instance_id: str) -> tuple[Ec2Backend, Instance]:
     for backend in all_backends():
         instance = instances.find_instance(backend, instance_id)
         if instance is not None:

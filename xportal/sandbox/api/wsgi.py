@@ -24,15 +24,16 @@ from werkzeug.wrappers import Response
 
 from xportal.sandbox.api.admin import ADMIN_PATH, Admin
 from xportal.sandbox.api.authentication import Callers, Claim, check_sender, read_claim
-from xportal.sandbox.api.backend import Ec2Backend
-from xportal.sandbox.api.calls import Call, CallLog, plain
-from xportal.sandbox.api.connect import ConnectResponse
+from xportal.sandbox.api.authorization import check_call
+from xportal.sandbox.api.call_log import Call, CallLog, plain
+from xportal.sandbox.api.ec2.backend import get_backend
+from xportal.sandbox.api.ec2.instance_connect import ConnectResponse
+from xportal.sandbox.api.ec2.response import Ec2Response
 from xportal.sandbox.api.engine import Engine
 from xportal.sandbox.api.errors import JSON_SERVICES, RefusedError
 from xportal.sandbox.api.faults import CallTrouble, Faults
-from xportal.sandbox.api.parameters import SsmResponse
-from xportal.sandbox.api.responses import Ec2Response
-from xportal.sandbox.api.roles import Session, check_call
+from xportal.sandbox.api.iam.roles import Session
+from xportal.sandbox.api.ssm import SsmResponse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -120,7 +121,7 @@ class Application:
             trouble = self._faults.meet_call(scope.service, operation)
         try:
             if trouble.refusal:
-                raise RefusedError(trouble.refusal.code, trouble.refusal.message, trouble.refusal.http_status)
+                raise trouble.refusal
             response = self._act(handler, scope, session, operation)
         except RefusedError as refusal:
             response = _error(scope.service, refusal.code, refusal.message, refusal.status)
@@ -135,7 +136,7 @@ class Application:
         try:
             with self._engine.lock:
                 if session:
-                    check_call(session, scope.service, operation, _parameters(handler), _backend(scope))
+                    check_call(session, scope.service, operation, _parameters(handler), get_backend(scope.region))
                 status, headers, body = handler.call_action()
         except NotImplementedError as error:
             raise RefusedError("InvalidAction", f"The sandbox does not provide {operation}: {error}") from error
@@ -152,12 +153,6 @@ def _check_scope(claim: Claim) -> None:
         raise RefusedError("InvalidAction", f"The sandbox does not provide the service {claim.service}")
     if claim.region not in ec2_backends[DEFAULT_ACCOUNT_ID]:
         raise RefusedError("AuthFailure", f"Credential should be scoped to a valid region, not '{claim.region}'.", 401)
-
-
-def _backend(scope: Claim) -> Ec2Backend:
-    backend = ec2_backends[DEFAULT_ACCOUNT_ID][scope.region]
-    assert isinstance(backend, Ec2Backend)
-    return backend
 
 
 def _check_action(request: ApiRequest, service: str) -> None:
