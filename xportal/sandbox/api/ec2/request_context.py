@@ -1,4 +1,7 @@
-"""What EC2 evaluates a caller's policies on: the resources of a call, those that are and those that it makes."""
+"""The request context, as AWS calls it: the resources and conditions that a call's policies are evaluated on.
+
+Its resources are those that the call names, and those that it makes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spot: requests that follow their instance, and the price table as EC2 tells it."""
+"""Spot requests: which options EC2 refuses, and what becomes of a request that is cancelled."""
 
 from __future__ import annotations
 
