@@ -66,7 +66,7 @@ def amount(told: str) -> float | None:
 def moment(told: str) -> datetime | None:
     """A time with its zone, as ISO 8601, told in UTC: two of them can be compared and subtracted."""
     try:
-        time = datetime.fromisoformat(told)
+        time = datetime.fromisoformat(f"{told[:-1]}+00:00" if told.endswith("Z") else told)  # Python 3.10 knows no Z
         return time.astimezone(timezone.utc) if time.tzinfo else None
     except (ValueError, OverflowError):  # astimezone, of a time at the calendar's ends
         return None

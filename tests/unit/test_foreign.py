@@ -82,6 +82,12 @@ def test_moments(told: str) -> None:
     assert moment is None or isinstance(NOW - moment, timedelta)
 
 
+def test_a_moment_with_a_z() -> None:
+    """As AWS writes UTC; it is no zone for Python 3.10."""
+    assert foreign.moment("2026-01-02T03:04:05Z") == datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+    assert foreign.moment("2026-01-02T03:04:05+00:00Z") is None
+
+
 @given(st.text())
 @example("Thu, 01 Jan 1970 00:00:00 GMT")
 @example("Mon, 99 Foo 2026")
