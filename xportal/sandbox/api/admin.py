@@ -7,6 +7,7 @@ sandbox's user: each request is signed, as those to AWS's services are.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -143,8 +144,10 @@ class Admin:
         settings = self._engine.settings
         for name, value in given.items():
             is_off = value is None and name == "snapshot_bytes_per_second"
-            if not hasattr(settings, name) or not (is_off or (isinstance(value, (int, float)) and value >= 0)):
-                raise WrongRequestError(f"settings are numbers, not negative: {', '.join(vars(settings))}")
+            if not hasattr(settings, name) or not (
+                is_off or (isinstance(value, (int, float)) and 0 <= value < math.inf)
+            ):
+                raise WrongRequestError(f"settings are finite numbers, not negative: {', '.join(vars(settings))}")
         for name, value in given.items():
             setattr(settings, name, value and float(value))
         return {"settings": vars(settings)}
