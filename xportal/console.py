@@ -10,8 +10,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from rich.console import Console as RichConsole
 from rich.markup import escape
@@ -19,6 +18,9 @@ from rich.status import Status
 
 from xportal.errors import XportalError
 from xportal.foreign import TerminalText, printable
+
+if TYPE_CHECKING:
+    from xportal.reports import Report
 
 
 class Console:
@@ -95,10 +97,14 @@ class Console:
         """One line of plain text on stdout."""
         self._write(printable(text))
 
-    def answer_json(self, value: Any) -> None:
-        """`value` as JSON on stdout; dates as ISO 8601."""
-        # JSON escapes all control characters but this one.
-        self._write(json.dumps(value, indent=2, default=_to_json).replace("\x7f", "\\u007f"))
+    def answer_json(self, answer: Report | Sequence[Report]) -> None:
+        """A report, or a list of them, as JSON on stdout."""
+        self._write(_json_text(answer, indent=2))
+
+    def answer_json_line(self, answer: Report) -> None:
+        """One report of many, as JSON on a line of its own, at once."""
+        self._write(_json_text(answer, indent=None))
+        sys.stdout.flush()
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table on stdout, columns without a value left out; tab-separated, and whole, where it is no terminal."""
@@ -148,7 +154,7 @@ def _write_bytes(stream: BinaryIO, data: bytes) -> None:
     stream.flush()
 
 
-def _to_json(value: Any) -> str:
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    return str(value)
+def _json_text(answer: Report | Sequence[Report], indent: int | None) -> str:
+    from xportal.reports import as_json
+
+    return json.dumps(as_json(answer), indent=indent, allow_nan=False)  # in ASCII: control characters are escaped

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from tests.contract.conftest import Account
 from tests.user import SECRET
 from xportal.cli.app import app
 from xportal.errors import UsageError
+from xportal.reports import FaultReport
 from xportal.sandbox.daemon import Lease, Place
 from xportal.sandbox.private import write_private
 
@@ -59,8 +60,9 @@ def types(*words: str) -> Any:
 )  # fmt: skip
 def test_a_fault_comes_is_listed_and_goes(kind: str, words: str, options: dict[str, Any]) -> None:
     """With all its options; `list` tells it, `clear` ends it."""
-    assert types(kind, *words.split()) == {"kind": kind, "hits": 0, **options}
-    assert types("list") == [{"kind": kind, "hits": 0, **options}]
+    told = {**dict.fromkeys(field.name for field in fields(FaultReport)), "kind": kind, "hits": 0, **options}
+    assert types(kind, *words.split()) == told
+    assert types("list") == [told]
     assert types("clear") == []
     assert types("list") == []
 
@@ -89,6 +91,13 @@ def sets(*words: str) -> Any:
     """The JSON answer of `xportal sandbox set WORDS`."""
     done = CliRunner().invoke(app, ["--json", "sandbox", "set", *words], catch_exceptions=False)
     return json.loads(done.stdout)
+
+
+@pytest.mark.usefixtures("home")
+def test_a_setting_is_a_finite_number() -> None:
+    """No other one could be told in JSON."""
+    with pytest.raises(UsageError, match="finite"):
+        sets("--snapshot-seconds", "inf")
 
 
 @pytest.mark.usefixtures("home")

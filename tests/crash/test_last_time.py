@@ -15,6 +15,7 @@ from xportal.console import Console
 from xportal.errors import DriveInUse, Refused
 from xportal.portal.last_time import LastTime, from_tags, to_tags
 from xportal.portal.remember import carry_on, find_last_time, recall, remember
+from xportal.portal.reporting import last_time_report
 from xportal.portal.restore import restore
 from xportal.portal.status import list_portal
 from xportal.portal.up import find_or_launch
@@ -58,7 +59,7 @@ def test_after_a_down_everything_is_as_last_time(lab: Lab, drive: str) -> None:
         [final] = storage.list_snapshots(lab.aws, tags.tag_filter(name=name))
         assert from_tags(final.tags, drive) == last(lab, drive)
     [row] = list_portal(lab.aws, drive, lab.story.warn)
-    assert (row.state, row.last_time) == ("down", last(lab, drive))
+    assert (row.state, row.last_time) == ("down", last_time_report(last(lab, drive)))
 
     again = up(lab, drive)
     assert tags.drive_names(again.tags) == (drive, data)

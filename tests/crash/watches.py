@@ -14,10 +14,11 @@ from xportal.aws import tags
 from xportal.aws.records import Instance
 from xportal.drive.observe import observe
 from xportal.portal.up import find_or_launch
+from xportal.reports import WatchReport
 from xportal.sandbox import admin
 from xportal.spec import MachineSpec, PortalSpec
 from xportal.watch.step import Limits
-from xportal.watch.watch import Pace, Watch, WatchReport
+from xportal.watch.watch import Pace, Watch
 
 SECONDS = 30.0
 

@@ -16,6 +16,7 @@ import pytest
 
 from tests.machines.lab import Lab, wait_until
 from xportal.errors import NotInstalled, Refused, UsageError
+from xportal.reports import SandboxReport
 from xportal.sandbox import control
 from xportal.sandbox.daemon import Place
 from xportal.sandbox.demo.traces import find_traces
@@ -47,7 +48,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, machine_image: str) -> Iterat
 
 
 @pytest.fixture(scope="module")
-def sandbox(home: Path) -> control.SandboxStatus:
+def sandbox(home: Path) -> SandboxReport:
     """A sandbox that runs."""
     return control.start(home, free_port())
 
@@ -83,7 +84,7 @@ def launch(ec2: Any, keys: Lab, volume: dict[str, Any]) -> tuple[str, str]:
     return instance_id, told["PublicIpAddress"]
 
 
-def test_a_drive_and_a_machine_outlive_the_daemon(sandbox: control.SandboxStatus, home: Path, keys: Lab) -> None:
+def test_a_drive_and_a_machine_outlive_the_daemon(sandbox: SandboxReport, home: Path, keys: Lab) -> None:
     """Killed, the daemon's next self takes its machines up; stopped, its machines shut down and the drive stays."""
     ec2 = boto3.Session(profile_name=sandbox.profile).client("ec2")
     instance_id, address = launch(ec2, keys, {"VolumeSize": 2, "VolumeType": "gp3"})
@@ -93,7 +94,7 @@ def test_a_drive_and_a_machine_outlive_the_daemon(sandbox: control.SandboxStatus
     wait_until(lambda: not Place(home).is_served())
     again = control.start(home)
     assert again.endpoint_url == sandbox.endpoint_url
-    assert [machine["id"] for machine in again.machines] == [instance_id]
+    assert [machine.id for machine in again.machines] == [instance_id]
     token = "curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.254.169.254/latest/api/token"
     assert keys.ssh(address, token)
     inside = keys.ssh(address, f"curl -s {sandbox.endpoint_url}/; curl -s {sandbox.endpoint_url}/_xportal/status")
@@ -104,16 +105,16 @@ def test_a_drive_and_a_machine_outlive_the_daemon(sandbox: control.SandboxStatus
     assert not stopped.running
     assert find_traces(home, "no such mark") == []
     started = control.start(home)
-    assert started.machines == []
-    assert [(drive["drive"], drive["state"]) for drive in started.drives] == [("test", "available")]
+    assert started.machines == ()
+    assert [(drive.drive, drive.state) for drive in started.drives] == [("test", "available")]
 
-    snapshot = ec2.create_snapshot(VolumeId=started.drives[0]["id"])["SnapshotId"]
+    snapshot = ec2.create_snapshot(VolumeId=started.drives[0].id)["SnapshotId"]
     ec2.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot], WaiterConfig={"Delay": 1})
     _, address = launch(ec2, keys, {"SnapshotId": snapshot, "VolumeSize": 3})
     assert keys.ssh(address, "cat /v1/note") == "kept"
 
 
-def test_start_is_idempotent(sandbox: control.SandboxStatus, home: Path) -> None:
+def test_start_is_idempotent(sandbox: SandboxReport, home: Path) -> None:
     """Started again it says where it is; on another port it refuses."""
     said: list[str] = []
     assert control.start(home, say=said.append).endpoint_url == sandbox.endpoint_url
@@ -142,7 +143,7 @@ def test_a_missing_docker_is_said(home: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "home").exists()
 
 
-def test_reset_leaves_nothing(sandbox: control.SandboxStatus, home: Path) -> None:
+def test_reset_leaves_nothing(sandbox: SandboxReport, home: Path) -> None:
     """Machines, devices, mounts, control groups, files, the profile: all gone, the rest of AWS's files as before."""
     control.start(home)
     containers = ["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label=xportal.sandbox={home}"]

@@ -33,10 +33,10 @@ def words(user: User) -> list[str]:
 @pytest.mark.all
 def test_volume_detached_from_a_machine_at_work(user: User) -> None:
     """AWS waits until it is unmounted: the work goes on, and `down`, which unmounts it, saves it all the same."""
-    machine = user.asks("up", "demo", "--cpu", "--size", "1")["machine"]
+    told = user.asks("up", "demo", "--cpu", "--size", "1")
     write(user, "one")
-    user.client().detach_volume(VolumeId=machine["disks"]["/dev/sdf"])
-    assert user.asks("up", "demo", "--cpu")["machine"]["id"] == machine["id"]
+    user.client().detach_volume(VolumeId=told["drives"][0]["volume"])
+    assert user.asks("up", "demo", "--cpu")["machine"]["id"] == told["machine"]["id"]
     write(user, "two")
     user.types("down", "demo")
     assert user.client().describe_volumes()["Volumes"] == []

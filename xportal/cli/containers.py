@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -21,6 +19,7 @@ from xportal.errors import UsageError
 if TYPE_CHECKING:
     from xportal.container import Engine, Following, Output, Progress, RunOptions
     from xportal.portal.access import OpenPortal
+    from xportal.reports import Report
 
 Portal = Annotated[str, typer.Argument(metavar="PORTAL", help="The portal whose machine it is.")]
 Name = Annotated[str, typer.Argument(metavar="CONTAINER", help="The container's name or id.")]
@@ -131,8 +130,9 @@ def exec_(
     tty: Tty = False,
 ) -> None:
     """Run a command in a container that runs; its exit status is ours."""
-    from xportal.container import environment, execute, get_running, interactive_argv
+    from xportal.container import STDERR, STDOUT, environment, execute, get_running, interactive_argv
     from xportal.portal.staying import explained
+    from xportal.reports import ExecReport
 
     if not command:
         raise UsageError("exec needs a command", hint=f"xportal exec {portal} {container} -- COMMAND")
@@ -146,7 +146,9 @@ def exec_(
     with _opened(ctx, portal) as (opened, engine), explained(ctx.aws, opened, ctx.console.update):
         stdin = sys.stdin.buffer if interactive else None
         status = execute(engine, container, command, sink.write, stdin=stdin, **common)
-    sink.answer(container=container, status=status)
+    sink.end()
+    if ctx.json:
+        ctx.console.answer_json(ExecReport(container, status, sink.text(STDOUT), sink.text(STDERR)))
     raise typer.Exit(status)
 
 
@@ -171,8 +173,7 @@ def logs(
         outputs = read_logs(engine, container, follow=follow, tail=tail)
         if ctx.json:
             for line in output_lines(outputs):
-                ctx.console.answer(json.dumps(asdict(line)))
-                sys.stdout.flush()
+                ctx.console.answer_json_line(line)
         else:
             for output in outputs:
                 ctx.console.pass_on(output.stream, output.data)
@@ -188,15 +189,20 @@ def ps(
 ) -> None:
     """List the containers that run."""
     from xportal.container import list_containers
+    from xportal.reports import ContainerReport
 
     with _opened(ctx, portal) as (opened, engine):
         containers = list_containers(engine, stopped=True)
         gpu = opened.status.gpu or "yes"
-    shown = [c for c in containers if all_ or c.running]
+    shown = [
+        ContainerReport(c.name, c.id, c.image, c.status, c.running, c.ports, gpu if c.gpu else None)
+        for c in containers
+        if all_ or c.running
+    ]
     if ctx.json:
-        ctx.console.answer_json([{**asdict(c), "gpu": gpu if c.gpu else None} for c in shown])
+        ctx.console.answer_json(shown)
         return
-    rows = [(c.name, c.image, c.status, ", ".join(c.ports), gpu if c.gpu and c.running else "") for c in shown]
+    rows = [(c.name, c.image, c.status, ", ".join(c.ports), c.gpu if c.gpu and c.running else "") for c in shown]
     ctx.console.table(("NAME", "IMAGE", "STATUS", "PORTS", "GPU"), rows)
     if hidden := len(containers) - len(shown):
         ctx.console.say(f"{hidden} stopped: xportal ps {portal} -a")
@@ -212,8 +218,13 @@ def stop(
 ) -> None:
     """Stop containers: SIGTERM, then SIGKILL."""
     from xportal.container import stop as stop_container
+    from xportal.reports import StopReport
 
-    _each(ctx, portal, containers, "stopped", lambda engine, name: stop_container(engine, name, grace=grace))
+    def stop_one(engine: Engine, name: str) -> Report:
+        stop_container(engine, name, grace=grace)
+        return StopReport(name)
+
+    _each(ctx, portal, containers, stop_one)
 
 
 def rm(
@@ -225,8 +236,13 @@ def rm(
 ) -> None:
     """Remove containers, and what they wrote to their own layer."""
     from xportal.container import remove
+    from xportal.reports import RemoveReport
 
-    _each(ctx, portal, containers, "removed", lambda engine, name: remove(engine, name, force=force, volumes=volumes))
+    def remove_one(engine: Engine, name: str) -> Report:
+        remove(engine, name, force=force, volumes=volumes)
+        return RemoveReport(name)
+
+    _each(ctx, portal, containers, remove_one)
 
 
 def push(
@@ -239,7 +255,7 @@ def push(
     with local_docker() as local, _opened(ctx, portal) as (_, engine), ctx.console.waiting(f"pushing {image}"):
         pushed = push_image(engine, local, image, _progress(ctx, image))
     if ctx.json:
-        ctx.console.answer_json(asdict(pushed))
+        ctx.console.answer_json(pushed)
     elif pushed.sent_layers or pushed.sent_bytes:
         ctx.console.answer(
             f"{image}: sent {pushed.sent_bytes / 1e6:.1f} MB ({pushed.sent_layers} layers), "
@@ -280,7 +296,7 @@ def build(
             network=network,
         )
     if ctx.json:
-        ctx.console.answer_json(asdict(built))
+        ctx.console.answer_json(built)
     else:
         ctx.console.answer(tag or built.image_id)
 
@@ -288,6 +304,7 @@ def build(
 def _run_detached(ctx: Context, portal: str, options: RunOptions) -> None:
     from xportal.container import find_early_end
     from xportal.container import run as run_container
+    from xportal.reports import RunReport
 
     with _opened(ctx, portal) as (_, engine):
         started = run_container(engine, options, ctx.console.update)
@@ -295,14 +312,15 @@ def _run_detached(ctx: Context, portal: str, options: RunOptions) -> None:
     if status is not None:
         ctx.console.warn(f"{started.name} ended at once, with status {status}: xportal logs {portal} {started.name}")
     if ctx.json:
-        ctx.console.answer_json(asdict(started))
+        ctx.console.answer_json(RunReport(started.id, started.name, started.image, status, stdout=None, stderr=None))
     else:
         ctx.console.answer(started.name)
 
 
 def _run_attached(ctx: Context, portal: str, options: RunOptions) -> None:
-    from xportal.container import run_attached
+    from xportal.container import STDERR, STDOUT, run_attached
     from xportal.portal.staying import check_stays, explained
+    from xportal.reports import RunReport
 
     sink = _Sink(ctx)
     with _opened(ctx, portal) as (opened, engine), explained(ctx.aws, opened, ctx.console.update):
@@ -316,7 +334,10 @@ def _run_attached(ctx: Context, portal: str, options: RunOptions) -> None:
             raise
         finally:
             following.close()
-        sink.answer(**asdict(following.started), status=status)
+        sink.end()
+        if ctx.json:
+            started, wrote = following.started, (sink.text(STDOUT), sink.text(STDERR))
+            ctx.console.answer_json(RunReport(started.id, started.name, started.image, status, *wrote))
         check_stays(ctx.aws, opened, ctx.console.update)  # else its status is not the end of it
     raise typer.Exit(status)
 
@@ -331,15 +352,16 @@ def _run_on_terminal(ctx: Context, portal: str, options: RunOptions) -> None:
     _become(opened, ["docker", "start", *given, container.name])
 
 
-def _each(ctx: Context, portal: str, names: list[str], done: str, act: Callable[[Engine, str], None]) -> None:
+def _each(ctx: Context, portal: str, names: list[str], act: Callable[[Engine, str], Report]) -> None:
     """Do it to one container after the other; the first that fails ends it."""
+    done: list[Report] = []
     with _opened(ctx, portal) as (_, engine):
         for name in names:
-            act(engine, name)
+            done.append(act(engine, name))
             if not ctx.json:
                 ctx.console.answer(name)
     if ctx.json:
-        ctx.console.answer_json([{"container": name, done: True} for name in names])
+        ctx.console.answer_json(done)
 
 
 @contextmanager
@@ -376,7 +398,7 @@ def _become(opened: OpenPortal, argv: list[str]) -> NoReturn:
 
 
 class _Sink:
-    """Where a command's output goes: our own streams as it comes, or one JSON object at its end."""
+    """Where a command's output goes: our own streams as it comes, or with `--json` into the answer at its end."""
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
@@ -389,12 +411,13 @@ class _Sink:
         else:
             self._ctx.console.pass_on(output.stream, output.data)
 
-    def answer(self, **facts: object) -> None:
+    def end(self) -> None:
         """The command has ended."""
         self._ctx.console.end_passing()
-        if self._ctx.json:
-            texts = {"stdout": self._kept[1].decode(errors="replace"), "stderr": self._kept[2].decode(errors="replace")}
-            self._ctx.console.answer_json({**facts, **texts})
+
+    def text(self, stream: int) -> str:
+        """All that it wrote to its stdout or stderr, for the answer."""
+        return self._kept[stream].decode(errors="replace")
 
 
 def _progress(ctx: Context, image: str) -> Callable[[Progress], None]:

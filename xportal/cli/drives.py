@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -19,7 +18,7 @@ def drives(ctx: Context) -> None:
 
     rows = status.list_drives(ctx.aws)
     if ctx.json:
-        ctx.console.answer_json([asdict(row) for row in rows])
+        ctx.console.answer_json(rows)
     elif rows:
         ctx.console.table(
             ("DRIVE", "STATE", "WHERE", "SIZE", "GENERATION", "SNAPSHOTS", "SAVED"),
@@ -27,7 +26,7 @@ def drives(ctx: Context) -> None:
                 (
                     r.drive,
                     r.state,
-                    r.where,
+                    f"{r.where} in {r.zone}" if r.state == "volume" else r.where or "",
                     f"{r.size_gib} GiB",
                     str(r.generation),
                     str(r.snapshots),
@@ -47,7 +46,7 @@ def history(ctx: Context, drive: Drive) -> None:
     names.check_drive_known(ctx.aws, drive)
     copies = status.list_copies(ctx.aws, drive)
     if ctx.json:
-        ctx.console.answer_json([asdict(copy) for copy in copies])
+        ctx.console.answer_json(copies)
     else:
         ctx.console.table(
             ("COPY", "KIND", "STATE", "GENERATION", "SIZE", "MADE", ""),
@@ -71,7 +70,7 @@ def restore(
     with ctx.console.waiting(f"restoring {drive}"):
         chosen = restoring.restore(ctx.aws, drive, copy, ctx.console)
     if ctx.json:
-        ctx.console.answer_json(asdict(chosen))
+        ctx.console.answer_json(chosen)
     else:
         ctx.console.answer(f"{drive}: goes on from {chosen.id} at the next xportal up")
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Annotated, Any
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xportal.cli.emulator import get_control
 from xportal.cli.options import SANDBOX_PROFILE, Context, with_common_options
+
+if TYPE_CHECKING:
+    from xportal.reports import FaultReport
 
 app = typer.Typer(
     help="Trouble on demand: what AWS and machines do at their worst. A fault is in force until it has hit --count "
@@ -104,7 +107,7 @@ def show(ctx: Context) -> None:
     if ctx.json:
         ctx.console.answer_json(faults)
     else:
-        ctx.console.table(("FAULT", "HITS", "OPTIONS"), [(f["kind"], str(f["hits"]), _options(f)) for f in faults])
+        ctx.console.table(("FAULT", "HITS", "OPTIONS"), [(f.kind, str(f.hits), _options(f)) for f in faults])
 
 
 def clear(ctx: Context) -> None:
@@ -125,17 +128,17 @@ def _add(ctx: Context, kind: str, **options: Any) -> None:
         ctx.console.answer(f"in force: {describe(fault)}")
 
 
-def describe(fault: dict[str, Any]) -> str:
+def describe(fault: FaultReport) -> str:
     """The kind and what was chosen, in one line."""
-    return f"{fault['kind']} {_options(fault)}".rstrip()
+    return f"{fault.kind} {_options(fault)}".rstrip()
 
 
-def _options(fault: dict[str, Any]) -> str:
+def _options(fault: FaultReport) -> str:
     """What was chosen, without what is as always."""
-    usual = {"rate": 1.0, "seed": 0, "operations": []}
-    names = sorted(fault.keys() - {"kind", "hits"})
-    chosen = {name: fault[name] for name in names if fault[name] is not None and fault[name] != usual.get(name)}
-    return " ".join(f"{n}={','.join(v) if isinstance(v, list) else v}" for n, v in chosen.items())
+    usual = {"rate": 1.0, "seed": 0, "operations": ()}
+    options = {name: getattr(fault, name) for name in sorted(f.name for f in fields(fault))}
+    chosen = {n: v for n, v in options.items() if n not in ("kind", "hits") and v is not None and v != usual.get(n)}
+    return " ".join(f"{n}={','.join(v) if isinstance(v, tuple) else v}" for n, v in chosen.items())
 
 
 def _machine(ctx: Context, portal: str) -> str:

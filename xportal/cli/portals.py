@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,11 +27,8 @@ from xportal.errors import LoginRefused, MachineLost, SaveIncomplete, UsageError
 from xportal.spec import DEFAULT_PORTAL, DEFAULT_SIZE_GIB, DriveSpec, PortalSpec, UnattendedSpec, check_name
 
 if TYPE_CHECKING:
-    from xportal.aws.records import Instance
     from xportal.portal.agent import AgentStatus
-    from xportal.portal.down import DriveLeft
-    from xportal.portal.up import UpReport
-    from xportal.portal.up.plan import Preparation
+    from xportal.reports import AgentReport, DriveLeftReport, PlanReport, PortalReport, UpReport
 
 Portal = Annotated[str, typer.Argument(metavar="PORTAL", help="The portal's name, which is its drive's too.")]
 OptionalPortal = Annotated[str | None, typer.Argument(metavar="[PORTAL]", help="One portal; all if left out.")]
@@ -115,9 +113,9 @@ def up(
     asked = PortalSpec(portal, machine, size, tuple(map(_drive_spec, drive or ())), alone)
     spec = recall(ctx.aws, asked, ctx.console)
     if dry_run:
-        from xportal.portal.up.plan import prepare
+        from xportal.portal.up.plan import plan_report, prepare
 
-        _show_plan(ctx, spec.name, prepare(ctx.aws, spec))
+        _show_plan(ctx, plan_report(spec.name, prepare(ctx.aws, spec)))
         return
     waits = pauses() if wait_capacity else None
     with ctx.console.waiting(f"bringing up {portal}"):
@@ -158,12 +156,12 @@ def down(
         if not report.found:
             check_known(ctx.aws, portal)
     if ctx.json:
-        ctx.console.answer_json(asdict(report))
+        ctx.console.answer_json(report)
     elif not report.found:
         ctx.console.answer(f"{portal}: is down")
     else:
         for left in report.drives:
-            ctx.console.answer(f"{portal}: {_left_text(left, discard)}, {report.seconds['total']:.0f} s")
+            ctx.console.answer(f"{portal}: {_left_text(left, discard)}, {report.seconds.total:.0f} s")
     _say_billed(ctx)
 
 
@@ -176,7 +174,7 @@ def save(ctx: Context, portal: Portal = DEFAULT_PORTAL, no_wait: NoWait = False)
     with ctx.console.waiting(f"saving {portal}"):
         report = checkpoints.save(ctx.aws, portal, ctx.console, agent, wait=not no_wait)
     if ctx.json:
-        ctx.console.answer_json(asdict(report))
+        ctx.console.answer_json(report)
     else:
         for saved in report.drives:
             done = "is on its way" if saved.snapshot.state == "pending" else "is complete"
@@ -188,37 +186,27 @@ def status(ctx: Context, portal: OptionalPortal = None) -> None:
     """Show the portals that are up; of one, also how full its drive is and what runs."""
     from xportal.portal import status as state
     from xportal.portal.names import check_known
+    from xportal.portal.reporting import agent_report
 
     rows = state.list_portal(ctx.aws, portal, ctx.console.warn) if portal else state.list_portals(ctx.aws)
     if portal and not rows:
         check_known(ctx.aws, portal)
-    lines = [
-        (r.portal, r.machine, r.state, r.type or "", r.zone or "", r.address or "", _price(r.price))
-        for r in rows
-        if r.machine
-    ]
-    told = None
-    if portal and rows and rows[0].state == "running":
-        try:
-            told = state.machine_status(ctx.aws, portal, ctx.console)
-        except (MachineLost, LoginRefused) as error:
-            ctx.console.warn(error.message)
-    if told and told.phase != "ready" and lines:
-        lines[0] = (*lines[0][:2], f"{lines[0][2]}, {told.phase}", *lines[0][3:])
+    told = _ask_agent(ctx, portal) if portal and rows and rows[0].state == "running" else None
+    if told:
+        rows[0] = replace(rows[0], agent=agent_report(told))
     if ctx.json:
-        detail = {"agent": asdict(told)} if told else {}
-        ctx.console.answer_json([asdict(row) | detail for row in rows])
-    elif lines:
-        ctx.console.table(("PORTAL", "MACHINE", "STATE", "TYPE", "ZONE", "ADDRESS", "PRICE"), lines)
+        ctx.console.answer_json(rows)
     else:
-        ctx.console.say(f"portal {portal} is down" if portal else "no portal is up")
-    if told and portal:
-        _show_machine(ctx, portal, told)
+        _show_portals(ctx, portal, rows)
+    if told and told.phase != "ready":
+        ctx.console.warn(f"the machine is not ready: {_why_not(told)}")
+    elif rows and rows[0].agent:
+        _show_machine(ctx, rows[0].agent)
     if rows and rows[0].ended and not ctx.json:
         ctx.console.answer(f"  {rows[0].ended}")
     if rows and rows[0].last_time and not ctx.json:
         last = rows[0].last_time
-        ctx.console.answer(f"  up {last.portal} is as last time: {last.words() or 'without options'}")
+        ctx.console.answer(f"  up {last.portal} is as last time: {last.options or 'without options'}")
     _say_billed(ctx)
 
 
@@ -251,20 +239,19 @@ def sweep(ctx: Context) -> None:
     from xportal.portal.machine_saves import RemoteAgent
 
     with ctx.console.waiting("sweeping"):
-        reports, errors = bring_down.sweep(ctx.aws, ctx.console, RemoteAgent(ctx.aws, ctx.console))
-    swept = [r for r in reports if r.found]
+        swept = bring_down.sweep(ctx.aws, ctx.console, RemoteAgent(ctx.aws, ctx.console))
     if ctx.json:
-        ctx.console.answer_json([asdict(report) for report in swept])
+        ctx.console.answer_json(swept.drives)
     else:
-        for left in (drive for report in swept for drive in report.drives):
+        for left in swept.drives:
             saved = f"swept; its newest data is {left.snapshot.id}" if left.snapshot else "swept; it has no data"
             ctx.console.answer(f"{left.drive}: {saved}")
-        if not swept and not errors:
+        if not swept.drives and not swept.errors:
             ctx.console.answer("nothing to sweep")
-    for error in errors:
+    for error in swept.errors:
         ctx.console.error(error)
-    if errors:
-        raise SaveIncomplete(f"{len(errors)} of {len(errors) + len(reports)} drives could not be swept")
+    if swept.errors:
+        raise SaveIncomplete(f"{len(swept.errors)} of {swept.looked_at} drives could not be swept")
     _say_billed(ctx)
 
 
@@ -276,7 +263,7 @@ def _drive_spec(text: str) -> DriveSpec:
     return DriveSpec(name, int(size) if colon else None)
 
 
-def _left_text(left: DriveLeft, discarded: bool) -> str:
+def _left_text(left: DriveLeftReport, discarded: bool) -> str:
     if discarded:
         back = f"{left.drive} goes on from {left.snapshot.id}" if left.snapshot else f"nothing is left of {left.drive}"
         return f"nothing was saved; {back}"
@@ -311,24 +298,23 @@ def _confirm_discard(ctx: Context, portal: str) -> dict[str, frozenset[str]]:
     return seen
 
 
-def _show_plan(ctx: Context, portal: str, plan: Instance | Preparation) -> None:
+def _show_plan(ctx: Context, plan: PlanReport) -> None:
     from xportal.portal.prices import volume_cost
-    from xportal.portal.up.plan import Preparation
 
     if ctx.json:
-        ctx.console.answer_json(asdict(plan))
+        ctx.console.answer_json(plan)
         return
-    if not isinstance(plan, Preparation):
-        ctx.console.answer(f"{portal}: is up already on {plan.id}; nothing would be done")
+    if plan.machine:
+        ctx.console.answer(f"{plan.portal}: is up already on {plan.machine.id}; nothing would be done")
         return
     for drive in plan.drives:
-        source = f"from {drive.source.id}" if drive.source else "new and blank"
+        source = f"from {drive.source}" if drive.source else "new and blank"
         ctx.console.answer(
-            f"{portal}: drive {drive.name} of {drive.size_gib} GiB at {drive.mount}, {source}, "
+            f"{plan.portal}: drive {drive.name} of {drive.size_gib} GiB at {drive.mount}, {source}, "
             f"generation {drive.generation}"
         )
     for number, offer in enumerate(plan.offers[:OFFERS_SHOWN], start=1):
-        ctx.console.answer(f"  {number}. {offer}")
+        ctx.console.answer(f"  {number}. {offer.type} in {offer.zone}, {_price(offer.price)}")
     if len(plan.offers) > OFFERS_SHOWN:
         ctx.console.answer(f"  and {len(plan.offers) - OFFERS_SHOWN} more")
     price = plan.offers[0].price
@@ -338,45 +324,71 @@ def _show_plan(ctx: Context, portal: str, plan: Instance | Preparation) -> None:
 
 
 def _show_up(ctx: Context, report: UpReport) -> None:
-    from xportal.portal.prices import machine_cost, volume_text
+    from xportal.portal.prices import machine_text, volume_text
 
     machine = report.machine
     if ctx.json:
-        ctx.console.answer_json(asdict(report))
+        ctx.console.answer_json(report)
     else:
-        gpu = f"with {report.status.gpu}" if report.status.gpu else "without a GPU"
-        took = f", {report.seconds['total']:.0f} s" if "total" in report.seconds else ""
-        ctx.console.answer(f"{report.portal}: up on {machine.id}, {machine.type} in {machine.zone}, {gpu}{took}")
-    _show_machine(ctx, report.portal, report.status)
-    ctx.console.billed([machine_cost(machine), *(volume_text(d.volume, d.size_gib) for d in report.drives)])
+        gpu = f"with {report.agent.gpu}" if report.agent.gpu else "without a GPU"
+        where = f"{machine.id}, {machine.type} in {machine.zone}"
+        ctx.console.answer(f"{report.portal}: up on {where}, {gpu}, {report.seconds.total:.0f} s")
+    _show_machine(ctx, report.agent)
+    billed = machine_text(machine.id, machine.type, machine.spot, report.price)
+    ctx.console.billed([billed, *(volume_text(d.volume, d.size_gib) for d in report.drives)])
 
 
-def _show_machine(ctx: Context, portal: str, status: AgentStatus) -> None:
-    """What the agent says, as far as `--json` does not."""
-    if status.phase != "ready":
-        from xportal.portal.up.ready import why_leaving
+def _ask_agent(ctx: Context, portal: str) -> AgentStatus | None:
+    """What the agent on a portal's machine says; None, with a warning, if it cannot be asked."""
+    from xportal.portal.status import machine_status
 
-        why = why_leaving(status) if status.phase in ("saving", "saved") else status.error or status.phase
-        ctx.console.warn(f"the machine is not ready: {why}")
-        return
+    try:
+        return machine_status(ctx.aws, portal, ctx.console)
+    except (MachineLost, LoginRefused) as error:
+        ctx.console.warn(error.message)
+    return None
+
+
+def _show_portals(ctx: Context, asked: str | None, portals: Sequence[PortalReport]) -> None:
+    """Those that have a machine, as a table."""
+    lines = []
+    for p in portals:
+        if p.machine:
+            state = f"{p.state}, {p.agent.phase}" if p.agent and p.agent.phase != "ready" else p.state
+            lines.append((p.portal, p.machine, state, p.type or "", p.zone or "", p.address or "", _price(p.price)))
+    if lines:
+        ctx.console.table(("PORTAL", "MACHINE", "STATE", "TYPE", "ZONE", "ADDRESS", "PRICE"), lines)
+    else:
+        ctx.console.say(f"portal {asked} is down" if asked else "no portal is up")
+
+
+def _why_not(told: AgentStatus) -> str:
+    """Why a machine is not ready, as a clause."""
+    from xportal.portal.up.ready import why_leaving
+
+    return why_leaving(told) if told.phase in ("saving", "saved") else told.error or told.phase
+
+
+def _show_machine(ctx: Context, agent: AgentReport) -> None:
+    """What the agent of a machine that is ready says, as far as `--json` does not."""
     if not ctx.json:
-        for drive in status.drives:
+        for drive in agent.drives:
             ctx.console.answer(f"  drive {drive.name} at {drive.mount}: {drive.used_fraction:.0%} used")
-        for container in status.containers:
-            note = f" ({container['note']})" if container.get("note") else ""
-            ctx.console.answer(f"  {container['name']}: {'running' if container['running'] else 'stopped'}{note}")
-        for text in _by_itself(status):
+        for container in agent.containers:
+            note = f" ({container.note})" if container.note else ""
+            ctx.console.answer(f"  {container.name}: {'running' if container.running else 'stopped'}{note}")
+        for text in _by_itself(agent):
             ctx.console.answer(f"  {text}")
-    for drive in status.drives:
+    for drive in agent.drives:
         if drive.used_fraction > FULL:
             ctx.console.warn(f"drive {drive.name} is {drive.used_fraction:.0%} full; up --size grows it")
-    for warning in [text for container in status.containers for text in container.get("warnings", ())]:
+    for warning in [text for container in agent.containers for text in container.warnings]:
         ctx.console.warn(warning)
 
 
-def _by_itself(status: AgentStatus) -> list[str]:
+def _by_itself(agent: AgentReport) -> list[str]:
     """What the machine does by itself, as it is set on the drive: for all machines until another `up` sets it."""
-    alone = status.settings
+    alone = agent.settings
     if alone is None:
         return []
     return [

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
-from typing import Annotated
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from xportal.cli import faults
 from xportal.cli.emulator import get_control
 from xportal.cli.options import SANDBOX_PROFILE, Context, with_common_options
+
+if TYPE_CHECKING:
+    from xportal.reports import Report
 
 MIB = 1024**2
 
@@ -29,10 +32,7 @@ def start(
     control = get_control()
     with ctx.console.waiting("starting the sandbox"):
         told = control.start(port=port, say=ctx.console.say)
-    if ctx.json:
-        ctx.console.answer_json(asdict(told))
-    else:
-        ctx.console.answer(f"the sandbox answers at {told.endpoint_url}; try: xportal --sandbox up")
+    _answer(ctx, told, f"the sandbox answers at {told.endpoint_url}; try: xportal --sandbox up")
 
 
 def stop(ctx: Context) -> None:
@@ -46,10 +46,10 @@ def status(ctx: Context) -> None:
     """Say where it answers, and what it holds."""
     told = get_control().status()
     if ctx.json:
-        ctx.console.answer_json(asdict(told))
+        ctx.console.answer_json(told)
         return
-    machines = [f"{m['id']} {m['state']}" for m in told.machines if m["state"] != "terminated"]
-    drives = [f"{d['drive']}: {d['id']} {d['state']} {d['gib']} GiB" for d in told.drives]
+    machines = [f"{m.id} {m.state}" for m in told.machines]
+    drives = [f"{d.drive}: {d.id} {d.state} {d.size_gib} GiB" for d in told.drives]
     if not told.running:
         machines = drives = ["kept, and shown when it runs"]
     facts = {
@@ -68,8 +68,8 @@ def status(ctx: Context) -> None:
 
 def reset(ctx: Context) -> None:
     """Stop it and delete everything in it."""
-    get_control().reset(say=ctx.console.say)
-    _answer(ctx, None, "the sandbox is gone, with everything in it")
+    told = get_control().reset(say=ctx.console.say)
+    _answer(ctx, told, "the sandbox is gone, with everything in it")
 
 
 def interrupt(
@@ -82,8 +82,8 @@ def interrupt(
     from xportal.portal.access import get_machine
 
     machine = get_machine(replace(ctx, profile=SANDBOX_PROFILE).aws, portal)
-    get_control().interrupt(machine.id, notice_seconds=0 if no_notice else notice_seconds, notice=not no_notice)
-    _answer(ctx, {"machine": machine.id}, f"{machine.id} {'has lost its power' if no_notice else 'got its notice'}")
+    told = get_control().interrupt(machine.id, notice_seconds=0 if no_notice else notice_seconds, notice=not no_notice)
+    _answer(ctx, told, f"{machine.id} {'has lost its power' if no_notice else 'got its notice'}")
 
 
 def set_(
@@ -112,13 +112,14 @@ def set_(
     if ctx.json:
         ctx.console.answer_json(told)
         return
-    for name, value in told.items():
-        ctx.console.answer(f"{name:<26} {'no limit' if value is None else value}")
+    for setting in fields(told):
+        value = getattr(told, setting.name)
+        ctx.console.answer(f"{setting.name:<26} {'no limit' if value is None else value}")
 
 
-def _answer(ctx: Context, value: object, text: str) -> None:
+def _answer(ctx: Context, report: Report, text: str) -> None:
     if ctx.json:
-        ctx.console.answer_json(asdict(value) if hasattr(value, "__dataclass_fields__") else value)  # type: ignore[call-overload]
+        ctx.console.answer_json(report)
     else:
         ctx.console.answer(text)
 

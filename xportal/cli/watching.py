@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,8 +23,7 @@ from xportal.errors import SaveIncomplete
 from xportal.spec import DEFAULT_PORTAL, PortalSpec
 
 if TYPE_CHECKING:
-    from xportal.portal.rehearse import RehearsalReport
-    from xportal.watch.watch import WatchReport
+    from xportal.reports import RehearsalReport, WatchReport
 
 
 def add_to(app: typer.Typer) -> None:
@@ -74,6 +72,7 @@ def watch(
     from xportal.portal.machine_saves import RemoteAgent
     from xportal.portal.remember import carry_on
     from xportal.portal.up import up
+    from xportal.reports import ServiceReport
     from xportal.watch import service
     from xportal.watch.step import Limits
     from xportal.watch.watch import Watch
@@ -91,7 +90,10 @@ def watch(
         profile = ctx.profile or os.environ.get("AWS_PROFILE") or "default"
         words = [word for word in sys.argv[1:] if word != "--install"]
         name = service.install(portal, profile, ctx.aws.region, words)
-        ctx.console.answer(f"{name} watches over {portal}; journalctl --user -fu {name} shows its story")
+        if ctx.json:
+            ctx.console.answer_json(ServiceReport(portal, name))
+        else:
+            ctx.console.answer(f"{name} watches over {portal}; journalctl --user -fu {name} shows its story")
         ctx.console.say(
             f"it ends with your last session unless you type: loginctl enable-linger; to end it: {_end(name)}"
         )
@@ -107,7 +109,7 @@ def _end(name: str) -> str:
 
 def _show(ctx: Context, report: WatchReport) -> None:
     if ctx.json:
-        ctx.console.answer_json(asdict(report))
+        ctx.console.answer_json(report)
         return
     times = f"{report.interruptions} interruption{'' if report.interruptions == 1 else 's'}"
     cost = f"{times}, {report.hours:.1f} h, ${report.dollars:.2f}"
@@ -128,7 +130,7 @@ def rehearse(ctx: Context, portal: Annotated[str, typer.Argument(metavar="PORTAL
     with ctx.console.waiting(f"rehearsing the end of {portal}"):
         report = run(ctx.aws, portal, ctx.console)
     if ctx.json:
-        ctx.console.answer_json({**asdict(report), "in_time": report.in_time})
+        ctx.console.answer_json(report)
     else:
         _show_rehearsal(ctx, report)
     if not report.in_time:
@@ -145,7 +147,7 @@ def _show_rehearsal(ctx: Context, report: RehearsalReport) -> None:
         rows.append((step, f"{seconds:.1f}", f"{at:.1f}"))
     ctx.console.table(("STEP", "SECONDS", "AT"), rows)
     for left in report.deferred:
-        ctx.console.warn(f"{left['container']} is not committed at the end: {left['reason']}")
+        ctx.console.warn(f"{left.container} is not committed at the end: {left.reason}")
     for who in report.killed:
         ctx.console.say(f"ended, for the drive to be unmounted: {who}")
     taken = f"AWS has checkpoint {', '.join(report.snapshots.values())}"

@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,9 @@ from xportal.container import buildx, context
 from xportal.container.engine import Engine, docker_errors, events, one_line
 from xportal.container.options import environment
 from xportal.errors import DockerFailed, UsageError
+from xportal.reports import BuildReport
 
 _BASE = re.compile(r" : FROM (?:--\S+ )*(\S+)")
-
-
-@dataclass(frozen=True)
-class Built:
-    """An image that was built on the machine."""
-
-    image_id: str
-    tag: str | None
 
 
 def build(
@@ -37,7 +29,7 @@ def build(
     no_cache: bool = False,
     network: str | None = None,
     environ: Mapping[str, str] = os.environ,
-) -> Built:
+) -> BuildReport:
     """Send `directory`, less what its ignore file names, and build it; `say` gets the build's log by lines.
 
     `file` is the Dockerfile, as `docker build -f` has it, and `build_args` are NAME=VALUE, or NAME for the value in
@@ -58,7 +50,7 @@ def build(
         else:
             image_id = _build_plainly(engine, directory, dockerfile, say, tag, arguments, no_cache, network)
         image = engine.client.images.get(image_id)
-    return Built(str(image.id), tag)
+    return BuildReport(str(image.id), tag)
 
 
 def _build_plainly(

@@ -14,6 +14,7 @@ from xportal import local
 from xportal.container.archive import Archive, Part, count_shared, plan_part, read_archive, read_part
 from xportal.container.engine import Engine, docker_errors, events
 from xportal.errors import DockerFailed, UsageError
+from xportal.reports import PushReport
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -31,19 +32,7 @@ class Progress:
     total: int
 
 
-@dataclass(frozen=True)
-class Pushed:
-    """An image that is on the machine; what was sent for it, in layers and bytes."""
-
-    image: str
-    image_id: str
-    sent_layers: int
-    skipped_layers: int
-    sent_bytes: int
-    skipped_bytes: int
-
-
-def push(engine: Engine, local: DockerClient, image: str, progress: Callable[[Progress], None]) -> Pushed:
+def push(engine: Engine, local: DockerClient, image: str, progress: Callable[[Progress], None]) -> PushReport:
     """Bring an image to the machine under the same name, if it is not there. Idempotent.
 
     Raises UsageError if this computer has no such image or it is for another architecture, DockerFailed.
@@ -52,14 +41,14 @@ def push(engine: Engine, local: DockerClient, image: str, progress: Callable[[Pr
     _check_architecture(engine, image, inspected)
     if _has_image(engine, inspected["Id"]):
         _tag(engine, inspected["Id"], image, inspected["RepoTags"])
-        return Pushed(image, inspected["Id"], 0, len(inspected["RootFS"]["Layers"]), 0, inspected["Size"])
+        return PushReport(image, inspected["Id"], 0, len(inspected["RootFS"]["Layers"]), 0, inspected["Size"])
     with _spool() as file:
         _save(local, image, inspected["Size"], file, progress)
         archive = read_archive(file)
         part = plan_part(archive, count_shared(archive.layers, _layers_on(engine)))
         part = _load_verified(engine, file, archive, part, progress)
     _tag(engine, archive.image_id, image, inspected["RepoTags"])
-    return Pushed(image, archive.image_id, part.sent_layers, part.skipped_layers, part.size, part.skipped_bytes)
+    return PushReport(image, archive.image_id, part.sent_layers, part.skipped_layers, part.size, part.skipped_bytes)
 
 
 def _inspect_local(local: DockerClient, image: str) -> dict[str, Any]:

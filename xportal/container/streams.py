@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
+from xportal.reports import LineReport
+
 if TYPE_CHECKING:
     from requests import Response
 
@@ -25,14 +27,6 @@ class Output:
 
     stream: int
     data: bytes
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line that a container wrote; `stream` is "stdout" or "stderr"."""
-
-    stream: str
-    text: str
 
 
 class Readable(Protocol):
@@ -51,7 +45,7 @@ def outputs(response: Response, *, tty: bool) -> Iterator[Output]:
         yield from (_plain(response.raw) if tty else demultiplex(response.raw))
 
 
-def output_lines(pieces: Iterable[Output]) -> Iterator[Line]:
+def output_lines(pieces: Iterable[Output]) -> Iterator[LineReport]:
     """Outputs put together to lines, each of one stream, in the order of their ends."""
     begun: dict[int, bytes] = {}
     for piece in pieces:
@@ -60,8 +54,8 @@ def output_lines(pieces: Iterable[Output]) -> Iterator[Line]:
     yield from (_line(stream, data) for stream, data in begun.items() if data)
 
 
-def _line(stream: int, data: bytes) -> Line:
-    return Line("stderr" if stream == STDERR else "stdout", data.decode(errors="replace"))
+def _line(stream: int, data: bytes) -> LineReport:
+    return LineReport("stderr" if stream == STDERR else "stdout", data.decode(errors="replace"))
 
 
 def demultiplex(raw: Readable) -> Iterator[Output]:

@@ -37,10 +37,17 @@ class DriveStatus:
     size_bytes: int | None  # None while it is not mounted
     used_bytes: int | None
 
-    @property
-    def used_fraction(self) -> float:
-        """Between 0 and 1."""
-        return (self.used_bytes or 0) / self.size_bytes if self.size_bytes else 0.0
+
+@dataclass(frozen=True)
+class ContainerStatus:
+    """A container on the machine. An agent of before tells nothing of `warnings`."""
+
+    name: str
+    running: bool
+    id: str | None = None
+    gpu: bool | None = None  # it has the machine's
+    note: str | None = None  # why it is as it is
+    warnings: tuple[str, ...] = ()  # what it writes off the drives
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ class AgentStatus:
     gpu: str | None  # its name
     docker: str | None
     drives: tuple[DriveStatus, ...]
-    containers: tuple[dict[str, Any], ...]
+    containers: tuple[ContainerStatus, ...]
     leaving: Leaving | None = None
     settings: UnattendedSpec | None = None  # what the machine does by itself
 
@@ -155,12 +162,16 @@ def _settings(told: Mapping[str, Any] | None) -> UnattendedSpec | None:
         raise Malformed(error.message) from error
 
 
-def _container(told: dict[str, Any]) -> dict[str, Any]:
-    """As it was told, once it has a name and says whether it runs. Raises Malformed."""
-    field(told, "name", str)
-    field(told, "running", bool)
-    optional(told, "note", str)
-    return told
+def _container(told: Mapping[str, Any]) -> ContainerStatus:
+    """Raises Malformed."""
+    return ContainerStatus(
+        name=field(told, "name", str),
+        running=field(told, "running", bool),
+        id=optional(told, "id", str),
+        gpu=optional(told, "gpu", bool),
+        note=optional(told, "note", str),
+        warnings=tuple(items(told, "warnings", str)) if optional(told, "warnings", list) else (),
+    )
 
 
 def try_again(host: Host) -> AgentStatus:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from xportal.aws import compute, keys, network, tags
 from xportal.aws.errors import AwsError
-from xportal.aws.records import Snapshot
 from xportal.aws.session import Aws
 from xportal.aws.tagging import set_tags
 from xportal.drive import plan as p
@@ -20,26 +19,19 @@ from xportal.errors import Unreachable, XportalError
 from xportal.machine.access import forget_login_key, forget_unused_login_keys
 from xportal.portal.claims import earlier_claim
 from xportal.portal.find import find_drives
+from xportal.portal.reporting import newest_report, save_seconds
 from xportal.progress import Progress
+from xportal.reports import DownReport, DriveLeftReport
 from xportal.spec import check_name
 
 
 @dataclass(frozen=True)
-class DriveLeft:
-    """A drive and its newest snapshot."""
+class Swept:
+    """What a sweep did: `drives` are those that it changed, `errors` tell of those where it could not, one each."""
 
-    drive: str
-    snapshot: Snapshot | None
-
-
-@dataclass
-class DownReport:
-    """What a portal's drives were left as. Times in seconds."""
-
-    portal: str
-    drives: list[DriveLeft]
-    found: bool  # whether there was anything to end
-    seconds: dict[str, float] = field(default_factory=dict)
+    drives: tuple[DriveLeftReport, ...]
+    errors: tuple[XportalError, ...]
+    looked_at: int  # drives, those in `errors` included
 
 
 def down(
@@ -80,20 +72,21 @@ def down(
         _mark_ended(aws, drive, progress)
     return DownReport(
         portal=name,
-        drives=[DriveLeft(drive.name, drive.newest_snapshot()) for drive in after],
+        drives=tuple(DriveLeftReport(drive.name, newest_report(drive)) for drive in after),
         found=any(drive.lock or drive.volumes or drive.live_machine() for drive in before),
-        seconds={**seconds, "total": aws.clock.monotonic() - began},
+        seconds=save_seconds(seconds, aws.clock.monotonic() - began),
     )
 
 
-def sweep(aws: Aws, progress: Progress, agent: Agent) -> tuple[list[DownReport], list[XportalError]]:
+def sweep(aws: Aws, progress: Progress, agent: Agent) -> Swept:
     """Finish what earlier, interrupted runs left of every drive in the region; what is in use is left alone.
 
-    One drive's error does not stop the others: the errors come back beside the reports.
+    One drive's error does not stop the others.
     """
-    reports: list[DownReport] = []
+    changed: list[DriveLeftReport] = []
     errors: list[XportalError] = []
-    for name in list_drive_names(aws):
+    names = list_drive_names(aws)
+    for name in names:
         try:
             before = observe(aws, name)
             _lifecycle(aws, before, None, progress, agent).settle(p.Goal.SWEEP)
@@ -101,10 +94,10 @@ def sweep(aws: Aws, progress: Progress, agent: Agent) -> tuple[list[DownReport],
         except XportalError as error:
             errors.append(error)
             continue
-        done = (before.lock, before.volumes) != (after.lock, after.volumes)
-        reports.append(DownReport(name, [DriveLeft(name, after.newest_snapshot())], done))
+        if (before.lock, before.volumes) != (after.lock, after.volumes):
+            changed.append(DriveLeftReport(name, newest_report(after)))
     _tidy(aws, progress)
-    return reports, errors
+    return Swept(tuple(changed), tuple(errors), len(names))
 
 
 def _lifecycle(

@@ -23,9 +23,13 @@ def price_of(machine: Instance) -> float | None:
 
 def machine_cost(machine: Instance) -> str:
     """A machine and its price."""
-    price = price_of(machine)
-    market = "spot" if machine.spot else "on demand"
-    return f"{machine.id} {machine.type} {market}" + (f" ${price:.4g}/h" if price is not None else "")
+    return machine_text(machine.id, machine.type, machine.spot, price_of(machine))
+
+
+def machine_text(machine_id: str, type_: str, spot: bool, price: float | None) -> str:
+    """A machine and its price an hour, if that is known."""
+    market = "spot" if spot else "on demand"
+    return f"{machine_id} {type_} {market}" + (f" ${price:.4g}/h" if price is not None else "")
 
 
 def volume_text(volume_id: str, size_gib: int) -> str:

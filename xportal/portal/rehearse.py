@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
-from dataclasses import field as default
 from typing import Any
 
 from xportal.agent.core.notices import NOMINAL_SECONDS
@@ -14,25 +12,7 @@ from xportal.foreign import Malformed, field, items
 from xportal.portal.access import open_portal
 from xportal.portal.agent import deliver, rehearse_save
 from xportal.progress import Progress
-
-
-@dataclass
-class RehearsalReport:
-    """How a save at a notice would go. Times in seconds."""
-
-    portal: str
-    took: float  # until AWS had the snapshots
-    limit: float  # AWS's notice
-    back: float  # from then on until everything ran again
-    steps: dict[str, float] = default(default_factory=dict)  # of the save, in their order
-    snapshots: dict[str, str] = default(default_factory=dict)  # of each drive: a checkpoint; empty without a role
-    deferred: list[dict[str, str]] = default(default_factory=list)  # {container, reason}: not committed
-    killed: list[str] = default(default_factory=list)  # who held a drive
-
-    @property
-    def in_time(self) -> bool:
-        """Whether the machine would still have had power."""
-        return self.took <= self.limit
+from xportal.reports import NotCommittedReport, RehearsalReport
 
 
 def rehearse(aws: Aws, name: str, progress: Progress) -> RehearsalReport:
@@ -62,14 +42,18 @@ def rehearse(aws: Aws, name: str, progress: Progress) -> RehearsalReport:
 def _report(name: str, result: dict[str, Any]) -> RehearsalReport:
     """Raises Malformed."""
     steps, snapshots = field(result, "steps", dict), field(result, "snapshots", dict)
-    deferred = items(result, "deferred", dict)
+    took = field(result, "took", float)
     return RehearsalReport(
-        name,
-        field(result, "took", float),
-        NOMINAL_SECONDS,
-        field(result, "back", float),
-        {step: field(steps, step, float) for step in steps},
-        {drive: field(snapshots, drive, str) for drive in snapshots},
-        [{key: field(one, key, str) for key in ("container", "reason")} for one in deferred],
-        items(result, "killed", str),
+        portal=name,
+        took=took,
+        limit=NOMINAL_SECONDS,
+        in_time=took <= NOMINAL_SECONDS,
+        back=field(result, "back", float),
+        steps={step: field(steps, step, float) for step in steps},
+        snapshots={drive: field(snapshots, drive, str) for drive in snapshots},
+        deferred=tuple(
+            NotCommittedReport(field(one, "container", str), field(one, "reason", str))
+            for one in items(result, "deferred", dict)
+        ),
+        killed=tuple(items(result, "killed", str)),
     )

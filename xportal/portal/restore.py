@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from xportal.aws.records import Snapshot, Volume
 from xportal.aws.session import Aws
 from xportal.drive import plan as p
 from xportal.drive.lifecycle import Lifecycle
@@ -10,12 +9,14 @@ from xportal.drive.observe import observe
 from xportal.machine.access import forget_login_key, new_claim
 from xportal.portal.claims import earlier_claim, give_up
 from xportal.portal.machine_saves import RemoteAgent
+from xportal.portal.reporting import copy_report
 from xportal.progress import Progress
+from xportal.reports import CopyReport
 from xportal.spec import check_name
 from xportal.undo import Undo
 
 
-def restore(aws: Aws, name: str, copy_id: str, progress: Progress) -> Snapshot | Volume:
+def restore(aws: Aws, name: str, copy_id: str, progress: Progress) -> CopyReport:
     """Make a snapshot or volume of drive `name` its newest copy, as a new generation; nothing is copied or deleted.
 
     Returns the copy as it is now. Raises NoSuchCopy, and DriveInUse while the drive is awake.
@@ -31,4 +32,4 @@ def restore(aws: Aws, name: str, copy_id: str, progress: Progress) -> Snapshot |
     chosen = lifecycle.observed.find_copy(copy_id)
     if chosen is None:
         raise AssertionError("a restore is done when the copy is the newest")
-    return chosen
+    return copy_report(lifecycle.observed, chosen)

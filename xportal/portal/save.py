@@ -4,34 +4,17 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from dataclasses import dataclass, field
 
-from xportal.aws.records import Snapshot
 from xportal.aws.session import Aws
 from xportal.drive import plan as p
 from xportal.drive.lifecycle import Lifecycle
 from xportal.drive.snapshots import Agent
 from xportal.portal.find import find_drives
 from xportal.portal.names import check_known
+from xportal.portal.reporting import save_seconds, snapshot_report
 from xportal.progress import Progress
+from xportal.reports import DriveSavedReport, SaveReport
 from xportal.spec import check_name
-
-
-@dataclass(frozen=True)
-class DriveSaved:
-    """A drive and its checkpoint."""
-
-    drive: str
-    snapshot: Snapshot
-
-
-@dataclass
-class SaveReport:
-    """A checkpoint of all drives of a portal, as of one moment. Times in seconds."""
-
-    portal: str
-    drives: list[DriveSaved]
-    seconds: dict[str, float] = field(default_factory=dict)
 
 
 def save(aws: Aws, name: str, progress: Progress, agent: Agent, *, wait: bool = True) -> SaveReport:
@@ -43,7 +26,7 @@ def save(aws: Aws, name: str, progress: Progress, agent: Agent, *, wait: bool = 
     check_name("portal", name)
     check_known(aws, name)
     choice = f"save-{secrets.token_hex(4)}"
-    saved: list[DriveSaved] = []
+    saved: list[DriveSavedReport] = []
     seconds: Counter[str] = Counter()
     for drive in find_drives(aws, name):  # the first takes it of all
         lifecycle = Lifecycle(aws, drive, portal=name, agent=agent, progress=progress)
@@ -51,6 +34,6 @@ def save(aws: Aws, name: str, progress: Progress, agent: Agent, *, wait: bool = 
         taken = lifecycle.observed.checkpoint_of(choice)
         if taken is None:
             raise AssertionError("a save is done when its checkpoint is observed")
-        saved.append(DriveSaved(drive, taken))
+        saved.append(DriveSavedReport(drive, snapshot_report(taken)))
         seconds.update(lifecycle.seconds)
-    return SaveReport(name, saved, {**seconds, "total": aws.clock.monotonic() - began})
+    return SaveReport(name, tuple(saved), save_seconds(seconds, aws.clock.monotonic() - began))

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,15 @@ from typing import Any
 import xportal
 from xportal import local
 from xportal.errors import HardwareFailure, NotInstalled, Refused, Unreachable, UsageError
+from xportal.reports import (
+    FaultReport,
+    InterruptReport,
+    ResetReport,
+    SandboxDriveReport,
+    SandboxMachineReport,
+    SandboxReport,
+    SandboxSettingsReport,
+)
 from xportal.sandbox import admin
 from xportal.sandbox.daemon import LAST_WORDS, SHUTDOWN_S, Lease, Place
 from xportal.sandbox.profile import PROFILE, REGION, remove_profile, write_profile
@@ -30,24 +39,6 @@ DEFAULT_PORT = 5577
 _START_DEADLINE_S = 60.0
 _STOP_DEADLINE_S = SHUTDOWN_S + 60.0
 _KILL_DEADLINE_S = 10.0
-
-
-@dataclass(frozen=True)
-class SandboxStatus:
-    """What `xportal sandbox status` says.
-
-    A machine: id, state, type, zone and so on. A drive: its name, and the volume or snapshot it is in.
-    A fault: its kind, its options, and how often it hit.
-    """
-
-    running: bool
-    endpoint_url: str
-    region: str
-    profile: str
-    home: str
-    machines: list[dict[str, Any]]
-    drives: list[dict[str, Any]]
-    faults: list[dict[str, Any]]
 
 
 def default_home() -> Path:
@@ -63,7 +54,7 @@ def quiet(_: str) -> None:
     """Say nothing."""
 
 
-def start(home: Path | None = None, port: int | None = None, say: Say = quiet) -> SandboxStatus:
+def start(home: Path | None = None, port: int | None = None, say: Say = quiet) -> SandboxReport:
     """Start the daemon and return when it answers. Idempotent.
 
     `port` None is the last one, or 5577. Refused when it runs already on another port,
@@ -85,7 +76,7 @@ def start(home: Path | None = None, port: int | None = None, say: Say = quiet) -
     return _write_profile_and_tell(place)
 
 
-def stop(home: Path | None = None, say: Say = quiet) -> SandboxStatus:
+def stop(home: Path | None = None, say: Say = quiet) -> SandboxReport:
     """Shut the machines down and end the daemon; state and drives stay. Idempotent."""
     place = _place(home)
     if place.is_served():
@@ -96,7 +87,7 @@ def stop(home: Path | None = None, say: Say = quiet) -> SandboxStatus:
     return status(place.home)
 
 
-def status(home: Path | None = None) -> SandboxStatus:
+def status(home: Path | None = None) -> SandboxReport:
     """What the sandbox is and holds. Strictly read-only."""
     place = _place(home)
     lease = place.find_lease()
@@ -111,28 +102,29 @@ def status(home: Path | None = None) -> SandboxStatus:
     return _status(place, endpoint_url, told)
 
 
-def _status(place: Place, endpoint_url: str, told: dict[str, Any] | None) -> SandboxStatus:
+def _status(place: Place, endpoint_url: str, told: dict[str, Any] | None) -> SandboxReport:
     """The status as the daemon told it; None when none lives."""
     running, told = told is not None, told or {}
-    return SandboxStatus(
+    return SandboxReport(
         running=running,
         endpoint_url=endpoint_url,
         region=REGION,
         profile=PROFILE,
         home=str(place.home),
-        machines=[machine for machine in told.get("instances", []) if machine["state"] != "terminated"],
+        machines=tuple(map(_machine, (m for m in told.get("instances", []) if m["state"] != "terminated"))),
         drives=_drives(told),
-        faults=told.get("faults", []),
+        faults=tuple(map(_fault, told.get("faults", []))),
     )
 
 
-def reset(home: Path | None = None, say: Say = quiet) -> None:
+def reset(home: Path | None = None, say: Say = quiet) -> ResetReport:
     """Stop, and delete all of it: machines, drives, snapshots, state, the AWS profile. The image stays, as a cache."""
     place = _place(home)
+    report = ResetReport(str(place.home))
     stop(place.home, say)
     remove_profile(_endpoint(place.find_lease()))
     if not place.home.exists():
-        return
+        return report
     for path in sorted(place.home.iterdir()):
         if not _is_ours(path):
             say(f"left alone: {path}")
@@ -142,32 +134,31 @@ def reset(home: Path | None = None, say: Say = quiet) -> None:
             path.unlink()
     if not any(place.home.iterdir()):
         place.home.rmdir()
+    return report
 
 
 def interrupt(
     instance_id: str, *, home: Path | None = None, notice_seconds: float = 120.0, notice: bool = True
-) -> None:
+) -> InterruptReport:
     """Take a spot machine back: notice, then `notice_seconds`, then the power goes."""
     body = {"instance_id": instance_id, "notice_seconds": notice_seconds, "notice": notice}
     _ask(home, "POST", "interrupt", body)
+    return InterruptReport(instance_id)
 
 
-def change_settings(changes: dict[str, float | None], *, home: Path | None = None) -> dict[str, float | None]:
-    """Change some of the cloud's settings (`Settings`), until it stops; all of them, by name."""
-    settings: dict[str, float | None] = _ask(home, "POST", "settings", changes)["settings"]
-    return settings
+def change_settings(changes: dict[str, float | None], *, home: Path | None = None) -> SandboxSettingsReport:
+    """Change some of the cloud's settings, by the names that the report has; all of them, as they are then."""
+    return SandboxSettingsReport(**_ask(home, "POST", "settings", changes)["settings"])
 
 
-def add_fault(kind: str, options: dict[str, Any], *, home: Path | None = None) -> dict[str, Any]:
+def add_fault(kind: str, options: dict[str, Any], *, home: Path | None = None) -> FaultReport:
     """Put a fault in force; what it is. UsageError for what is no fault, Refused when its machine cannot be harmed."""
-    fault: dict[str, Any] = _ask(home, "POST", "faults", {"kind": kind, **options})
-    return fault
+    return _fault(_ask(home, "POST", "faults", {"kind": kind, **options}))
 
 
-def list_faults(*, home: Path | None = None) -> list[dict[str, Any]]:
-    """The faults in force: kind, options, hits."""
-    faults: list[dict[str, Any]] = _ask(home, "GET", "faults")["faults"]
-    return faults
+def list_faults(*, home: Path | None = None) -> list[FaultReport]:
+    """The faults in force."""
+    return [_fault(told) for told in _ask(home, "GET", "faults")["faults"]]
 
 
 def clear_faults(*, home: Path | None = None) -> None:
@@ -175,14 +166,33 @@ def clear_faults(*, home: Path | None = None) -> None:
     _ask(home, "DELETE", "faults")
 
 
-def _drives(told: dict[str, Any]) -> list[dict[str, Any]]:
+def _machine(told: dict[str, Any]) -> SandboxMachineReport:
+    return SandboxMachineReport(
+        **{name: told[name] for name in ("id", "state", "type", "zone", "region", "market", "public_ip", "volumes")},
+        launched=_moment(told["launched"]),
+        power_ends_at=_moment(told["power_ends_at"]) if told["power_ends_at"] else None,
+    )
+
+
+def _moment(told: str) -> datetime:
+    """The emulator's times are in UTC, whether they say so or not."""
+    moment = datetime.fromisoformat(told)
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def _drives(told: dict[str, Any]) -> tuple[SandboxDriveReport, ...]:
     """Volumes, then snapshots, of those that are some drive's."""
     records = [*told.get("volumes", []), *told.get("snapshots", [])]
-    return [
-        {"drive": record["tags"]["xportal:drive"], **{name: record[name] for name in ("id", "state", "gib")}}
+    return tuple(
+        SandboxDriveReport(record["tags"]["xportal:drive"], record["id"], record["state"], record["gib"])
         for record in records
         if "xportal:drive" in record["tags"]
-    ]
+    )
+
+
+def _fault(told: dict[str, Any]) -> FaultReport:
+    operations = told.get("operations")
+    return FaultReport(**{**told, "operations": None if operations is None else tuple(operations)})
 
 
 def _ask(home: Path | None, method: str, route: str, body: dict[str, Any] | None = None) -> Any:
@@ -301,7 +311,7 @@ def _last_words(place: Place) -> str:
     return next(iter(reasons), lines[-1] if lines else "it said nothing")
 
 
-def _write_profile_and_tell(place: Place) -> SandboxStatus:
+def _write_profile_and_tell(place: Place) -> SandboxReport:
     told = status(place.home)
     write_profile(told.endpoint_url, _get_secret(place))
     return told

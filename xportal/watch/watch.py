@@ -13,10 +13,11 @@ from xportal.clock import Clock
 from xportal.drive.model import LIVE
 from xportal.drive.snapshots import Agent
 from xportal.errors import DriveForked, Refused, SnapshotFailed, TooDear, UsageError, XportalError
-from xportal.portal.down import DownReport, down
+from xportal.portal.down import down
 from xportal.portal.prices import price_of
 from xportal.portal.retry import pauses
 from xportal.progress import Progress
+from xportal.reports import WatchReport
 from xportal.spec import DriveSpec, PortalSpec
 from xportal.watch.look import Lookout
 from xportal.watch.meter import Meter
@@ -35,18 +36,6 @@ class Pace:
 
     look: float = LOOK_SECONDS
     waits: Callable[[], Iterator[float]] = pauses
-
-
-@dataclass
-class WatchReport:
-    """How a watch ended. `saved` is what its own `down` left; None if somebody else ended the portal."""
-
-    portal: str
-    why: str
-    interruptions: int
-    dollars: float
-    hours: float
-    saved: DownReport | None = None
 
 
 class Tries:
@@ -176,4 +165,4 @@ class Watch:
         return replace(self._report(why, meter), saved=saved)
 
     def _report(self, why: str, meter: Meter) -> WatchReport:
-        return WatchReport(self._spec.name, why, len(self._interrupted), meter.dollars, meter.hours)
+        return WatchReport(self._spec.name, why, len(self._interrupted), meter.dollars, meter.hours, saved=None)

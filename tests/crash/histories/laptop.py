@@ -133,7 +133,7 @@ class Laptop:
 
     def sweep(self) -> None:
         """`xportal sweep`; raises the first of its errors."""
-        _, errors = self._command(lambda: sweep(self._aws, self, self._agent))
+        errors = self._command(lambda: sweep(self._aws, self, self._agent)).errors
         if errors:
             raise errors[0]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ import pytest
 from xportal.agent.full.status import find_note
 from xportal.cli.options import Context
 from xportal.cli.portals import _show_machine
-from xportal.portal.agent import AgentStatus, follow
+from xportal.errors import MachineLost
+from xportal.portal.agent import agent_status, follow
+from xportal.portal.reporting import agent_report
 
 LOST = "web can write to /data, which is on no drive: it goes with the machine"
 WHY = "is not started: /data is not there"
@@ -22,14 +25,36 @@ def container(name: str, *, running: bool, note: str | None = None, warnings: tu
     return {"id": name, "name": name, "running": running, "gpu": False, "note": note, "warnings": warnings}
 
 
+class Agent:
+    """FAKE of a Host whose agent is ready, and tells of these containers."""
+
+    def __init__(self, *containers: dict[str, Any]) -> None:
+        self.told = {"phase": "ready", "drives": [], "containers": containers}
+
+    def run(self, _argv: list[str], timeout: float) -> Any:
+        """`agent status`."""
+        return SimpleNamespace(stdout=json.dumps(self.told))
+
+
 def test_why_one_is_stopped_is_told_and_what_will_be_lost(capsys: pytest.CaptureFixture[str]) -> None:
     """Beside its name on stdout, and as a warning on stderr; an agent of before says nothing of warnings."""
     older = {"id": "c", "name": "older", "running": True, "gpu": False, "note": None}
-    containers = (container("train", running=False, note=WHY), container("web", running=True, warnings=(LOST,)), older)
-    _show_machine(Context(), "demo", AgentStatus("ready", None, None, "25", (), containers))
+    train, web = container("train", running=False, note=WHY), container("web", running=True, warnings=(LOST,))
+    status = agent_status(Agent(train, web, older))  # type: ignore[arg-type]
+    _show_machine(Context(), agent_report(status))
     told = capsys.readouterr()
     assert told.out.splitlines() == [f"  train: stopped ({WHY})", "  web: running", "  older: running"]
     assert told.err.splitlines() == [f"warning: {LOST}"]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"name": 1}, {"running": None}, {"id": []}, {"gpu": "yes"}, {"note": {}}, {"warnings": "x"}, {"warnings": [1]}],
+)
+def test_a_container_that_makes_no_sense_is_no_answer(odd: dict[str, Any]) -> None:
+    """Whatever field it is: the agent does not answer, in one error."""
+    with pytest.raises(MachineLost, match=f"its {next(iter(odd))}"):
+        agent_status(Agent(container("train", running=True) | odd))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import struct
 
-from xportal.container.streams import STDERR, STDOUT, Line, Output, demultiplex, output_lines
+from xportal.container.streams import STDERR, STDOUT, Output, demultiplex, output_lines
+from xportal.reports import LineReport as Line
 
 
 def frame(stream: int, data: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from xportal.cli.portals import _show_machine
 from xportal.errors import DockerFailed, GoingDown, MachineGone, MachineLost, NoSuchContainer, Refused, XportalError
 from xportal.portal import staying
 from xportal.portal.agent import AgentStatus, Leaving, agent_status
+from xportal.portal.reporting import agent_report
 from xportal.portal.up.ready import check_ready
 from xportal.spec import UnattendedSpec
 
@@ -108,16 +110,14 @@ def test_settings_on_the_drive_are_told_or_left_out(
 def test_what_sticks_is_shown_by_status_and_up(capsys: pytest.CaptureFixture[str]) -> None:
     """Each thing that the machine does by itself is a line."""
     alone = UnattendedSpec("touch /v1/stop", 30.0, True, 7.5)
-    _show_machine(Context(), "demo", AgentStatus("ready", None, None, None, (), (), None, alone))
+    _show_machine(Context(), agent_report(replace(READY, settings=alone)))
     assert capsys.readouterr().out.splitlines() == [
         "  unused for 30 minutes it saves and ends itself (--idle-minutes)",
         "  a checkpoint every 7.5 minutes",
         "  a checkpoint when AWS may soon take it back",
         "  at a notice it runs: touch /v1/stop",
     ]
-    _show_machine(
-        Context(), "demo", AgentStatus("ready", None, None, None, (), (), None, UnattendedSpec("", 0.0, False, 0.0))
-    )
+    _show_machine(Context(), agent_report(replace(READY, settings=UnattendedSpec("", 0.0, False, 0.0))))
     assert capsys.readouterr().out == ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 from xportal.aws import tags
@@ -22,31 +22,19 @@ from xportal.errors import DriveInUse, GoingDown, NoCapacity
 from xportal.machine.access import Claim, new_claim
 from xportal.machine.launch import DriveOrder
 from xportal.machine.offers import Offer
-from xportal.portal.agent import AgentStatus
 from xportal.portal.claims import earlier_claim, give_up
 from xportal.portal.down import down
 from xportal.portal.prices import price_of
 from xportal.portal.remember import remember
+from xportal.portal.reporting import agent_report, machine_report
 from xportal.portal.retry import until_capacity
 from xportal.portal.up.launch import launch_machine
 from xportal.portal.up.plan import Preparation, prepare
-from xportal.portal.up.ready import AwakeDrive, adopt, awake_drives, wait_ready
+from xportal.portal.up.ready import adopt, awake_drives, wait_ready
 from xportal.progress import Progress
+from xportal.reports import UpReport, UpSecondsReport
 from xportal.spec import PortalSpec
 from xportal.undo import Undo
-
-
-@dataclass
-class UpReport:
-    """What `up` did. Times in seconds, price in US dollars an hour (None: on demand)."""
-
-    portal: str
-    machine: Instance
-    price: float | None
-    drives: list[AwakeDrive]
-    new: bool  # whether this command launched the machine
-    status: AgentStatus
-    seconds: dict[str, float] = field(default_factory=dict)
 
 
 def up(
@@ -73,12 +61,12 @@ def up(
         return up(aws, spec, progress, agent, waits=waits)
     return UpReport(
         portal=spec.name,
-        machine=machine,
+        machine=machine_report(machine),
         price=price_of(machine),
         drives=awake_drives(aws, machine),
         new=new,
-        status=status,
-        seconds={"launch": launched - began, **seconds, "total": aws.clock.monotonic() - began},
+        agent=agent_report(status),
+        seconds=UpSecondsReport(launch=launched - began, **seconds, total=aws.clock.monotonic() - began),
     )
 
 

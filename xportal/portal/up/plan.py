@@ -17,9 +17,12 @@ from xportal.machine.images import get_machine_image
 from xportal.machine.launch import DriveOrder
 from xportal.machine.offers import Offer, rank_offers
 from xportal.portal.find import find_machine
+from xportal.portal.reporting import machine_report
+from xportal.reports import OfferReport, PlannedDriveReport, PlanReport
 from xportal.spec import ARCHITECTURES, DEFAULT_ARCHITECTURE, DEFAULT_SIZE_GIB, DriveSpec, PortalSpec
 
 MOUNT = "/v"  # the first drive is at /v1
+MIB_IN_GIB = 1024
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,28 @@ def prepare(aws: Aws, spec: PortalSpec, *, launch_id: str | None = None) -> Inst
     offers, image = _find_offers(aws, spec)
     drives = tuple(map(_plan_drive, range(len(observed)), spec.drives, observed))
     return Preparation(spec, tuple(offers), image, drives, architecture)
+
+
+def plan_report(portal: str, plan: Instance | Preparation) -> PlanReport:
+    """What `prepare` found, as an answer."""
+    if isinstance(plan, Instance):
+        return PlanReport(portal, machine_report(plan), (), (), plan.architecture, plan.image_id)
+    drives = (
+        PlannedDriveReport(d.name, d.mount, d.source.id if d.source else None, d.size_gib, d.generation)
+        for d in plan.drives
+    )
+    offers = (
+        OfferReport(
+            type=offer.type.name,
+            zone=offer.zone,
+            price=offer.price,
+            memory_gib=offer.type.memory_mib / MIB_IN_GIB,
+            gpus=offer.type.gpus,
+            gpu_memory_gib=offer.type.gpu_memory_mib / MIB_IN_GIB,
+        )
+        for offer in plan.offers
+    )
+    return PlanReport(portal, None, tuple(drives), tuple(offers), plan.architecture, plan.image.id)
 
 
 def _with_drives(aws: Aws, spec: PortalSpec) -> PortalSpec:

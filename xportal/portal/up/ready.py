@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from xportal.aws import catalogue, compute, tags
 from xportal.aws.devices import device_of
@@ -32,20 +32,12 @@ from xportal.portal.find import drive_volumes
 from xportal.portal.prices import machine_cost, price_of
 from xportal.progress import Progress
 from xportal.remote import Host
+from xportal.reports import AwakeDriveReport
 from xportal.spec import PortalSpec
 
 CONNECT_SECONDS = 300.0  # a GPU image's root disk loads lazily
 POLL_SECONDS = 1.0
 BEFORE_READY = ("opening", "open")
-
-
-@dataclass(frozen=True)
-class AwakeDrive:
-    """A drive on its machine."""
-
-    name: str
-    volume: str
-    size_gib: int
 
 
 def wait_ready(
@@ -187,10 +179,10 @@ def _note_filesystems(aws: Aws, machine: Instance) -> None:
             delete_tag(aws, volume.id, tags.BLANK)
 
 
-def awake_drives(aws: Aws, machine: Instance) -> list[AwakeDrive]:
+def awake_drives(aws: Aws, machine: Instance) -> tuple[AwakeDriveReport, ...]:
     """The drives that a machine has."""
     names = {machine.disks.get(device_of(machine, name) or ""): name for name in tags.drive_names(machine.tags)}
-    return [AwakeDrive(names[v.id], v.id, v.size_gib) for v in drive_volumes(aws, machine)]
+    return tuple(AwakeDriveReport(names[v.id], v.id, v.size_gib) for v in drive_volumes(aws, machine))
 
 
 def _misfits(aws: Aws, spec: PortalSpec, machine: Instance) -> list[str]:
