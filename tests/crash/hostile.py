@@ -207,13 +207,13 @@ class Said:
         return [f"xportal {' '.join(self.argv)}: {what}\n{self.text}" for what in wrong]
 
 
-def typed(*argv: str) -> Said:
-    """A command typed in this process, by the program's own `main`."""
+def typed(*argv: str, stderr: io.StringIO | None = None) -> Said:
+    """A command typed in this process, by the program's own `main`. Without a `stderr` of its own the text has both."""
     out = io.StringIO()
     before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
     sys.argv = ["xportal", *argv]
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(stderr or out):
             main()
     except SystemExit as end:
         return Said(argv, end.code, out.getvalue())
