@@ -1,5 +1,7 @@
 """Fit a line by gradient descent, forever; go on from the checkpoint at /v1/checkpoint.json."""
 
+from __future__ import annotations
+
 import json
 import os
 import random
@@ -8,7 +10,7 @@ import time
 CHECKPOINT = "/v1/checkpoint.json"
 
 
-def save(state):
+def save(state: dict[str, float]) -> None:
     """Whole or not at all."""
     with open(CHECKPOINT + ".new", "w") as file:
         json.dump(state, file)

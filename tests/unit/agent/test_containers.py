@@ -1,6 +1,11 @@
 """Holding containers back before Docker starts, and bringing them back: Docker's files on disk, no Docker."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,12 +23,14 @@ ONE = ["NVIDIA A10G (UUID: GPU-1)"]
 class Drive:
     """A drive's directories, with containers as Docker leaves them there."""
 
-    def __init__(self, root):
+    def __init__(self, root: Path) -> None:
         self.docker = root / "docker"
         self.ours = root / ".xportal"
         self.ours.mkdir()
 
-    def put(self, id_, *, policy=NO, labels=None, **state):
+    def put(
+        self, id_: str, *, policy: dict[str, Any] = NO, labels: dict[str, str] | None = None, **state: object
+    ) -> None:
         """Store a container."""
         directory = self.docker / "containers" / id_
         directory.mkdir(parents=True, exist_ok=True)
@@ -39,15 +46,16 @@ class Drive:
         (directory / "config.v2.json").write_text(json.dumps(config))
         (directory / "hostconfig.json").write_text(json.dumps({"RestartPolicy": policy, "Memory": 7}))
 
-    def host(self, id_):
+    def host(self, id_: str) -> dict[str, Any]:
         """A container's hostconfig.json."""
-        return json.loads((self.docker / "containers" / id_ / "hostconfig.json").read_text())
+        settings: dict[str, Any] = json.loads((self.docker / "containers" / id_ / "hostconfig.json").read_text())
+        return settings
 
-    def record(self, name):
+    def record(self, name: str) -> Any:
         """One of our files."""
         return json.loads((self.ours / name).read_text())
 
-    def hold_back(self, gpus=(), version=VERSION):
+    def hold_back(self, gpus: Sequence[str] = (), version: str = VERSION) -> dict[str, str]:
         """What happens at boot."""
         return hold_back(self.docker, self.ours, version, gpus)
 
@@ -55,15 +63,17 @@ class Drive:
 class FakeDocker:
     """Answers docker's command line for some containers, and notes what is asked for."""
 
-    def __init__(self, *ids, broken=()):
-        self.infos = {id_: {"Id": id_, "Name": f"/{id_}", "State": {"Running": False, "StartedAt": id_}} for id_ in ids}
+    def __init__(self, *ids: str, broken: Sequence[str] = ()) -> None:
+        self.infos: dict[str, dict[str, Any]] = {
+            id_: {"Id": id_, "Name": f"/{id_}", "State": {"Running": False, "StartedAt": id_}} for id_ in ids
+        }
         self.broken = set(broken)
-        self.needs = {}
-        self.argv = []
+        self.needs: dict[str, str] = {}  # who starts only while another runs
+        self.argv: list[list[str]] = []
 
-    def __call__(self, argv, check=True, timeout=None):
+    def __call__(self, argv: Sequence[str], check: bool = True, timeout: float | None = None) -> Done:
         """Like `process.run`."""
-        self.argv.append(argv[1:])
+        self.argv.append(list(argv[1:]))
         verb, last = argv[1], argv[-1]
         if verb == "ps":
             shown = [id_ for id_, info in self.infos.items() if info["State"]["Running"] or "-a" in argv]
@@ -72,21 +82,18 @@ class FakeDocker:
             return Done(0, json.dumps([self.infos[id_] for id_ in argv[3:] if id_ in self.infos]), "")
         if last not in self.infos or last in self.broken:
             return Done(1, "", f"Error: {last} is\n broken")
-        if (
-            verb == "start"
-            and not self.infos.get(self.needs.get(last), {"State": {"Running": True}})["State"]["Running"]
-        ):
+        if verb == "start" and last in self.needs and not self.infos[self.needs[last]]["State"]["Running"]:
             return Done(1, "", "the other does not run")
         if verb == "start":
             self.infos[last]["State"]["Running"] = True
         return Done(0, last, "")
 
-    def asked(self, verb):
+    def asked(self, verb: str) -> list[list[str]]:
         """The arguments of all calls of a verb."""
         return [argv[1:] for argv in self.argv if argv[0] == verb]
 
 
-def back(drive, docker, tmp_path, absent=()):
+def back(drive: Drive, docker: FakeDocker, tmp_path: Path, absent: Sequence[str] = ()) -> dict[str, str]:
     """Bring containers back, of which some mount what is not there. Returns the notes."""
     for id_, info in docker.infos.items():
         gone = {"Type": "bind", "Source": "/nowhere/data", "Destination": "/x", "RW": True}
@@ -95,12 +102,12 @@ def back(drive, docker, tmp_path, absent=()):
 
 
 @pytest.fixture
-def drive(tmp_path):
+def drive(tmp_path: Path) -> Drive:
     """A drive without containers."""
     return Drive(tmp_path)
 
 
-def test_restart_policies_are_set_aside(drive):
+def test_restart_policies_are_set_aside(drive: Drive) -> None:
     """Docker, when it starts, finds no policy and starts nothing; the rest of the settings stays."""
     drive.put("aa", policy=ALWAYS)
     drive.hold_back()
@@ -108,7 +115,7 @@ def test_restart_policies_are_set_aside(drive):
     assert drive.record("aside.json") == {"aa": ALWAYS}
 
 
-def test_a_boot_that_broke_off_loses_no_policy(drive):
+def test_a_boot_that_broke_off_loses_no_policy(drive: Drive) -> None:
     """Held back a second time, after a power cut in between, the first record still stands."""
     drive.put("aa", policy=ALWAYS)
     drive.hold_back()
@@ -117,7 +124,7 @@ def test_a_boot_that_broke_off_loses_no_policy(drive):
     assert drive.record("aside.json") == {"aa": ALWAYS, "bb": ALWAYS}
 
 
-def test_after_a_power_cut_docker_s_own_files_say_what_ran(drive):
+def test_after_a_power_cut_docker_s_own_files_say_what_ran(drive: Drive) -> None:
     """Without a save: what was running or would have been restarted; not what somebody stopped. In their order."""
     drive.put("c-ran", Running=True)
     drive.put("b-paused", Paused=True)
@@ -128,7 +135,7 @@ def test_after_a_power_cut_docker_s_own_files_say_what_ran(drive):
     assert drive.record("running.json")["running"] == ["a-restarts", "b-paused", "c-ran"]
 
 
-def test_after_a_save_its_record_says_what_runs(drive):
+def test_after_a_save_its_record_says_what_runs(drive: Drive) -> None:
     """The save stopped everything: its record counts, not Docker's files; at a repeated boot too."""
     drive.put("aa")
     drive.put("bb", policy=ALWAYS)
@@ -138,7 +145,7 @@ def test_after_a_save_its_record_says_what_runs(drive):
     assert drive.record("running.json")["running"] == ["aa"]
 
 
-def test_gpu_access_follows_the_machine(drive):
+def test_gpu_access_follows_the_machine(drive: Drive) -> None:
     """Given where there is one, taken where there is none; said in words."""
     drive.put("aa", labels={"xportal.gpu": "auto"})
     assert drive.hold_back(gpus=ONE) == {"aa": "has the machine's GPU"}
@@ -147,7 +154,7 @@ def test_gpu_access_follows_the_machine(drive):
     assert drive.host("aa")["DeviceRequests"] is None
 
 
-def test_an_unknown_docker_s_files_are_not_edited(drive):
+def test_an_unknown_docker_s_files_are_not_edited(drive: Drive) -> None:
     """A Docker version that nobody has compared: hands off, and who does not fit the machine waits."""
     drive.put("aa", policy=ALWAYS, labels={"xportal.gpu": "auto"}, Running=True)
     drive.put("bb", policy=ALWAYS, Running=True)
@@ -158,7 +165,7 @@ def test_an_unknown_docker_s_files_are_not_edited(drive):
     assert drive.record("recreate.json") == ["aa"]
 
 
-def test_nothing_is_edited_if_the_launch_says_so(drive):
+def test_nothing_is_edited_if_the_launch_says_so(drive: Drive) -> None:
     """The same as with an unknown Docker; a container that fits the machine waits for nothing."""
     drive.put("aa", policy=ALWAYS, labels={"xportal.gpu": "auto"}, Running=True)
     hold_back(drive.docker, drive.ours, VERSION, ONE, edit=False)
@@ -167,7 +174,7 @@ def test_nothing_is_edited_if_the_launch_says_so(drive):
     assert hold_back(drive.docker, drive.ours, VERSION, [], edit=False) == {}
 
 
-def test_what_docker_started_though_it_had_been_stopped_is_stopped_again(drive, tmp_path):
+def test_what_docker_started_though_it_had_been_stopped_is_stopped_again(drive: Drive, tmp_path: Path) -> None:
     """The policy `always`, and files that are not edited."""
     drive.put("aa", policy=ALWAYS, stopped=True)
     drive.put("bb", Running=True)
@@ -180,7 +187,7 @@ def test_what_docker_started_though_it_had_been_stopped_is_stopped_again(drive, 
     assert len(docker.asked("stop")) == 1
 
 
-def test_what_somebody_starts_during_the_boot_runs_on(drive, tmp_path):
+def test_what_somebody_starts_during_the_boot_runs_on(drive: Drive, tmp_path: Path) -> None:
     """New, or one that was stopped before: Docker answers before the agent has brought the others back."""
     for edit in (True, False):
         drive.put("aa", stopped=True)
@@ -195,7 +202,7 @@ def test_what_somebody_starts_during_the_boot_runs_on(drive, tmp_path):
         assert docker.asked("start") == [["bb"]]
 
 
-def test_what_mounts_something_that_is_not_there_stays_stopped(drive, tmp_path):
+def test_what_mounts_something_that_is_not_there_stays_stopped(drive: Drive, tmp_path: Path) -> None:
     """It is said why; its restart policy stays aside; a boot that finds the source starts it, with its policy."""
     drive.put("aa", policy=ALWAYS, Running=True)
     drive.put("bb", Running=True)
@@ -218,7 +225,7 @@ def test_what_mounts_something_that_is_not_there_stays_stopped(drive, tmp_path):
 
 
 @pytest.mark.parametrize("runs", [True, False])
-def test_what_somebody_started_after_all_is_theirs(drive, tmp_path, runs):
+def test_what_somebody_started_after_all_is_theirs(drive: Drive, tmp_path: Path, runs: bool) -> None:
     """It could not be started, and was by hand: nobody touches it, and at the save it counts as what it is."""
     drive.put("aa", policy=ALWAYS, Running=True)
     drive.hold_back()
@@ -233,7 +240,7 @@ def test_what_somebody_started_after_all_is_theirs(drive, tmp_path, runs):
     assert drive.record("running.json")["running"] == (["aa"] if runs else [])
 
 
-def test_what_docker_started_though_its_mount_is_not_there_is_stopped(drive, tmp_path):
+def test_what_docker_started_though_its_mount_is_not_there_is_stopped(drive: Drive, tmp_path: Path) -> None:
     """Its files are not edited, so its restart policy was at work."""
     drive.put("aa", policy=ALWAYS, Running=True)
     hold_back(drive.docker, drive.ours, VERSION, [], edit=False)
@@ -246,7 +253,7 @@ def test_what_docker_started_though_its_mount_is_not_there_is_stopped(drive, tmp
     assert drive.record("aside.json") == {"aa": ALWAYS}
 
 
-def test_what_an_older_xportal_owed_is_owed(drive, tmp_path):
+def test_what_an_older_xportal_owed_is_owed(drive: Drive, tmp_path: Path) -> None:
     """It noted no times. After a power cut there is a boot, and perhaps a save before that starts anything."""
     drive.put("aa")
     drive.put("bb", Running=True)
@@ -256,7 +263,7 @@ def test_what_an_older_xportal_owed_is_owed(drive, tmp_path):
     assert drive.record("running.json")["running"] == ["aa", "bb"]
 
 
-def test_what_waits_is_not_started_and_not_forgotten(drive, tmp_path):
+def test_what_waits_is_not_started_and_not_forgotten(drive: Drive, tmp_path: Path) -> None:
     """With the core alone: the others run; a power cut or a save in between, and it is still to be started."""
     drive.put("aa", labels={"xportal.gpu": "auto"}, Running=True)
     drive.put("bb", Running=True)
@@ -272,7 +279,7 @@ def test_what_waits_is_not_started_and_not_forgotten(drive, tmp_path):
     assert drive.record("running.json")["running"] == ["aa", "bb"]
 
 
-def test_a_container_that_cannot_be_read_is_noted(drive):
+def test_a_container_that_cannot_be_read_is_noted(drive: Drive) -> None:
     """One broken container does not keep the others down."""
     drive.put("aa", policy=ALWAYS)
     drive.put("bb")
@@ -281,7 +288,7 @@ def test_a_container_that_cannot_be_read_is_noted(drive):
     assert drive.host("aa")["RestartPolicy"] == NO
 
 
-def test_containers_come_back_with_their_policies(drive, tmp_path):
+def test_containers_come_back_with_their_policies(drive: Drive, tmp_path: Path) -> None:
     """Policies through Docker first, then the starts, in order; the records are used up."""
     drive.put("aa", policy={"Name": "on-failure", "MaximumRetryCount": 3})
     drive.put("bb", Running=True)
@@ -294,7 +301,7 @@ def test_containers_come_back_with_their_policies(drive, tmp_path):
     assert drive.record("running.json") == {"save": None, "running": None, "failed": {}}
 
 
-def test_one_that_does_not_start_does_not_stop_the_others(drive, tmp_path):
+def test_one_that_does_not_start_does_not_stop_the_others(drive: Drive, tmp_path: Path) -> None:
     """It is noted, and the next machine tries it again."""
     for id_ in ("aa", "bb", "cc"):
         drive.put(id_, Running=True)
@@ -310,12 +317,13 @@ def test_one_that_does_not_start_does_not_stop_the_others(drive, tmp_path):
     assert sorted(drive.record("running.json")["running"]) == ["aa", "bb", "cc"]
 
 
-def test_one_that_takes_too_long_to_start_does_not_stop_the_others(drive, tmp_path):
+def test_one_that_takes_too_long_to_start_does_not_stop_the_others(drive: Drive, tmp_path: Path) -> None:
     """Its image may come from a snapshot block by block: Docker goes on with it."""
 
     class Slow(FakeDocker):
-        def __call__(self, argv, check=True, timeout=None):
+        def __call__(self, argv: Sequence[str], check: bool = True, timeout: float | None = None) -> Done:
             if argv[1:] == ["start", "aa"]:
+                assert timeout is not None
                 assert timeout >= 300
                 raise AgentError("docker start aa did not end within 300 s")
             return super().__call__(argv, check, timeout)
@@ -328,7 +336,7 @@ def test_one_that_takes_too_long_to_start_does_not_stop_the_others(drive, tmp_pa
     assert docker.infos["bb"]["State"]["Running"]
 
 
-def test_a_save_before_the_start_owes_what_the_boot_owed(drive):
+def test_a_save_before_the_start_owes_what_the_boot_owed(drive: Drive) -> None:
     """A notice seconds after boot: nothing runs yet, and the record of the save before still counts."""
     drive.put("aa", Running=True)
     drive.hold_back()
@@ -336,7 +344,7 @@ def test_a_save_before_the_start_owes_what_the_boot_owed(drive):
     assert drive.record("running.json")["running"] == ["aa"]
 
 
-def test_a_docker_that_does_not_answer_is_no_reason_to_forget(drive, tmp_path):
+def test_a_docker_that_does_not_answer_is_no_reason_to_forget(drive: Drive, tmp_path: Path) -> None:
     """Its files, read before it is stopped, say what runs; what they say after the stop does not count any more."""
     drive.put("aa", Running=True)
     drive.hold_back()
@@ -347,7 +355,7 @@ def test_a_docker_that_does_not_answer_is_no_reason_to_forget(drive, tmp_path):
     assert drive.record("running.json")["running"] == ["aa"]
 
 
-def test_what_the_user_stopped_stays_stopped(drive, tmp_path):
+def test_what_the_user_stopped_stays_stopped(drive: Drive, tmp_path: Path) -> None:
     """At the save only what runs is recorded."""
     drive.put("aa", Running=True)
     drive.hold_back()
@@ -360,7 +368,7 @@ def test_what_the_user_stopped_stays_stopped(drive, tmp_path):
 
 
 @pytest.mark.parametrize(("version", "named"), [(VERSION, "/v1/docker/volumes/models/_data"), ("99.0.1", None)])
-def test_volumes_are_noted_by_the_path_that_every_xportal_has(drive, version, named):
+def test_volumes_are_noted_by_the_path_that_every_xportal_has(drive: Drive, version: str, named: str | None) -> None:
     """Binds stay; where Docker is not known, its files are not touched."""
     drive.put("aa")
     file = drive.docker / "containers/aa/config.v2.json"

@@ -1,6 +1,11 @@
 """Docker's settings and units on the machine."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +17,7 @@ from xportal.agent.full.docker import Docker, merge_daemon_json, write_settings
 CONFIG = AgentConfig("demo", "l-1", "us-east-1", "http://127.0.0.1:5577", [DriveConfig("demo", 1)])
 
 
-def test_daemon_json_is_merged():
+def test_daemon_json_is_merged() -> None:
     """The image's own settings stay, its GPU runtimes above all; ours win; no key that distributions give as flags."""
     theirs = {"runtimes": {"nvidia": {"path": "n"}}, "data-root": "/var/lib/docker", "features": {"cdi": True}}
     merged = json.loads(merge_daemon_json(json.dumps(theirs), "/v1/docker"))
@@ -26,7 +31,7 @@ def test_daemon_json_is_merged():
     assert merge_daemon_json(json.dumps(merged), "/v1/docker") == merge_daemon_json(json.dumps(theirs), "/v1/docker")
 
 
-def test_daemon_json_that_is_none_is_not_overwritten(tmp_path):
+def test_daemon_json_that_is_none_is_not_overwritten(tmp_path: Path) -> None:
     """Somebody's typing error is said, not thrown away."""
     paths = Paths(tmp_path)
     paths.daemon_json.parent.mkdir(parents=True)
@@ -36,7 +41,7 @@ def test_daemon_json_that_is_none_is_not_overwritten(tmp_path):
     assert paths.daemon_json.read_text() == "{oops"
 
 
-def test_docker_s_service_and_socket_are_guarded():
+def test_docker_s_service_and_socket_are_guarded() -> None:
     """Neither starts unless the drive is mounted and covered; RequiresMountsFor would not prevent it."""
     units = plan_units(CONFIG)
     for unit in ("docker.service.d/xportal.conf", "docker.socket.d/xportal.conf"):
@@ -54,11 +59,11 @@ def test_docker_s_service_and_socket_are_guarded():
         ({"Name": "", "MaximumRetryCount": 0}, "no"),
     ],
 )
-def test_policies_as_docker_update_takes_them(policy, words):
+def test_policies_as_docker_update_takes_them(policy: dict[str, Any], words: str) -> None:
     """From hostconfig.json's form to the command line's."""
     asked = []
 
-    def run(argv, check=True, timeout=None):
+    def run(argv: Sequence[str], check: bool = True, timeout: float | None = None) -> Done:
         asked.append(argv)
         return Done(0, "", "")
 
@@ -66,7 +71,7 @@ def test_policies_as_docker_update_takes_them(policy, words):
     assert asked == [["docker", "update", "--restart", words, "c1"]]
 
 
-def test_the_config_comes_back_from_its_file_for_root_alone(tmp_path):
+def test_the_config_comes_back_from_its_file_for_root_alone(tmp_path: Path) -> None:
     """What the user data put down is what the agent reads; the file is root's."""
     paths = Paths(tmp_path)
     paths.put_config(CONFIG)

@@ -1,7 +1,11 @@
 """The event log: whole lines, one clock, an end; following it."""
 
+from __future__ import annotations
+
 import json
 import threading
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,29 +16,29 @@ from xportal.agent.full.follow_log import follow
 class Clock:
     """Seconds that pass when a test says so."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.now = 100.0
 
-    def __call__(self):
+    def __call__(self) -> float:
         return self.now
 
 
-def lines(path):
+def lines(path: Path) -> list[dict[str, Any]]:
     """The log's lines as objects."""
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def never():
+def never() -> bool:
     """Nobody writes any more."""
     return False
 
 
-def always():
+def always() -> bool:
     """Somebody goes on writing."""
     return True
 
 
-def test_a_log_opened_again_goes_on_with_its_clock(tmp_path):
+def test_a_log_opened_again_goes_on_with_its_clock(tmp_path: Path) -> None:
     """`open` and `ready` write one boot log, seconds counted from its first line."""
     clock = Clock()
     Log(tmp_path / "boot.jsonl", clock).say("mount", "Mounting")
@@ -45,12 +49,12 @@ def test_a_log_opened_again_goes_on_with_its_clock(tmp_path):
     assert last == {"t": 2.5, "end": True, "ok": True, "error": None, "result": {"gpu": None}}
 
 
-def test_a_step_that_fails_is_timed_too(tmp_path):
+def test_a_step_that_fails_is_timed_too(tmp_path: Path) -> None:
     """The seconds of a step are known also when it ends in an error."""
     clock = Clock()
     log = Log(tmp_path / "log.jsonl", clock)
 
-    def work():
+    def work() -> None:
         with log.step("sync", "Writing"):
             clock.now += 7
             raise ZeroDivisionError
@@ -60,10 +64,10 @@ def test_a_step_that_fails_is_timed_too(tmp_path):
     assert log.seconds == {"sync": 7.0}
 
 
-def test_following_prints_what_comes_later_and_stops_at_the_end(tmp_path):
+def test_following_prints_what_comes_later_and_stops_at_the_end(tmp_path: Path) -> None:
     """A follower that came before the log gets all of it, and ends with it."""
     path = tmp_path / "s.jsonl"
-    got = []
+    got: list[str] = []
     follower = threading.Thread(target=lambda: got.extend(follow(path, always, every=0.01)))
     follower.start()
     log = Log(path)
@@ -73,7 +77,7 @@ def test_following_prints_what_comes_later_and_stops_at_the_end(tmp_path):
     assert [json.loads(line).get("step") for line in got] == ["a", None]
 
 
-def test_following_can_start_at_a_line(tmp_path):
+def test_following_can_start_at_a_line(tmp_path: Path) -> None:
     """A connection that dropped goes on where it was."""
     log = Log(tmp_path / "s.jsonl")
     for text in ("one", "two", "three"):
@@ -83,7 +87,7 @@ def test_following_can_start_at_a_line(tmp_path):
     assert got == ["three", None]
 
 
-def test_following_ends_when_the_writer_died(tmp_path):
+def test_following_ends_when_the_writer_died(tmp_path: Path) -> None:
     """A log without an end, that nobody writes, is not followed for ever; half a line is never printed."""
     Log(tmp_path / "s.jsonl").say("a", "one")
     with open(tmp_path / "s.jsonl", "a") as file:

@@ -1,6 +1,9 @@
 """Which images are made flat, with which settings; and what becomes of those before."""
 
+from __future__ import annotations
+
 import os
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +15,7 @@ from xportal.agent.full.commits import Records, flatten_deep
 from xportal.agent.full.flatten import MAX_HIDDEN, MAX_LAYERS, as_image, check_space, is_deep
 
 GIB = 1 << 30
+Deep = tuple[FakeEngine, str, str]  # the container's id, and its image's
 
 
 @pytest.mark.parametrize(
@@ -24,12 +28,12 @@ GIB = 1 << 30
         (2, 2 * GIB + MAX_HIDDEN + 1, True),
     ],
 )
-def test_an_image_is_deep_by_its_layers_or_by_what_they_may_hide(layers, size, deep):
+def test_an_image_is_deep_by_its_layers_or_by_what_they_may_hide(layers: int, size: int, deep: bool) -> None:
     """Once it had one gibibyte in few layers."""
     assert is_deep({"RootFS": {"Layers": ["l"] * layers}, "Size": size}, GIB) == deep
 
 
-def test_no_copy_is_begun_that_the_drive_cannot_hold(tmp_path):
+def test_no_copy_is_begun_that_the_drive_cannot_hold(tmp_path: Path) -> None:
     """In words."""
     disk = os.statvfs(tmp_path)
     check_space(tmp_path, 0)
@@ -37,7 +41,7 @@ def test_no_copy_is_begun_that_the_drive_cannot_hold(tmp_path):
         check_space(tmp_path, disk.f_bavail * disk.f_frsize)
 
 
-def test_settings_are_the_container_s_and_what_only_images_have():
+def test_settings_are_the_container_s_and_what_only_images_have() -> None:
     """What the container had switched off, its entry point for instance, does not come back from the image."""
     only = {"Shell": ["/bin/sh", "-e"], "OnBuild": ["RUN x"]}
     image = {"Author": "somebody", "Config": {**only, "Entrypoint": ["e"], "Cmd": ["c"], "User": "u"}}
@@ -48,7 +52,7 @@ def test_settings_are_the_container_s_and_what_only_images_have():
 
 
 @pytest.fixture
-def deep(tmp_path):
+def deep(tmp_path: Path) -> Deep:
     """A container whose committed image has many layers; the drive's records of it."""
     engine = FakeEngine()
     id_ = engine.add("train", layer="data")
@@ -58,7 +62,7 @@ def deep(tmp_path):
     return engine, id_, image
 
 
-def test_a_deep_image_is_made_flat_and_goes(deep, tmp_path):
+def test_a_deep_image_is_made_flat_and_goes(deep: Deep, tmp_path: Path) -> None:
     """Its name moves to the flat one; no container of ours is left over."""
     engine, id_, image = deep
     flatten_deep(engine, engine, tmp_path, Log(tmp_path / "log"))
@@ -69,7 +73,7 @@ def test_a_deep_image_is_made_flat_and_goes(deep, tmp_path):
     assert engine.names() == ["train"]
 
 
-def test_a_flattening_that_fails_changes_nothing(deep, tmp_path):
+def test_a_flattening_that_fails_changes_nothing(deep: Deep, tmp_path: Path) -> None:
     """It is said, and tried at the next boot."""
     engine, _, image = deep
     engine.refuses = "copy_flat"
@@ -81,7 +85,7 @@ def test_a_flattening_that_fails_changes_nothing(deep, tmp_path):
     assert image not in engine.images
 
 
-def test_an_image_that_is_in_use_is_removed_once_it_is_not(deep, tmp_path):
+def test_an_image_that_is_in_use_is_removed_once_it_is_not(deep: Deep, tmp_path: Path) -> None:
     """Until then it is remembered."""
     engine, id_, image = deep
     engine.find("train")["Image"] = image
@@ -96,7 +100,7 @@ def test_an_image_that_is_in_use_is_removed_once_it_is_not(deep, tmp_path):
     assert image not in engine.images
 
 
-def commit(engine, records, name, layer="data"):
+def commit(engine: FakeEngine, records: Records, name: str, layer: str = "data") -> str:
     """A container that a save has committed. Returns its id."""
     id_ = engine.add(name, layer=layer)
     made = engine.commit(id_, f"xportal/{name}:latest", {})
@@ -105,12 +109,12 @@ def commit(engine, records, name, layer="data"):
     return id_
 
 
-def our_images(engine):
+def our_images(engine: FakeEngine) -> list[tuple[str, ...]]:
     """The names of all images but the one that was there before."""
     return sorted((*one["tags"],) for id_, one in engine.images.items() if id_ != "i0")
 
 
-def test_the_image_of_a_container_that_was_removed_goes(tmp_path):
+def test_the_image_of_a_container_that_was_removed_goes(tmp_path: Path) -> None:
     """Over many lives in which `train` is removed and run anew, one image is there; none once it is not run anew."""
     engine = FakeEngine()
     commit(engine, Records(tmp_path), "other")
@@ -125,7 +129,7 @@ def test_the_image_of_a_container_that_was_removed_goes(tmp_path):
     assert len(Records(tmp_path).of) == 1
 
 
-def test_what_somebody_named_or_runs_outlives_its_container(tmp_path):
+def test_what_somebody_named_or_runs_outlives_its_container(tmp_path: Path) -> None:
     """The name that a person gave stays; so does what another container was made of, until that has gone, too."""
     engine, records = FakeEngine(), Records(tmp_path)
     for name in ("named", "used"):
@@ -143,7 +147,7 @@ def test_what_somebody_named_or_runs_outlives_its_container(tmp_path):
     assert our_images(engine) == [("mine:v1",)]
 
 
-def test_a_container_that_got_another_name_leaves_no_image_under_the_old_one(tmp_path):
+def test_a_container_that_got_another_name_leaves_no_image_under_the_old_one(tmp_path: Path) -> None:
     """Its commits bear its name; the name before was ours, too."""
     engine, records = FakeEngine(), Records(tmp_path)
     id_ = commit(engine, records, "before")
@@ -156,7 +160,7 @@ def test_a_container_that_got_another_name_leaves_no_image_under_the_old_one(tmp
     assert our_images(engine) == [("xportal/after:latest",)]
 
 
-def test_a_container_whose_settings_are_damaged_keeps_its_image(tmp_path):
+def test_a_container_whose_settings_are_damaged_keeps_its_image(tmp_path: Path) -> None:
     """Docker does not list it after a power cut, and what a save committed may be all that can be run of it."""
     engine, records = FakeEngine(), Records(tmp_path / ".xportal")
     id_ = commit(engine, records, "train")

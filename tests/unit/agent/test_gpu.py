@@ -1,5 +1,9 @@
 """GPU access in a container's hostconfig.json, as the machine has it."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 
 from xportal.agent.full.gpu import ALL_GPUS, has_gpu, plan_gpu
@@ -13,27 +17,29 @@ OTHER = {"Driver": "x", "Count": 1, "DeviceIDs": None, "Capabilities": [["tpu"]]
 FUSE = {"PathOnHost": "/dev/fuse", "PathInContainer": "/dev/fuse", "CgroupPermissions": "rwm"}
 
 
-def machine(count):
+def machine(count: int) -> list[str]:
     """A machine's GPUs."""
     return [f"NVIDIA A10G (UUID: GPU-{number}{number}{number})" for number in range(count)]
 
 
-def host(*requests, runtime="runc", devices=None):
+def host(
+    *requests: dict[str, Any], runtime: str = "runc", devices: list[dict[str, str]] | None = None
+) -> dict[str, Any]:
     """A hostconfig.json, in short."""
     return {"Binds": ["/v1:/v1"], "DeviceRequests": list(requests) or None, "Runtime": runtime, "Devices": devices}
 
 
-def named(*ids):
+def named(*ids: str) -> dict[str, Any]:
     """A request for GPUs by index or UUID."""
     return {**ALL_GPUS, "Count": 0, "DeviceIDs": list(ids)}
 
 
-def cdi(*ids):
+def cdi(*ids: str) -> dict[str, Any]:
     """A request by names of the Container Device Interface, as `docker run --device` makes it."""
     return {"Driver": "cdi", "Count": 0, "DeviceIDs": list(ids), "Capabilities": None, "Options": None}
 
 
-def nodes(*names):
+def nodes(*names: str) -> list[dict[str, str]]:
     """Device files of the machine, as `docker run --device` asks for them."""
     return [{"PathOnHost": f"/dev/{n}", "PathInContainer": f"/dev/{n}", "CgroupPermissions": "rwm"} for n in names]
 
@@ -81,7 +87,9 @@ def nodes(*names):
         (host(runtime="nvidia"), {}, 1, host(runtime="nvidia")),
     ],
 )
-def test_gpu_access_is_what_container_and_machine_allow(before, labels, gpus, after):
+def test_gpu_access_is_what_container_and_machine_allow(
+    before: dict[str, Any], labels: dict[str, str], gpus: int, after: dict[str, Any]
+) -> None:
     """Added, kept, dropped, cut down to what is there, by index, UUID, name or file; what is not about GPUs stays."""
     assert plan_gpu(before, labels, None, machine(gpus))[0] == after
 
@@ -98,7 +106,7 @@ def test_gpu_access_is_what_container_and_machine_allow(before, labels, gpus, af
         host(devices=nodes("nvidia7", "fuse", "nvidiactl", "nvidia-uvm")),
     ],
 )
-def test_what_was_dropped_comes_back(asked):
+def test_what_was_dropped_comes_back(asked: dict[str, Any]) -> None:
     """A container that asked for GPUs by itself has them again after lives without and with fewer: the very same."""
     assert has_gpu(asked)
     without, wish = plan_gpu(asked, {}, None, [])
@@ -110,13 +118,13 @@ def test_what_was_dropped_comes_back(asked):
     assert plan_gpu(again, {}, wish, [])[0] == without
 
 
-def test_a_wish_that_an_older_xportal_noted_is_read():
+def test_a_wish_that_an_older_xportal_noted_is_read() -> None:
     """It knew of no device files, and took an index for another machine's: all GPUs were what it gave."""
     noted = {"requests": [named("1")], "runtime": "runc"}
     assert plan_gpu(host(ALL_GPUS, devices=[FUSE]), {}, noted, machine(2))[0] == host(named("1"), devices=[FUSE])
 
 
-def test_a_container_without_a_wish_is_left_alone():
+def test_a_container_without_a_wish_is_left_alone() -> None:
     """Nothing is remembered of it, and not a key of its settings changes."""
     plain = {"Binds": None}
     assert plan_gpu(plain, {}, None, machine(8)) == (plain, None)

@@ -1,5 +1,7 @@
 """Reading mountinfo; what is to be unmounted, and who would be ended for it."""
 
+from __future__ import annotations
+
 import os
 
 from xportal.agent.core.mounts import parse_mountinfo, plan_unmounts
@@ -19,7 +21,7 @@ DRIVE = os.makedev(259, 4)
 ROOT = os.makedev(259, 1)
 
 
-def test_everything_on_and_of_the_drive_is_unmounted_innermost_first():
+def test_everything_on_and_of_the_drive_is_unmounted_innermost_first() -> None:
     """The binds of the home directory and the keys, overlays left behind, then the drive; not its neighbour."""
     points = [mount.point for mount in plan_unmounts(parse_mountinfo(TABLE), DRIVE)]
     assert points == [
@@ -31,13 +33,13 @@ def test_everything_on_and_of_the_drive_is_unmounted_innermost_first():
     ]
 
 
-def test_nobody_is_a_holder_for_being_on_the_root_disk():
+def test_nobody_is_a_holder_for_being_on_the_root_disk() -> None:
     """The keys' file below the drive is a piece of the root disk: who uses that disk does not hold the drive."""
     assert filesystems_on(DRIVE, parse_mountinfo(TABLE)) == {DRIVE, os.makedev(0, 50)}
     assert ROOT not in filesystems_on(DRIVE, parse_mountinfo(TABLE))
 
 
-def test_mountinfo_is_read_with_its_escapes_and_propagation():
+def test_mountinfo_is_read_with_its_escapes_and_propagation() -> None:
     """Spaces in mount points; whether an unmount elsewhere takes the mount along."""
     mounts = {mount.point: mount for mount in parse_mountinfo(TABLE)}
     assert mounts["/v1 two"].source == "/dev/nvme2n1"
@@ -45,6 +47,6 @@ def test_mountinfo_is_read_with_its_escapes_and_propagation():
     assert not mounts["/v1"].follows
 
 
-def test_a_process_s_ancestors_are_never_ended():
+def test_a_process_s_ancestors_are_never_ended() -> None:
     """The agent's own unit and all above it."""
     assert {os.getpid(), os.getppid() or os.getpid()} <= ancestors()

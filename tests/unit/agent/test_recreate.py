@@ -1,6 +1,11 @@
 """Containers made anew: what a new one is made with, and a power cut at every step of it."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,24 +20,24 @@ from xportal.agent.full.recreate import carry_mounts, make_anew, plan_container
 
 
 @pytest.fixture
-def drive(tmp_path):
+def drive(tmp_path: Path) -> Path:
     """The directory of our records."""
     return tmp_path
 
 
-def anew(engine, drive, gpus=ONE):
+def anew(engine: FakeEngine, drive: Path, gpus: Sequence[str] = ONE) -> dict[str, str]:
     """What the full agent does at a boot."""
     return make_anew(engine, engine, drive, gpus, Log(drive / "log"))
 
 
-def waiting(engine, drive, *names, failed=()):
+def waiting(engine: FakeEngine, drive: Path, *names: str, failed: Sequence[str] = ()) -> None:
     """Note that these wait to be made anew, and that these are to run."""
     ids = {name: engine.find(name)["Id"] for name in (*names, *failed)}
     write_json(drive / "recreate.json", [ids[name] for name in names])
     write_json(drive / "running.json", {"save": None, "running": None, "failed": {ids[name]: None for name in failed}})
 
 
-def test_a_container_gains_the_gpu_and_keeps_the_rest(drive):
+def test_a_container_gains_the_gpu_and_keeps_the_rest(drive: Path) -> None:
     """The new one has another id, the layer's data, the volumes by name, the policy; and runs. The old one has gone."""
     engine = FakeEngine()
     old = engine.add("train", layer="data", volumes={"/data": "anonymous"}, policy=ALWAYS)
@@ -52,7 +57,7 @@ def test_a_container_gains_the_gpu_and_keeps_the_rest(drive):
     assert [info["Id"] for info in read_json(drive / "settings.json")] == [new["Id"]]
 
 
-def test_one_that_was_stopped_stays_stopped(drive):
+def test_one_that_was_stopped_stays_stopped(drive: Path) -> None:
     """Nothing says that it is to run."""
     engine = FakeEngine()
     engine.add("train")
@@ -61,7 +66,7 @@ def test_one_that_was_stopped_stays_stopped(drive):
     assert not engine.find("train")["State"]["Running"]
 
 
-def test_one_that_docker_started_is_stopped_for_it_and_started_again(drive):
+def test_one_that_docker_started_is_stopped_for_it_and_started_again(drive: Path) -> None:
     """With a restart policy that nobody could set aside."""
     engine = FakeEngine()
     engine.add("train", policy=ALWAYS, running=True)
@@ -71,7 +76,7 @@ def test_one_that_docker_started_is_stopped_for_it_and_started_again(drive):
     assert ("stop", "train") in engine.done
 
 
-def test_one_that_would_vanish_is_left_alone(drive):
+def test_one_that_would_vanish_is_left_alone(drive: Path) -> None:
     """It runs, and Docker removes it when it ends."""
     engine = FakeEngine()
     old = engine.add("train", running=True)
@@ -81,7 +86,7 @@ def test_one_that_would_vanish_is_left_alone(drive):
     assert engine.find("train")["State"]["Running"]
 
 
-def test_one_that_shares_another_s_network_follows_it(drive):
+def test_one_that_shares_another_s_network_follows_it(drive: Path) -> None:
     """It names the other by its id, which is a new one."""
     engine = FakeEngine()
     engine.add("train")
@@ -95,7 +100,7 @@ def test_one_that_shares_another_s_network_follows_it(drive):
 
 
 @pytest.mark.parametrize("verb", ["find_image", "commit", "create", "rename", "remove", "stop"])
-def test_what_cannot_be_made_anew_stays_as_it_was(drive, verb):
+def test_what_cannot_be_made_anew_stays_as_it_was(drive: Path, verb: str) -> None:
     """Docker refuses a step, again and again: said in words, nothing lost, and it runs as it did."""
     engine = FakeEngine()
     engine.add("train", layer="data", policy=ALWAYS, running=True)
@@ -116,7 +121,7 @@ def test_what_cannot_be_made_anew_stays_as_it_was(drive, verb):
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("changed", ["data", ""])
-def test_a_power_cut_at_any_step_loses_nothing(tmp_path, when, changed):
+def test_a_power_cut_at_any_step_loses_nothing(tmp_path: Path, when: str, changed: str) -> None:
     """The next boot finishes or undoes: one container of that name, all its data, its policy, its wish; it runs."""
     for step in range(1, 60):
         drive = tmp_path / f"{step}"
@@ -150,7 +155,7 @@ def test_a_power_cut_at_any_step_loses_nothing(tmp_path, when, changed):
 
 
 @pytest.mark.parametrize("gone", ["new", "old"])
-def test_one_that_is_left_alone_gets_its_name_back(drive, gone):
+def test_one_that_is_left_alone_gets_its_name_back(drive: Path, gone: str) -> None:
     """The power went half way, and somebody removed the new one by hand, or the old one."""
     engine = FakeEngine()
     old = engine.add("train.xportal-old", layer="data", policy=ALWAYS)
@@ -167,7 +172,9 @@ def test_one_that_is_left_alone_gets_its_name_back(drive, gone):
 @pytest.mark.parametrize("before", [None, {}])
 @pytest.mark.parametrize("beside", [False, True])
 @pytest.mark.parametrize("name", ["foo.xportal-bar", "foo.xportal-new", "foo.xportal-old", "0123456789ab.xportal-flat"])
-def test_a_name_that_looks_like_ours_makes_nothing_ours(drive, name, beside, before):
+def test_a_name_that_looks_like_ours_makes_nothing_ours(
+    drive: Path, name: str, beside: bool, before: dict[str, Any] | None
+) -> None:
     """Whatever users call their containers: these are there after every boot, with their data and volumes, and run."""
     engine = FakeEngine()
     engine.add(name, layer="data", volumes={"/anon": "anonymous"}, policy=ALWAYS, labels={}, running=True)
@@ -186,7 +193,7 @@ def test_a_name_that_looks_like_ours_makes_nothing_ours(drive, name, beside, bef
         assert engine.find(name)["HostConfig"]["RestartPolicy"] == ALWAYS
 
 
-def test_a_name_that_is_taken_is_left_to_whoever_has_it(drive):
+def test_a_name_that_is_taken_is_left_to_whoever_has_it(drive: Path) -> None:
     """The container that would need it stays as it was, and it is said why."""
     engine = FakeEngine()
     old = engine.add("train", layer="data")
@@ -200,7 +207,7 @@ def test_a_name_that_is_taken_is_left_to_whoever_has_it(drive):
 class Older:
     """A drive on which an xportal that told by names alone was cut off as it made `train` anew."""
 
-    def __init__(self, drive):
+    def __init__(self, drive: Path) -> None:
         self.engine = FakeEngine()
         self.records = Records(drive)
         self.old = self.engine.add("train", layer="data", volumes={"/data": "anonymous"}, policy=NO)
@@ -213,7 +220,7 @@ class Older:
 
 
 @pytest.mark.parametrize("state", ["begun", "complete", "named", "removed by hand"])
-def test_what_an_older_xportal_left_half_done_is_finished(drive, state):
+def test_what_an_older_xportal_left_half_done_is_finished(drive: Path, state: str) -> None:
     """By the names that it gave, where nothing can be lost: one container is left, with everything."""
     older = Older(drive)
     if state != "begun":
@@ -233,7 +240,7 @@ def test_what_an_older_xportal_left_half_done_is_finished(drive, state):
 
 @pytest.mark.parametrize("lost", ["it ran since", "it ran", "it has files", "other settings", "no record"])
 @pytest.mark.parametrize("named", [False, True])
-def test_what_would_be_lost_with_it_is_no_half_done_one(drive, lost, named):
+def test_what_would_be_lost_with_it_is_no_half_done_one(drive: Path, lost: str, named: bool) -> None:
     """The same names, but somebody's own: nothing is removed, and nothing gets another name."""
     older = Older(drive)
     older.engine.rename(older.old, "train.xportal-old")
@@ -257,7 +264,7 @@ def test_what_would_be_lost_with_it_is_no_half_done_one(drive, lost, named):
     assert {older.old, older.new} <= older.engine.containers.keys()
 
 
-def test_containers_that_only_served_to_make_an_image_go(drive):
+def test_containers_that_only_served_to_make_an_image_go(drive: Path) -> None:
     """After a power cut: ours, by the note of them, and an older xportal's by what they are."""
     engine = FakeEngine()
     bare = engine.create("0123456789ab.xportal-deep", {"Image": "tiny:latest", "Cmd": ["-"]})
@@ -276,7 +283,7 @@ def test_containers_that_only_served_to_make_an_image_go(drive):
         assert read_json(drive / "scratch.json") == []
 
 
-def info(**changes):
+def info(**changes: object) -> dict[str, Any]:
     """What `docker inspect` says of a container, in short."""
     plain = {
         "Id": "0123456789abcdef",
@@ -288,7 +295,7 @@ def info(**changes):
     return {**plain, **changes}
 
 
-def test_volumes_are_carried_by_name():
+def test_volumes_are_carried_by_name() -> None:
     """Anonymous ones by -v and by --mount, those of another container; what has a name is not named twice."""
     mounts = [
         {"Type": "volume", "Name": "named", "Destination": "/n", "Mode": "z", "RW": True},
@@ -325,12 +332,14 @@ V1 = {"Type": "bind", "Source": "/v1", "Destination": "/v1", "Mode": "", "RW": T
              {"Type": "volume", "Target": "/data/", "VolumeOptions": {"NoCopy": True}, "Source": "data"}]}),
     ],
 )  # fmt: skip
-def test_a_mount_is_carried_once_and_as_it_is(asked, mounts, carried):
+def test_a_mount_is_carried_once_and_as_it_is(
+    asked: dict[str, Any], mounts: list[dict[str, Any]], carried: dict[str, Any]
+) -> None:
     """However its path is written, and from wherever it came."""
     assert carry_mounts(info(Mounts=mounts), asked) == carried
 
 
-def test_networks_are_carried_with_what_was_asked_for_in_them():
+def test_networks_are_carried_with_what_was_asked_for_in_them() -> None:
     """The first in the call that makes the container, the others afterwards; not the addresses that Docker gave."""
     address = {"IPv4Address": "10.9.0.9"}
     lan = {"IPAMConfig": address, "Aliases": ["trainer", "0123456789ab"], "IPAddress": "10.9.0.9", "GwPriority": 5}
@@ -343,7 +352,7 @@ def test_networks_are_carried_with_what_was_asked_for_in_them():
 
 
 @pytest.mark.parametrize(("mode", "network"), [("default", "bridge"), ("host", "host"), ("n1", "lan")])
-def test_the_network_a_container_is_made_in_is_not_connected_again(mode, network):
+def test_the_network_a_container_is_made_in_is_not_connected_again(mode: str, network: str) -> None:
     """By whatever name it goes."""
     settings = {"Networks": {network: {"NetworkID": "n1", "Aliases": None}}}
     host = {**info()["HostConfig"], "NetworkMode": mode}
@@ -351,7 +360,7 @@ def test_the_network_a_container_is_made_in_is_not_connected_again(mode, network
     assert (body["NetworkingConfig"], more) == ({"EndpointsConfig": {}}, {})
 
 
-def test_another_container_s_network_comes_without_names_of_its_own():
+def test_another_container_s_network_comes_without_names_of_its_own() -> None:
     """Docker shows the other's host name and refuses it."""
     host = {**info()["HostConfig"], "NetworkMode": "container:old", "Links": ["/db:/web/store"]}
     body, _ = plan_container(info(), host, "image", {"old": "new"})
@@ -360,7 +369,7 @@ def test_another_container_s_network_comes_without_names_of_its_own():
     assert (body["Hostname"], body["ExposedPorts"]) == ("", None)
 
 
-def test_settings_go_as_they_are():
+def test_settings_go_as_they_are() -> None:
     """Nothing passes through a shell or is quoted."""
     body, _ = plan_container(info(), info()["HostConfig"], "xportal/train:latest", {})
     assert body["Env"] == ["A='b\" $c"]
