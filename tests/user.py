@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import boto3
 import botocore.session
 import requests
@@ -22,6 +25,12 @@ def make_session(region: str = "us-east-1") -> boto3.Session:
     session = botocore.session.get_session()
     session.register_component("data_loader", _LOADER)
     return boto3.Session(**KEYS, region_name=region, botocore_session=session)
+
+
+def make_client(service: str, **options: Any) -> Any:
+    """A client of AWS's SDK for a service by its name, which the SDK's types know as a constant alone."""
+    make: Callable[..., Any] = boto3.client
+    return make(service, **options)
 
 
 class Signing(requests.auth.AuthBase):

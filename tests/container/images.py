@@ -18,9 +18,9 @@ PROGRAMS = ("sh", "cat", "echo", "sleep", "id", "ls", "env", "stat", "seq", "mkd
 
 def root_filesystem() -> bytes:
     """A tar archive with some programs and the libraries they need."""
-    found = {Path(path) for name in PROGRAMS if (path := shutil.which(name))}
-    for program in list(found):
-        listed = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=False).stdout
+    found = {Path(program) for name in PROGRAMS if (program := shutil.which(name))}
+    for binary in list(found):
+        listed = subprocess.run(["ldd", str(binary)], capture_output=True, text=True, check=False).stdout
         found |= {Path(path) for path in re.findall(r"(/\S+) \(0x", listed)}
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", dereference=True) as tar:

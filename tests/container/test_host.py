@@ -17,6 +17,7 @@ import pytest
 from tests.container import sshd
 from xportal.errors import KeyRefused, LoginRefused, MachineGone, MachineLost, RemoteFailed
 from xportal.remote import FabricHost, Login, connect, connecting, ssh_argv
+from xportal.remote.fabric_host import open_connection
 
 NASTY = ["a b", "$(touch /tmp/never)", "'", '"', "`id`", "\n", "-x", "*", "ü", ""]
 
@@ -229,11 +230,10 @@ def test_a_machine_that_is_gone_ends_a_try(tmp_path: Path) -> None:
 def test_a_try_that_is_given_up_closes_its_connection(login: Login, monkeypatch: pytest.MonkeyPatch) -> None:
     """A login that comes through after nobody waits for it any more is no connection that stays open."""
     before = set(threading.enumerate())
-    real = connecting.open_connection
     given_up = threading.Event()
 
     def late(*args: Any, **options: Any) -> Any:
-        connection = real(*args, **options)
+        connection = open_connection(*args, **options)
         assert given_up.wait(10)
         return connection
 

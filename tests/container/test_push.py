@@ -40,6 +40,7 @@ def images_tag(mark: str, name: str) -> str:
 
 def remove_images(client: docker.DockerClient) -> None:
     for image in client.images.list():
+        assert image.id
         client.images.remove(image.id, force=True)
 
 

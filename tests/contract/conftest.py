@@ -10,7 +10,6 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-import boto3
 import pytest
 import requests
 from botocore.config import Config
@@ -18,6 +17,7 @@ from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tests import user
 from tests.user import KEYS, SECRET, Signing
 from xportal.sandbox import admin
 from xportal.sandbox.api.engine import Settings
@@ -30,7 +30,7 @@ AMAZON_LINUX = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x
 
 @lru_cache
 def make_client(service: str, endpoint_url: str, region: str = REGION) -> Any:
-    return boto3.client(
+    return user.make_client(
         service,
         endpoint_url=endpoint_url,
         region_name=region,
@@ -163,7 +163,7 @@ class Account:
 
     def client_with(self, service: str, access_key: str, secret: str, token: str) -> Any:
         """A client with credentials of one's own."""
-        return boto3.client(
+        return user.make_client(
             service,
             endpoint_url=self.cloud.endpoint_url,
             region_name=self.region,

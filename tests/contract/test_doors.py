@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-import boto3
 import pytest
 import requests
 from botocore import UNSIGNED
@@ -17,7 +16,7 @@ from botocore.config import Config
 
 from tests.contract.conftest import Account, Refusal, Refuse
 from tests.contract.test_roles import Machine, machine  # noqa: F401 (a fixture)
-from tests.user import SECRET, Signing
+from tests.user import SECRET, Signing, make_client
 from xportal.errors import Refused
 from xportal.sandbox import admin
 from xportal.sandbox.secret import Secret
@@ -26,7 +25,7 @@ from xportal.sandbox.sigv4 import TIME_FORMAT, canonical_request, sign, signatur
 DESCRIBE = {"Action": "DescribeVolumes", "Version": "2016-11-15"}
 BODY = b"Action=DescribeVolumes&Version=2016-11-15"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-QUESTIONS = {
+QUESTIONS: dict[str, Callable[[Any], Callable[..., Any]]] = {
     "ec2": lambda client: client.describe_volumes,
     "iam": lambda client: client.list_roles,
     "sts": lambda client: client.get_caller_identity,
@@ -73,9 +72,9 @@ def signed_at(account: Account, moment: datetime, service: str = "ec2", **change
 
 def ask_with(account: Account, service: str, secret: Secret, refused: Refuse, token: str | None = None) -> Refusal:
     """The refusal of a service's question, asked by AWS's SDK with this key."""
-    client = boto3.client(
+    client = make_client(
         service,
-        "us-east-1",
+        region_name="us-east-1",
         endpoint_url=account.cloud.endpoint_url,
         aws_access_key_id=secret.access_key_id,
         aws_secret_access_key=secret.secret_access_key,
@@ -97,7 +96,7 @@ def ask_with(account: Account, service: str, secret: Secret, refused: Refuse, to
 def test_requests_are_signed(account: Account, refused: Refuse, service: str, code: str, status: int) -> None:
     """An unsigned request is refused, in the words of its service."""
     config = Config(signature_version=UNSIGNED, retries={"total_max_attempts": 1})
-    unsigned = boto3.client(service, "us-east-1", endpoint_url=account.cloud.endpoint_url, config=config)
+    unsigned = make_client(service, region_name="us-east-1", endpoint_url=account.cloud.endpoint_url, config=config)
     no = refused(QUESTIONS[service](unsigned))
     assert (no.code, no.status) == (code, status)
 

@@ -37,7 +37,7 @@ def fates(call: Callable[[], Any], times: int = 30) -> list[bool]:
 @pytest.mark.parametrize("kind", ["throttle", "error", "lost"])
 def test_the_seed_decides_which_calls_are_hit(account: Account, kind: str) -> None:
     """The n-th matching call meets the same fate each time, whatever else is in force; another seed, another row."""
-    rows = []
+    rows: list[list[bool]] = []
     for seed in (5, 5, 6):
         account.cloud.add_fault(kind, rate=0.3, seed=seed)
         if len(rows) == 1:
@@ -96,7 +96,7 @@ def test_operations_of_other_services_can_be_hit(account: Account, refused: Refu
 
 def test_capacity_is_missing_at_a_rate(account: Account) -> None:
     """Some launches find no capacity, the same ones each time."""
-    rows = []
+    rows: list[list[bool]] = []
     for _ in range(2):
         account.cloud.add_fault("capacity", rate=0.5, seed=1)
         rows.append(fates(account.launch, 8))

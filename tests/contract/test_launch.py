@@ -159,7 +159,7 @@ def test_no_capacity_is_http_500_and_leaves_nothing(account: Account, refused: R
 def test_capacity_faults_end_when_cleared(account: Account, refused: Refuse) -> None:
     """A fault without a count hits every launch of its market until the faults are deleted."""
     account.admin("POST", "faults", kind="capacity", market="spot")
-    spot = {"InstanceMarketOptions": {"MarketType": "spot"}}
+    spot: dict[str, Any] = {"InstanceMarketOptions": {"MarketType": "spot"}}
     assert "no Spot capacity" in refused(account.launch, **spot).message
     assert account.launch()
     account.admin("DELETE", "faults")
@@ -260,7 +260,7 @@ def test_a_new_instance_profile_is_unknown_for_a_while(account: Account) -> None
     iam.create_role(RoleName="worker", AssumeRolePolicyDocument="{}")
     iam.create_instance_profile(InstanceProfileName="worker")
     iam.add_role_to_instance_profile(InstanceProfileName="worker", RoleName="worker")
-    profile = {"IamInstanceProfile": {"Name": "worker"}}
+    profile: dict[str, Any] = {"IamInstanceProfile": {"Name": "worker"}}
     said: list[str] = []
 
     def is_known() -> bool:

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import boto3
 import pytest
 from botocore.config import Config
 from moto.core.utils import utcnow
 from moto.sts.models import sts_backends
 
 from tests.contract.conftest import Account, Refuse
+from tests.user import make_client
 
 ACCOUNT = "123456789012"
 OURS = [{"Key": "xportal", "Value": "1"}]
-SAVING = [
+SAVING: list[dict[str, Any]] = [
     {
         "Effect": "Allow",
         "Action": "ec2:CreateSnapshot",
@@ -57,7 +57,7 @@ class Machine:
             "aws_session_token": role.token,
             **changes,
         }
-        return boto3.client(
+        return make_client(
             service,
             endpoint_url=self.account.cloud.endpoint_url,
             region_name=self.account.region,
@@ -143,7 +143,11 @@ def test_tags_in_the_creating_call_need_create_tags(machine: Machine, refused: R
 def test_a_set_is_authorized_on_instance_volumes_and_snapshots(machine: Machine, refused: Refuse) -> None:
     """CreateSnapshots is an action of its own, evaluated on each of them and on CreateTags."""
     spec = {"InstanceSpecification": {"InstanceId": machine.id, "ExcludeBootVolume": True}}
-    instance = {"Effect": "Allow", "Action": "ec2:CreateSnapshots", "Resource": "arn:aws:ec2:*:*:instance/*"}
+    instance: dict[str, Any] = {
+        "Effect": "Allow",
+        "Action": "ec2:CreateSnapshots",
+        "Resource": "arn:aws:ec2:*:*:instance/*",
+    }
     tags = {"Effect": "Allow", "Action": "ec2:CreateTags", "Resource": "arn:aws:ec2:*::snapshot/*",
             "Condition": {"StringEquals": {"ec2:CreateAction": "CreateSnapshots"}}}  # fmt: skip
     sets = [{**s, "Action": "ec2:CreateSnapshots"} for s in SAVING[:2]]

@@ -187,7 +187,7 @@ class AgentHost:
             ):  # the full agent, a login key; files keep still
                 return ""
             case "status":
-                told = {"phase": self.machine.phase, "gpu": None, "drives": [], "containers": []}
+                told: dict[str, Any] = {"phase": self.machine.phase, "gpu": None, "drives": [], "containers": []}
                 return json.dumps(told)
             case "save":
                 self.machine.save(Disks(self.directory))

@@ -45,7 +45,7 @@ class QuietHost:
 
 def run(argv: list[str]) -> None:
     """One command, as from a shell."""
-    access.connect = lambda *_, **__: QuietHost()  # type: ignore[assignment,return-value]
+    access.connect = lambda *_, **__: QuietHost()  # type: ignore[attr-defined,assignment]
     sys.argv = ["xportal", *argv]
     main()
 

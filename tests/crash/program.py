@@ -121,7 +121,7 @@ def _aws() -> Aws:
 def _hurry() -> None:
     """A clock that is FAST times as quick, for all who ask for the time to wait."""
     sleep, monotonic = time.sleep, time.monotonic
-    time.sleep = lambda seconds: sleep(seconds / FAST)
+    time.sleep = lambda seconds: sleep(float(seconds) / FAST)
     time.monotonic = lambda: monotonic() * FAST
 
 

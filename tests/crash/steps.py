@@ -6,7 +6,6 @@ between the SDK and the wire, so that whatever would be retried or undone is.
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 from collections import Counter
@@ -18,8 +17,8 @@ from typing import Any
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ConnectionClosedError
 from botocore.httpsession import URLLib3Session
-from urllib3 import HTTPResponse
 
+from tests.crash.answers import make_answer
 from xportal.errors import MachineLost, RemoteFailed
 
 KILLED = 128 + signal.SIGKILL
@@ -128,8 +127,7 @@ def _struck(cut: Cut, request: AWSPreparedRequest) -> AWSResponse:
 def _error(request: AWSPreparedRequest, status: int, code: str) -> AWSResponse:
     """An error document as EC2 writes it, with the code where JSON services have it."""
     body = f"<Response><Errors><Error><Code>{code}</Code><Message>cut</Message></Error></Errors></Response>".encode()
-    raw = HTTPResponse(io.BytesIO(body), preload_content=False)
-    return AWSResponse(request.url, status, {"x-amzn-ErrorType": code}, raw)
+    return make_answer(request.url, status, {"x-amzn-ErrorType": code}, body)
 
 
 def _die() -> None:

@@ -13,6 +13,7 @@ from xportal.agent.core.config import AgentConfig
 from xportal.aws import tags
 from xportal.aws.records import Instance
 from xportal.drive.observe import observe
+from xportal.machine.userdata import build
 from xportal.portal.up import launch as launching
 from xportal.portal.up.ready import _note_filesystems
 
@@ -29,7 +30,6 @@ def drive() -> str:
 def configs(monkeypatch: pytest.MonkeyPatch) -> list[AgentConfig]:
     """What launches tell their machines, the latest last."""
     told: list[AgentConfig] = []
-    build = launching.build
 
     def noted(config: AgentConfig, *rest: Any) -> bytes:
         told.append(config)

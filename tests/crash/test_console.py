@@ -10,6 +10,7 @@ import itertools
 import re
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -544,6 +545,10 @@ def test_strangers_snapshot_with_the_name(life: Life) -> None:
     assert len(life.observed.snapshots) == 4
 
 
+def _is_past(second: int) -> bool:
+    return int(time.time()) > second
+
+
 def test_untagged_snapshots_of_xdrive(life: Life) -> None:
     """With a Name alone they follow each other by time, and the first `up` goes on from the newest."""
     old = Life(life.lab, f"{life.drive}-x")
@@ -552,7 +557,7 @@ def test_untagged_snapshots_of_xdrive(life: Life) -> None:
         life.lab.append(volume, record)
         old.snapshot(volume, Name=old.drive)
         made = int(time.time())
-        life.wait(lambda made=made: int(time.time()) > made)  # StartTimes have seconds
+        life.wait(partial(_is_past, made))  # StartTimes have seconds
     life.ec2.delete_volume(VolumeId=volume)
     old.comes_back("one", "x1", "x2")
 

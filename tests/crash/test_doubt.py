@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from botocore.awsrequest import AWSResponse
 
+from tests.crash.answers import make_answer
 from tests.crash.conftest import Lab, make_lab
 from xportal.aws import compute, keys, tags
 from xportal.aws.errors import AwsError, is_in_doubt, is_transient
@@ -52,17 +52,6 @@ def known_profile(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Non
         lab.down("first")
 
 
-class Body:
-    """What botocore reads a response from."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def stream(self, **_: Any) -> Iterator[bytes]:
-        """All of it."""
-        yield self._data
-
-
 @contextmanager
 def answered(
     lab: Lab, operation: str, status: int, body: bytes, *, times: int = EVER, done: bool = True
@@ -70,13 +59,14 @@ def answered(
     """The next `times` calls are answered so instead of by AWS, which has `done` them before all the same."""
     calls = [0]
 
-    def handler(request: Any, **_: Any) -> AWSResponse | None:
+    # An answer keeps the request from being sent: the types of events know of handlers without one.
+    def handler(request: Any, **_: Any) -> Any:
         if calls[0] >= times:
             return None
         calls[0] += 1
         if done:
             lab.aws.once._endpoint.http_session.send(request)  # type: ignore[attr-defined]
-        return AWSResponse(request.url, status, {}, Body(body))
+        return make_answer(request.url, status, {}, body)
 
     for client in (lab.aws.ec2, lab.aws.once):
         client.meta.events.register(f"before-send.ec2.{operation}", handler)

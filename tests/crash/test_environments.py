@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -48,12 +49,12 @@ class Place:
     secret: Secret
     servers: dict[str, str]
 
-    def config(self, text: str) -> dict[str, str]:
+    def config(self, text: str) -> Settings:
         """AWS's settings, as a file."""
         (self.home / "config").write_text(text)
         return {"AWS_CONFIG_FILE": str(self.home / "config")}
 
-    def process(self, script: str) -> dict[str, str | None]:
+    def process(self, script: str) -> Settings:
         """Credentials that a program gives."""
         program = self.home / "credentials.sh"
         program.write_text(f"#!/bin/sh\n{script}\n")
@@ -86,7 +87,7 @@ class Odd:
     name: str
     settings: Callable[[Place], Settings] = lambda _: {}
     ends: str | list[int] = field(default_factory=lambda: WORKS)
-    before: Callable[[Place], None] | None = None  # in the process, before the program
+    before: Callable[[Place], object] | None = None  # in the process, before the program
     only: tuple[str, ...] = ()  # the commands that need what is missing; all if empty
 
 
@@ -165,7 +166,7 @@ ENVIRONMENTS = [
     Odd("a directory that is gone", before=leave),
     Odd("a long TMPDIR", lambda p: {"TMPDIR": long_directory(p)}),
     Odd("no TMPDIR", lambda p: {"TMPDIR": str(p.home / "nowhere")}),
-    Odd("nothing may be read by others", before=lambda _: os.umask(0o777) and None),
+    Odd("nothing may be read by others", before=lambda _: os.umask(0o777)),
     Odd("few files", before=few_files, ends=""),  # some have enough
     Odd("no programs", lambda p: {"PATH": str(p.home)}, "ssh cannot be run", only=("ssh",)),
     # words and the terminal
@@ -291,13 +292,14 @@ def test_environment(odd: Odd, place: Place) -> None:
     """Each command works, or one clear error names what is in its way."""
     commands = [[word.format(context=place.home / "context") for word in argv] for argv in COMMANDS]
     reader, writer = os.pipe()
+    before = odd.before
     with open(reader) as results:
         done = subprocess.run(
             [*DRIVER, str(writer), json.dumps(commands)],
             env=environment(place, odd.settings(place)),
             cwd=place.home,
             pass_fds=[writer],
-            preexec_fn=(lambda: odd.before(place)) if odd.before else None,
+            preexec_fn=partial(before, place) if before else None,
             capture_output=True,
             text=True,
             timeout=SECONDS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -35,7 +35,8 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 
 def trouble(world: World, seed: int) -> None:
     """From now on one of five calls goes wrong."""
-    for operations in ([], OTHER_SERVICES):
+    operations: Sequence[str]
+    for operations in ((), OTHER_SERVICES):
         for number, (kind, options) in enumerate(KINDS.items()):
             seeded = {"rate": RATE, "seed": 100 * seed + number, "operations": operations}
             world.cloud.faults.add(make_fault(kind, **seeded, **options))

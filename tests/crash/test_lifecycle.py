@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -161,9 +162,8 @@ def test_volume_attached_by_hand_to_a_stranger(lab: Lab, drive: str) -> None:
     volume = machine.disks[DEVICE]
     lab.aws.ec2.get_waiter("volume_available").wait(VolumeIds=[volume], WaiterConfig={"Delay": 1})
     subnet = next(s for s in network.list_default_subnets(lab.aws) if s.zone == machine.zone)
-    rescue = lab.aws.ec2.run_instances(
-        ImageId=machine.image_id, InstanceType=machine.type, MinCount=1, MaxCount=1, SubnetId=subnet.id
-    )["Instances"][0]["InstanceId"]
+    request: dict[str, Any] = {"ImageId": machine.image_id, "InstanceType": machine.type, "SubnetId": subnet.id}
+    rescue = lab.aws.ec2.run_instances(**request, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
     lab.aws.ec2.get_waiter("instance_running").wait(
         Filters=[{"Name": "instance-id", "Values": [rescue]}], WaiterConfig={"Delay": 1}
     )
@@ -430,9 +430,9 @@ def test_several_drives_of_a_cut_launch(lab: Lab, drive: str) -> None:
     assert lab.up(drive).id == again.id  # adopted, and its disks told apart
     told = [observe(lab.aws, name).volumes[0] for name in names]
     assert [v.tags[tags.GENERATION] for v in told] == ["2", "2"]
-    for volume in told:
-        delete_tag(lab.aws, volume.id, tags.GENERATION)
-        set_tags(lab.aws, volume.id, {tags.DRIVE: ",".join(names)})
+    for again_told in told:
+        delete_tag(lab.aws, again_told.id, tags.GENERATION)
+        set_tags(lab.aws, again_told.id, {tags.DRIVE: ",".join(names)})
     compute.terminate_instance(lab.aws, again.id)
     lab.down(drive)
     for name in names:

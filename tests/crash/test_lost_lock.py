@@ -13,8 +13,10 @@ from tests.crash.conftest import Lab
 from xportal.aws import compute, keys, storage, tags
 from xportal.aws.devices import DEVICE
 from xportal.aws.errors import AwsError
+from xportal.aws.lag import wait_for_lists
 from xportal.aws.records import NO_CAPACITY, Instance
 from xportal.aws.session import Aws
+from xportal.aws.tagging import set_tags
 from xportal.drive import launched, locks
 from xportal.drive.model import LockState, lock_name
 from xportal.drive.observe import observe
@@ -101,17 +103,19 @@ def test_taking_over_what_is_being_discarded(lab: Lab, drive: str, monkeypatch: 
         except MachineGone as error:
             taken.append(type(error))
 
-    wait = launched.wait_for_lists
-
     def meanwhile(machine: Instance) -> None:
+        def wait(aws: Aws) -> None:
+            wait_for_lists(aws)
+            take_over(lab.aws, machine)
+
         lose_lock(lab, drive)
-        monkeypatch.setattr(launched, "wait_for_lists", lambda aws: (wait(aws), take_over(lab.aws, machine)))
+        monkeypatch.setattr(launched, "wait_for_lists", wait)
 
     asleep_before_its_look(monkeypatch, meanwhile)
     with pytest.raises(DriveInUse):
         lab.up(drive)
     assert taken == [MachineGone]
-    monkeypatch.setattr(launched, "wait_for_lists", wait)
+    monkeypatch.setattr(launched, "wait_for_lists", wait_for_lists)
     lab.down(drive)
     assert lab.read(lab.up(drive)) == ["old"]
     lab.down(drive)
@@ -150,11 +154,11 @@ def test_a_launch_over_many_offers_beats(lab: Lab, drive: str, monkeypatch: pyte
     monkeypatch.setattr(locks, "HEARTBEAT_SECONDS", 0.0)
     told: list[str] = []
     beats: list[int] = []  # so many were told before each launch
-    run, set_real = compute.run_instance, locks.set_tags
+    run = compute.run_instance
 
     def counted(aws: Aws, resource: str, its_tags: dict[str, str]) -> None:
         told.append(its_tags[tags.HEARTBEAT])
-        set_real(aws, resource, its_tags)
+        set_tags(aws, resource, its_tags)
 
     def refused(aws: Aws, request: Any) -> Instance:
         lock = observe(aws, drive).lock

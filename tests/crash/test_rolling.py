@@ -113,12 +113,11 @@ def test_one_that_is_marked_while_it_is_chosen(lab: Lab, drive: str, monkeypatch
     rolled = roll(lab, drive, machine)
     lab.write(machine, "late")
     lab.lifecycle(drive).settle(p.Goal.DOWN, until=(p.Mark,))
-    set_real = choose.set_tags
 
     def late(aws: Aws, resource: str, told: dict[str, str]) -> None:
         if tags.RESTORED in told:
-            set_real(aws, rolled.id, {tags.MARKED: aws.now().isoformat()})
-        set_real(aws, resource, told)
+            set_tags(aws, rolled.id, {tags.MARKED: aws.now().isoformat()})
+        set_tags(aws, resource, told)
 
     monkeypatch.setattr(choose, "set_tags", late)
     with pytest.raises(NoSuchCopy):

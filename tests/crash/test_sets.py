@@ -114,8 +114,9 @@ def test_tags_copied_late(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def attach_strange(lab: Lab, machine: Instance, told: Mapping[str, str]) -> str:
     """Somebody attaches a volume of their own to a machine. Its id."""
-    tagged = [{"ResourceType": "volume", "Tags": tags.to_aws(told)}]
-    made = lab.aws.ec2.create_volume(AvailabilityZone=machine.zone, Size=1, TagSpecifications=tagged)
+    made = lab.aws.ec2.create_volume(
+        AvailabilityZone=machine.zone, Size=1, TagSpecifications=[{"ResourceType": "volume", "Tags": tags.to_aws(told)}]
+    )
     lab.aws.ec2.get_waiter("volume_available").wait(VolumeIds=[made["VolumeId"]], WaiterConfig={"Delay": 1})
     lab.aws.ec2.attach_volume(VolumeId=made["VolumeId"], InstanceId=machine.id, Device="/dev/sdp")
     return made["VolumeId"]

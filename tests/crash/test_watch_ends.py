@@ -18,6 +18,7 @@ from xportal.drive.lifecycle import Lifecycle
 from xportal.drive.model import lock_name
 from xportal.drive.observe import observe
 from xportal.errors import DriveInUse, NoCapacity
+from xportal.machine.launch import launch_first
 from xportal.portal.down import down
 from xportal.portal.up import launch as launching
 from xportal.watch.step import Limits
@@ -100,10 +101,9 @@ def test_a_launch_that_lost_its_lock(
 ) -> None:
     """`up` ends the machine that it has just launched: the watch goes on."""
     take(lab, lab.up(drive, size_gib=1))
-    first = launching.launch_first
 
     def lose(*arguments: object) -> object:
-        launched = first(*arguments)  # type: ignore[arg-type]
+        launched = launch_first(*arguments)  # type: ignore[arg-type]
         lock = keys.find_key_pair(lab.aws, lock_name(drive))
         assert lock
         keys.delete_key_pair(lab.aws, lock.id)

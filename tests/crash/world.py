@@ -15,12 +15,11 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-import boto3
 from botocore.config import Config
 
 from tests.crash.machines import Disks, Machine, Machines, machines_in
 from tests.crash.steps import CutAt
-from tests.user import KEYS, SECRET
+from tests.user import KEYS, SECRET, make_client
 from xportal.sandbox import admin
 from xportal.sandbox.api.engine import Settings
 from xportal.sandbox.api.server import Cloud
@@ -66,7 +65,7 @@ class Program:
             connection.sendall(f"{json.dumps(order)}\n".encode())
             with connection.makefile("r") as lines:
                 told = [json.loads(line) for line in lines]
-        end = told[-1] if told and "status" in told[-1] else {"status": None, "said": ""}
+        end: dict[str, Any] = told[-1] if told and "status" in told[-1] else {"status": None, "said": ""}
         steps = [event["step"] for event in told if "step" in event]
         problems = [event["problem"] for event in told if "problem" in event]
         return Ended(argv, end["status"], end["said"], steps, problems)
@@ -290,9 +289,9 @@ _clients: dict[str, Any] = {}
 def _client(endpoint_url: str) -> Any:
     """A client that is kept: one takes a tenth of a second to make. The test's own look gets through any trouble."""
     if endpoint_url not in _clients:
-        _clients[endpoint_url] = boto3.client(
+        _clients[endpoint_url] = make_client(
             "ec2",
-            "us-east-1",
+            region_name="us-east-1",
             endpoint_url=endpoint_url,
             **KEYS,
             config=Config(retries={"mode": "standard", "total_max_attempts": 20}),

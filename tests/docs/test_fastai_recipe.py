@@ -10,7 +10,7 @@ RECIPE = Path(__file__).resolve().parents[2] / "dockerfiles" / "fastai"
 
 def _pins() -> dict[str, str]:
     lines = [line for line in (RECIPE / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
-    pins = dict(re.fullmatch(r"([a-z0-9-]+)==(\S+)", line).groups() for line in lines)  # type: ignore[union-attr]
+    pins = {pin[1]: pin[2] for line in lines if (pin := re.fullmatch(r"([a-z0-9-]+)==(\S+)", line))}
     assert len(pins) == len(lines)
     return pins
 

@@ -46,6 +46,7 @@ learn = Learner(DataLoaders(loader, loader), torch.nn.Linear(1, 1), loss_func=MS
 def example(words: str) -> str:
     """The code of the example that begins with these words."""
     blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs" / "notice.md").read_text(), flags=re.DOTALL)
+    found: str
     [found] = [block for block in blocks if block.startswith(f"# {words}")]
     return found
 

@@ -18,10 +18,7 @@ from typing import Any
 sys.path.insert(0, "/opt/xportal/agent-whole")
 
 from agent.core.events import Log  # type: ignore[import-not-found]
-from agent.full import (
-    docker,  # type: ignore[import-not-found]
-    flatten,  # type: ignore[import-not-found]
-)
+from agent.full import docker, flatten  # type: ignore[import-not-found]
 from agent.full.commits import Commits, flatten_deep  # type: ignore[import-not-found]
 from agent.full.containers import bring_back, hold_back, record_running  # type: ignore[import-not-found]
 from agent.full.docker import Docker  # type: ignore[import-not-found]

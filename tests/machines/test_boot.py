@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -31,7 +32,9 @@ def gpu_machine(lab: Lab) -> Addresses:
     return addresses
 
 
-def test_a_machine_answers_ssh_and_docker_within_seconds(lab: Lab, record_property: pytest.RecordProperty) -> None:
+def test_a_machine_answers_ssh_and_docker_within_seconds(
+    lab: Lab, record_property: Callable[[str, object], None]
+) -> None:
     """From boot to a login with the pinned host key, and to a Docker that answers: seconds, not minutes."""
     start = time.monotonic()
     address = lab.boot("i-0a2").public_ip

@@ -20,6 +20,7 @@ from xportal.reports import SandboxReport
 from xportal.sandbox import control
 from xportal.sandbox.daemon import Place
 from xportal.sandbox.demo.traces import find_traces
+from xportal.sandbox.profile import PROFILE
 
 pytestmark = pytest.mark.machine
 
@@ -64,7 +65,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 def launch(ec2: Any, keys: Lab, volume: dict[str, Any]) -> tuple[str, str]:
     """A spot machine with a drive that stays; its id and its public address."""
-    image = boto3.Session(profile_name=control.PROFILE).client("ssm").get_parameter(Name=AL2023)
+    image = boto3.Session(profile_name=PROFILE).client("ssm").get_parameter(Name=AL2023)
     if not ec2.describe_key_pairs()["KeyPairs"]:
         ec2.import_key_pair(KeyName="test", PublicKeyMaterial=(keys.home / "login.pub").read_bytes())
     answer = ec2.run_instances(

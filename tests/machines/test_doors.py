@@ -19,6 +19,7 @@ from tests.machines.test_daemon import AL2023, free_port
 from xportal.errors import Refused
 from xportal.sandbox import control
 from xportal.sandbox.daemon import Place
+from xportal.sandbox.profile import PROFILE
 from xportal.sandbox.secret import Secret
 from xportal.sandbox.sigv4 import sign
 
@@ -66,8 +67,8 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 @pytest.fixture(scope="module")
 def machines(url: str, keys: Lab) -> list[dict[str, Any]]:
     """Two machines whose IMDS gives tokens to containers too, as AWS's does with a hop limit of 2."""
-    session = boto3.Session(profile_name=control.PROFILE)
-    ec2 = session.client("ec2")
+    session = boto3.Session(profile_name=PROFILE)
+    ec2: Any = session.client("ec2")
     ec2.import_key_pair(KeyName="test", PublicKeyMaterial=(keys.home / "login.pub").read_bytes())
     launched = ec2.run_instances(
         ImageId=session.client("ssm").get_parameter(Name=AL2023)["Parameter"]["Value"],

@@ -8,6 +8,7 @@ import tarfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
@@ -170,7 +171,7 @@ def test_the_base_comes_from_the_hosts_mirror(sources: str, mirrors: tuple[str, 
 @pytest.mark.machine
 def test_the_image_is_made_from_nothing() -> None:
     """With no image and no registry: a base of Debian's packages, and the machine on it."""
-    client = docker.APIClient(version="1.41")
+    client: Any = docker.APIClient(version="1.41")
     said: list[str] = []
     base, tag = "xportal-test-base:bookworm", "xportal-test-machine:new"
     try:

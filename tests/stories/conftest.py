@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from tests.stories import prefork
+from tests.user import make_client
 from xportal.cli.options import SANDBOX_PROFILE
 from xportal.sandbox import image
 from xportal.sandbox.hardware.docker import Engine
@@ -84,7 +84,7 @@ class User:
     def client(self, service: str = "ec2") -> Any:
         """A boto3 client of the sandbox, through the profile that it wrote."""
         told = self.asks("sandbox", "status")
-        return boto3.client(service, endpoint_url=told["endpoint_url"], region_name=told["region"], **self.keys)
+        return make_client(service, endpoint_url=told["endpoint_url"], region_name=told["region"], **self.keys)
 
     def write_keys(self, path: Path, profile: str) -> None:
         """Add the sandbox's access key to a credentials file, as another profile's."""

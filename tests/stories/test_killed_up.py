@@ -179,7 +179,7 @@ def nothing_is_left(ec2: Any) -> None:
 
 def tag(item: dict[str, Any], key: str) -> str:
     """The value of a tag."""
-    return next(t["Value"] for t in item["Tags"] if t["Key"] == key)
+    return next(str(t["Value"]) for t in item["Tags"] if t["Key"] == key)
 
 
 def set_tag(ec2: Any, resource: str, key: str, value: str) -> None:

@@ -17,8 +17,9 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 
+from tests.crash.answers import make_answer
 from tests.crash.histories.clock import Clock
-from tests.crash.histories.wire import Body, Direct
+from tests.crash.histories.wire import Direct, text_of
 from xportal.sandbox.api.ec2 import instances
 
 LAG_SECONDS = (1.0, 3.0)
@@ -92,7 +93,7 @@ class Lagging:
                 self._answers[asked] = answer.status_code, b"".join(answer.raw.stream())
         status, body = self._answers[asked]
         headers = {"Content-Type": "text/xml", "Date": self.clock.http_date()}
-        return AWSResponse(request.url, status, headers, Body(body))
+        return make_answer(request.url, status, headers, body)
 
     @contextmanager
     def _as_of(self, then: datetime, shown: Records) -> Iterator[None]:
@@ -109,8 +110,7 @@ class Lagging:
 
 
 def _operation(request: AWSPreparedRequest) -> str:
-    body = request.body.decode() if isinstance(request.body, bytes) else request.body or ""
-    return parse_qs(body).get("Action", [""])[0]
+    return parse_qs(text_of(request)).get("Action", [""])[0]
 
 
 def _backend() -> Any:

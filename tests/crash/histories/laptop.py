@@ -15,8 +15,9 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 from botocore.exceptions import ConnectionClosedError
 
+from tests.crash.answers import make_answer
 from tests.crash.histories.clock import CALL_SECONDS, Clock, CtrlC
-from tests.crash.histories.wire import Body
+from tests.crash.histories.wire import text_of
 from tests.user import make_session
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
@@ -166,8 +167,8 @@ class Laptop:
         operation = event_name.rpartition(".")[2]
         how = self._step(operation)
         if how == "busy":
-            return AWSResponse(request.url, 503, {"Content-Type": "text/xml"}, Body(BUSY))
-        self.watch(self, operation, _parameters(request.body))
+            return make_answer(request.url, 503, {"Content-Type": "text/xml"}, BUSY)
+        self.watch(self, operation, dict(parse_qsl(text_of(request))))
         answer = self.wire(request)
         if how == "lost":
             raise ConnectionClosedError(endpoint_url=request.url)
@@ -207,10 +208,6 @@ class Laptop:
         if killed:
             self.dead = True
             raise KilledError
-
-
-def _parameters(body: str | bytes | None) -> dict[str, str]:
-    return dict(parse_qsl(body.decode() if isinstance(body, bytes) else body or ""))
 
 
 class _WatchedAws(Aws):

@@ -108,7 +108,7 @@ def discard_what_another_up_uses(patch: pytest.MonkeyPatch) -> None:
 
     def blind(aws: Aws, instance: Instance, **how: Any) -> bool:
         with pytest.MonkeyPatch.context() as within:
-            within.setattr(launched.storage, "list_volumes", unconfirmed)
+            within.setattr(storage, "list_volumes", unconfirmed)
             return discard(aws, instance, **how)
 
     patch.setattr(launching, "discard", blind)

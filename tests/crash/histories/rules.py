@@ -196,7 +196,9 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def detach(self) -> None:
         """The drive is pulled out of its running machine."""
-        volume = self.world.backend.volumes[self.world.working_volume()]
+        volume_id = self.world.working_volume()
+        assert volume_id
+        volume = self.world.backend.volumes[volume_id]
         self.told.append(f"{volume.id} is detached by hand")
         attachments.detach(self.world.backend, volume, {})
         self.world.clock.advance(WORK_SECONDS)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-import xmltodict
+import xmltodict  # type: ignore[import-untyped]  # moto's
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ConnectionClosedError
 from botocore.model import Shape
 from botocore.parsers import QueryParser
 from moto.core.serialize import AttributePickerContext, XFormedAttributePicker
+
+from tests.crash.answers import make_answer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -37,7 +39,7 @@ def quicken(patch: pytest.MonkeyPatch) -> None:
         return found[about]
 
     patch.setattr(XFormedAttributePicker, "get_possible_keys", find_once)
-    read: Callable[..., dict[str, Any]] = QueryParser._parse_body_as_xml
+    read: Callable[..., dict[str, Any]] = QueryParser._parse_body_as_xml  # type: ignore[attr-defined]  # private
 
     known: dict[tuple[object, ...], bytes] = {}
 
@@ -56,17 +58,6 @@ def quicken(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(xmltodict, "_validate_name", cache(xmltodict._validate_name))
 
 
-class Body:
-    """The body of an answer that came over no wire."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def stream(self, **_: Any) -> Iterator[bytes]:
-        """All at once."""
-        yield self._data
-
-
 @dataclass(frozen=True)
 class Direct:
     """Calls the API's application; `date` is the Date header that its server would add."""
@@ -77,17 +68,33 @@ class Direct:
     def __call__(self, request: AWSPreparedRequest) -> AWSResponse:
         """The answer. Raises ConnectionClosedError when the API gives none."""
         told: list[Any] = []
+
+        def begin(status: str, headers: list[tuple[str, str]], _: object = None) -> Callable[[bytes], object]:
+            told.extend((status, headers))
+            return _write_nothing
+
         try:
-            body = b"".join(self.application(_environ(request), lambda *head: told.extend(head) or None))
+            body = b"".join(self.application(_environ(request), begin))
         except ConnectionAbortedError as error:
             raise ConnectionClosedError(endpoint_url=request.url) from error
         status, headers = told
-        return AWSResponse(request.url, int(status[:3]), {**dict(headers), "Date": self.date()}, Body(body))
+        return make_answer(request.url, int(status[:3]), {**dict(headers), "Date": self.date()}, body)
+
+
+def _write_nothing(_: bytes) -> None:
+    raise AssertionError("the API writes its answers whole")
+
+
+def text_of(request: AWSPreparedRequest) -> str:
+    """A request's body, as EC2's protocol has it: a form."""
+    body = request.body or ""
+    assert isinstance(body, (str, bytes)), f"no form: {body!r}"
+    return body if isinstance(body, str) else body.decode()
 
 
 def _environ(request: AWSPreparedRequest) -> dict[str, Any]:
     url = urlsplit(request.url)
-    body = request.body.encode() if isinstance(request.body, str) else request.body or b""
+    body = text_of(request).encode()
     headers = {
         name: value.decode() if isinstance(value, bytes) else str(value) for name, value in request.headers.items()
     }

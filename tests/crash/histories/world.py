@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from moto.core import responses as moto_responses
 from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.core.utils import method_names_from_class
 from moto.ec2.models import ec2_backends
 
 from tests.crash.histories.clock import Clock, ticking
@@ -66,9 +67,10 @@ class Disks(FileHardware):
         super().create_volume(volume_id, size_gib, snapshot_id)
         self._ledger.volume_made(volume_id, snapshot_id)
 
-    def create_snapshot(self, snapshot_id: str, volume_id: str) -> None:
-        super().create_snapshot(snapshot_id, volume_id)
+    def create_snapshot(self, snapshot_id: str, volume_id: str) -> int:
+        changed = super().create_snapshot(snapshot_id, volume_id)
         self._ledger.snapshot_made(snapshot_id, volume_id)
+        return changed
 
     def delete_volume(self, volume_id: str) -> None:
         super().delete_volume(volume_id)
@@ -449,14 +451,14 @@ def open_world(directory: Path, *, lagging: bool = False) -> Iterator[World]:
         patch.setattr(preparing, "_find_offers", lambda aws, spec: _as_ranked_by(aws, *find_offers(aws, spec)))
         patch.setattr(catalogue, "list_instance_types", _once(catalogue.list_instance_types, tuple))
         patch.setattr(network, "list_default_subnets", _once(network.list_default_subnets))
-        patch.setattr(moto_responses, "method_names_from_class", cache(moto_responses.method_names_from_class))
+        patch.setattr(moto_responses, "method_names_from_class", cache(method_names_from_class))
         quicken(patch)
         patch.setattr(launching, "_find_profile", lambda *_: None)
-        wire: Direct | Lagging = Direct(cloud._application_for_user(), clock.http_date)
-        if lagging:
-            wire = Lagging(wire, clock)
-            clock.worked = wire.note
-        world = disks.world = World(cloud, disks, clock, wire, directory / "homes")
+        direct = Direct(cloud._application_for_user(), clock.http_date)
+        late = Lagging(direct, clock) if lagging else None
+        if late:
+            clock.worked = late.note
+        world = disks.world = World(cloud, disks, clock, late or direct, directory / "homes")
         patch.setattr(launching, "build", world.user_data)
         world.begin(1)
         world.laptops[0].up(world.drive)  # asks for the catalogue, so that every history makes the same calls

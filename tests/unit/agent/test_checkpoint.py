@@ -12,6 +12,7 @@ from xportal.agent.core.config import AgentConfig, DriveConfig, Paths
 from xportal.agent.core.files import write_json
 from xportal.agent.core.state import update_state
 from xportal.agent.full import checkpoint
+from xportal.agent.full.snapshots import ROLLING
 
 __all__ = ["held"]
 pytestmark = pytest.mark.machine
@@ -34,7 +35,7 @@ def is_frozen(held: Held) -> bool:
 
 def test_a_checkpoint_that_is_refused_thaws_nothing(held: Held, paths: Paths) -> None:
     """A save came first, and keeps the drive still for its snapshot: the end of the refused unit leaves it so."""
-    write_json(paths.requests / "rolling-1.json", {"snapshot": checkpoint.ROLLING})
+    write_json(paths.requests / "rolling-1.json", {"snapshot": ROLLING})
     update_state(paths, phase="saving")
     subprocess.run(["fsfreeze", "-f", held.mount], check=True)
     assert checkpoint.run_freeze(paths, "rolling-1") is False

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import boto3
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -56,10 +55,11 @@ def test_a_request_is_signed_as_botocore_signs_it(url: str, region: str, paramet
     request = AWSRequest("POST", f"{url}/", {"Content-Type": ours["content-type"]}, body)
     request.context["timestamp"] = stamp
     auth = SigV4Auth(Credentials(KEYS["AccessKeyId"], KEYS["SecretAccessKey"], KEYS["Token"]), "ec2", region)
-    auth._modify_request_before_signing(request)
+    auth._modify_request_before_signing(request)  # type: ignore[attr-defined]  # its own, as the next two
     request.headers.replace_header("X-Amz-Date", stamp)
     canonical = auth.canonical_request(request)
-    auth._inject_signature_to_request(request, auth.signature(auth.string_to_sign(request, canonical), request))
+    signature = auth.signature(auth.string_to_sign(request, canonical), request)
+    auth._inject_signature_to_request(request, signature)  # type: ignore[attr-defined]
     assert ours["authorization"] == request.headers["Authorization"]
 
 
@@ -77,7 +77,7 @@ class Machine:
     """What a machine has: IMDS with a role, volumes, an account's user beside it who looks on."""
 
     def __init__(self, cloud: Cloud, imds: Imds) -> None:
-        self.ec2: Any = boto3.client(
+        self.ec2 = user.make_client(
             "ec2",
             endpoint_url=cloud.endpoint_url,
             region_name="us-east-1",

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests.unit.agent.test_unmount import Held, held
-from xportal.agent.core import final_save
+from xportal.agent.core import final_save, units
 from xportal.agent.core.config import AgentConfig, DriveConfig, Paths
 from xportal.agent.core.extensions import load
 from xportal.agent.core.files import read_json, write_json
 from xportal.agent.core.mounts import is_free
 from xportal.agent.core.save_requests import Request
 from xportal.agent.core.state import update_state
-from xportal.agent.full import quiesce
+from xportal.agent.full import docker
 from xportal.agent.full.containers import list_stored, note_running, record_from_files
 from xportal.agent.full.extensions import Full
 
@@ -33,10 +33,10 @@ def paths(held: Held, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     (paths.root / "dev/xvdf").symlink_to(held.device)
     drive = {"name": "demo", "mount": str(held.mount), "device": held.device, "generation": 1, "volume_id": "vol-1"}
     update_state(paths, phase="ready", drives=[drive])
-    monkeypatch.setattr(quiesce.docker, "is_running", lambda: False)
-    monkeypatch.setattr(quiesce.docker, "stop", lambda: None)
-    monkeypatch.setattr(final_save.units, "is_pending", lambda unit: False)
-    monkeypatch.setattr(final_save.units, "mask_docker", lambda: None)
+    monkeypatch.setattr(docker, "is_running", lambda: False)
+    monkeypatch.setattr(docker, "stop", lambda: None)
+    monkeypatch.setattr(units, "is_pending", lambda unit: False)
+    monkeypatch.setattr(units, "mask_docker", lambda: None)
     return paths
 
 

@@ -12,7 +12,7 @@ from threading import Event
 
 import pytest
 
-from xportal.agent.core import final_save, steps
+from xportal.agent.core import final_save, steps, units
 from xportal.agent.core.config import AgentConfig, DriveConfig, Paths
 from xportal.agent.core.events import Log
 from xportal.agent.core.extensions import load
@@ -23,20 +23,27 @@ from xportal.agent.core.process import AgentError, Done
 from xportal.agent.core.save_requests import Request, read_end
 from xportal.agent.core.state import update_state
 from xportal.agent.core.steps import Steps
-from xportal.agent.full import boot_retry, checkpoint, quiesce
+from xportal.agent.full import boot_retry, checkpoint, docker, quiesce
+from xportal.agent.full.commits import Commits
 from xportal.agent.full.extensions import Full
+from xportal.agent.full.snapshots import ROLLING
 
 
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """A machine whose Docker does not run; the commands that a save gives."""
     given: list[list[str]] = []
-    monkeypatch.setattr(quiesce.docker, "is_running", lambda: False)
-    monkeypatch.setattr(quiesce.docker, "stop", lambda: None)
-    monkeypatch.setattr(final_save.units, "is_pending", lambda unit: False)
-    monkeypatch.setattr(final_save.units, "mask_docker", lambda: None)
+    monkeypatch.setattr(docker, "is_running", lambda: False)
+    monkeypatch.setattr(docker, "stop", lambda: None)
+    monkeypatch.setattr(units, "is_pending", lambda unit: False)
+    monkeypatch.setattr(units, "mask_docker", lambda: None)
+
+    def run(argv: list[str], **_: object) -> Done:
+        given.append(argv)
+        return Done(0, "", "")
+
     for module in (final_save, steps):
-        monkeypatch.setattr(module, "run", lambda argv, **more: (given.append(argv), Done(0, "", ""))[1])
+        monkeypatch.setattr(module, "run", run)
     return given
 
 
@@ -92,13 +99,13 @@ def test_no_step_hangs_for_ever(paths: Paths, monkeypatch: pytest.MonkeyPatch, n
         (final_save, "run", Done(0, "", "")),
     ):
         monkeypatch.setattr(module, target, lambda *args, value=nothing, **more: value)
-    monkeypatch.setattr(quiesce.docker, "is_running", lambda: True)
-    monkeypatch.setattr(quiesce.docker, "stop", lambda: None)
-    monkeypatch.setattr(quiesce.Commits, "commit_changed", lambda *args: {})
-    monkeypatch.setattr(final_save.units, "is_pending", lambda unit: False)
-    monkeypatch.setattr(final_save.units, "mask_docker", lambda: None)
-    hung = {"record": (quiesce, "record_running"), "commit": (quiesce.Commits, "commit_changed")}
-    hung |= {"docker": (quiesce.docker, "stop"), "sync": (steps, "run"), "unmount": (final_save, "unmount")}
+    monkeypatch.setattr(docker, "is_running", lambda: True)
+    monkeypatch.setattr(docker, "stop", lambda: None)
+    monkeypatch.setattr(Commits, "commit_changed", lambda *args: {})
+    monkeypatch.setattr(units, "is_pending", lambda unit: False)
+    monkeypatch.setattr(units, "mask_docker", lambda: None)
+    hung = {"record": (quiesce, "record_running"), "commit": (Commits, "commit_changed")}
+    hung |= {"docker": (docker, "stop"), "sync": (steps, "run"), "unmount": (final_save, "unmount")}
     monkeypatch.setattr(*hung[name], hang)
     began = time.monotonic()
     went_well = make_save(paths, "save-1", Request(), load())
@@ -143,7 +150,12 @@ def test_what_a_boot_that_was_cut_has_mounted_is_unmounted_too(
 ) -> None:
     """The agent was killed before it noted the drive: the mount itself tells the device."""
     unmounted: list[str] = []
-    monkeypatch.setattr(final_save, "unmount", lambda device, log, release: (unmounted.append(device), (True, []))[1])
+
+    def unmount(device: str, *_: object) -> tuple[bool, list[str]]:
+        unmounted.append(device)
+        return True, []
+
+    monkeypatch.setattr(final_save, "unmount", unmount)
     proc = next(mount for mount in list_mounts() if mount.point == "/proc")  # something that is mounted
     drives = [DriveConfig("demo", 1, mount="/nowhere"), DriveConfig("data", 1, mount="/proc")]
     paths.put_config(AgentConfig("demo", "l-1", "us-east-1", "http://e", drives))
@@ -160,13 +172,13 @@ def test_what_a_boot_that_was_cut_has_mounted_is_unmounted_too(
 def test_a_checkpoint_of_the_machine_s_own_holds_nothing_up(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     """AWS does not answer, the drive is frozen, and a final save wants to begin."""
     monkeypatch.setattr(checkpoint, "take_snapshots", lambda *args: time.sleep(60))
-    is_over = checkpoint.take_checkpoint(paths, "rolling-1", checkpoint.ROLLING, Log(paths.logs / "rolling-1.jsonl"))
+    is_over = checkpoint.take_checkpoint(paths, "rolling-1", ROLLING, Log(paths.logs / "rolling-1.jsonl"))
     assert not is_over()
     checkpoint.thaw(paths)
     assert is_over()
     paths.thaw.unlink()
     monkeypatch.setattr(checkpoint, "take_snapshots", lambda *args: None)
-    is_over = checkpoint.take_checkpoint(paths, "rolling-2", checkpoint.ROLLING, Log(paths.logs / "rolling-2.jsonl"))
+    is_over = checkpoint.take_checkpoint(paths, "rolling-2", ROLLING, Log(paths.logs / "rolling-2.jsonl"))
     deadline = time.monotonic() + 10
     while not is_over():
         assert time.monotonic() < deadline

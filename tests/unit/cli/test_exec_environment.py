@@ -22,8 +22,12 @@ def test_a_name_alone_has_the_value_that_it_has_here(monkeypatch: pytest.MonkeyP
     def opened(*given: Any) -> Any:
         yield SimpleNamespace(), SimpleNamespace()
 
+    def execute(*given: Any, **more: Any) -> int:
+        asked.append(more["env"])
+        return 7
+
     monkeypatch.setattr(containers, "_opened", opened)
-    monkeypatch.setattr(xportal.container, "execute", lambda *given, **more: (asked.append(more["env"]), 7)[1])
+    monkeypatch.setattr(xportal.container, "execute", execute)
     monkeypatch.setenv("HERE", "a b")
     monkeypatch.delenv("NOT_HERE", raising=False)
     context = Context()

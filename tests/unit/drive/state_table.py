@@ -202,7 +202,7 @@ def table() -> str:
         ((s.lock, s.machine, s.volume, s.snapshots), tuple(words(s.plan(*column)) for column in COLUMNS.values()))
         for s in states()
     ]
-    grouped = [(tuple((name,) for name in facts), actions) for facts, actions in rows]
+    grouped: list[Row] = [(tuple((name,) for name in facts), actions) for facts, actions in rows]
     for column in (3, 0, 2, 1):
         grouped = _merged(grouped, column)
     lines = [
@@ -225,7 +225,7 @@ def table() -> str:
         "| lock | machine | volume | snapshots | " + " | ".join(COLUMNS) + " |",
         "|---" * (4 + len(COLUMNS)) + "|",
     ]
-    every = (LOCKS, MACHINES, VOLUMES, SNAPSHOTS)
+    every: tuple[Collection[str], ...] = (LOCKS, MACHINES, VOLUMES, SNAPSHOTS)
     for facts, actions in grouped:
         lines.append("| " + " | ".join([*_cells(facts, every), *actions]) + " |")
     return "\n".join([*lines, *unconfirmed_table()]) + "\n"

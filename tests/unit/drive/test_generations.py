@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
@@ -19,7 +20,9 @@ def at(hours: float) -> datetime:
     return NOON + timedelta(hours=hours)
 
 
-def taken(name: str, volume: str, generation: int, kind: str = tags.FINAL, hours: float = 0, **told: str) -> Snapshot:
+def taken(
+    name: str, volume: str, generation: int, kind: str = tags.FINAL, hours: float = 0, told: Mapping[str, str] = {}
+) -> Snapshot:
     """A snapshot that xportal took; `told` are tags beside its own."""
     own = {tags.GENERATION: str(generation), tags.KIND: kind, **told}
     text = str(Description({"demo": generation}, kind))
@@ -31,7 +34,9 @@ def by_hand(name: str, volume: str, hours: float) -> Snapshot:
     return Snapshot(name, volume, "completed", at(hours), 8, tags={tags.NAME: "demo"})
 
 
-def volume(name: str, generation: int | None, source: str | None = None, hours: float = 0, **told: str) -> Volume:
+def volume(
+    name: str, generation: int | None, source: str | None = None, hours: float = 0, told: Mapping[str, str] = {}
+) -> Volume:
     """A detached volume; without a generation its tag is lost."""
     own = {} if generation is None else {tags.GENERATION: str(generation)}
     return Volume(name, "available", 8, "a", at(hours), source, tags={**own, **told})
@@ -76,7 +81,7 @@ def test_3_a_volume_is_what_its_tag_tells_or_what_can_be_derived() -> None:
     assert generations(volume("vol-2", None, "snap-gone", 1), source)[0] == 5
     assert generations(volume("vol-2", None))[0] == 1  # blank
     chosen = {tags.RESTORED: restored_text(2, at(2))}
-    assert generations(volume("vol-2", None, "snap-1", 1, **chosen), source, taken("snap-2", "vol-3", 7))[0] == 8
+    assert generations(volume("vol-2", None, "snap-1", 1, told=chosen), source, taken("snap-2", "vol-3", 7))[0] == 8
 
 
 def test_4_a_tag_never_puts_a_volume_behind_what_it_is_made_of_or_what_was_made_of_it() -> None:
@@ -92,10 +97,10 @@ def test_5_the_highest_generation_is_the_newest_whatever_else_is_true_of_it() ->
 
 
 def test_6_of_one_generation_a_stray_counts_less() -> None:
-    stray = taken("snap-s", "vol-s", 4, hours=5, **{tags.STRAY: "1"})
+    stray = taken("snap-s", "vol-s", 4, hours=5, told={tags.STRAY: "1"})
     other = taken("snap-4", "vol-4", 4, tags.CHECKPOINT)
     assert drive(stray, other).newest() == other
-    unconfirmed = volume("vol-s", None, "snap-3", 1, **{tags.LAUNCH: "L1"})
+    unconfirmed = volume("vol-s", None, "snap-3", 1, told={tags.LAUNCH: "L1"})
     source = taken("snap-3", "vol-3", 3)
     assert drive(source, unconfirmed).newest() == unconfirmed  # nothing else is of its generation
     assert drive(source, unconfirmed, other).newest() == other
@@ -124,7 +129,7 @@ def test_9_two_volumes_of_the_highest_generation_are_a_fork_and_a_copied_snapsho
 
 
 def test_10_the_newest_snapshot_must_have_been_led_to() -> None:
-    left = taken("snap-1", "vol-1", 4, **{tags.FOLLOWED: tags.NOBODY})
+    left = taken("snap-1", "vol-1", 4, told={tags.FOLLOWED: tags.NOBODY})
     forged = taken("snap-2", "vol-2", 5, hours=1)
     assert drive(left, forged).passed_over() == (left,)
     followed = replace(left, tags={**left.tags, tags.FOLLOWED: "vol-2"})
@@ -135,7 +140,7 @@ def test_10_the_newest_snapshot_must_have_been_led_to() -> None:
     assert drive(of_before, forged).passed_over() == ()
     saved_by_somebody_else = taken("snap-4", "vol-2", 5, hours=1)
     assert drive(given_up, saved_by_somebody_else, taken("snap-3", "vol-3", 6, hours=2)).passed_over() == ()
-    told_by_volume = [volume("vol-1", 4, **{tags.FOLLOWED: told}) for told in ("snap-2", tags.NOBODY)]
+    told_by_volume = [volume("vol-1", 4, told={tags.FOLLOWED: told}) for told in ("snap-2", tags.NOBODY)]
     assert [drive(left, forged, it).passed_over() for it in told_by_volume] == [(), (left,)]
     half_chosen = replace(left, tags={**left.tags, tags.FOLLOWED: "snap-0"})
     older = taken("snap-0", "vol-0", 3)

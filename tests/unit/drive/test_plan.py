@@ -30,7 +30,7 @@ def snapshot(name: str = "snap-1", **told: Any) -> Snapshot:
     own = {tags.GENERATION: str(generation)} if generation else {}
     own |= {tags.KIND: kind} if kind else {}
     own |= {tags.PROOF: PROOF} if kind == tags.FINAL else {}
-    values = {"volume_id": "vol-1", "state": "completed", "started": NOW, "size_gib": 8, "tags": own}
+    values: dict[str, Any] = {"volume_id": "vol-1", "state": "completed", "started": NOW, "size_gib": 8, "tags": own}
     if kind and generation:
         values["description"] = str(Description({"demo": generation}, kind))
     return Snapshot(id=name, **(values | told))
@@ -40,7 +40,7 @@ def volume(name: str = "vol-1", **told: Any) -> Volume:
     """A detached volume of generation 1, unless told otherwise."""
     generation = told.pop("generation", 1)
     own = {tags.DRIVE: "demo", tags.SEAL: SEAL} | ({tags.GENERATION: str(generation)} if generation else {})
-    values = {"state": "available", "size_gib": 8, "zone": "a", "created": NOW, "tags": own}
+    values: dict[str, Any] = {"state": "available", "size_gib": 8, "zone": "a", "created": NOW, "tags": own}
     return Volume(id=name, **(values | told))
 
 
@@ -198,7 +198,7 @@ REFUSALS = [
 @pytest.mark.parametrize(("goal", "items", "error"), REFUSALS)
 def test_refused(goal: Goal, items: list[Any], error: type[Exception]) -> None:
     """States in which the user must choose."""
-    got = plan(drive(*items), Request(goal, portal="demo", launch_id="L2"))
+    got: object = plan(drive(*items), Request(goal, portal="demo", launch_id="L2"))
     assert isinstance(got, p.Refuse)
     assert isinstance(got.error, error)
     assert getattr(got.error, "hint", "")
@@ -383,7 +383,7 @@ DISCARD_ROWS: list[tuple[str, list[Any], Any]] = [
 def test_the_other_goals(goal: Goal, items: list[Any], expected: Any) -> None:
     """What `save`, `restore` and `down --discard` do next in each state; an error class stands for its refusal."""
     choice = {Goal.SAVE: "save-1", Goal.RESTORE: "snap-1"}.get(goal, "")
-    got = plan(drive(*items), Request(goal, portal="demo", launch_id="L2", choice=choice))
+    got: object = plan(drive(*items), Request(goal, portal="demo", launch_id="L2", choice=choice))
     if isinstance(got, p.Refuse):
         assert got.error.hint
         got = got.error
@@ -400,7 +400,7 @@ def test_discard_takes_only_what_was_there() -> None:
 
 def test_down_without_waiting() -> None:
     """Done once everything goes on by itself; a machine that still starts is waited for, it may hold data."""
-    ending = [lock(), machine("shutting-down"), volume(**ON)]
+    ending: list[Volume | Snapshot | Instance | KeyPair] = [lock(), machine("shutting-down"), volume(**ON)]
     pending = snapshot(state="pending")
     assert plan(drive(*ending, pending), Request(Goal.DOWN, wait=False)) == p.Done()
     assert isinstance(plan(drive(*ending), Request(Goal.DOWN, wait=False)), p.Wait)

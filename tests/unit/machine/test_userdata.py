@@ -116,7 +116,7 @@ def test_the_full_agent_has_everything_and_always_the_same(tmp_path: Path) -> No
         "__main__.py",
         *sorted(str(path.relative_to(package)) for path in package.glob("agent/**/*.py")),
     ]
-    argv = [sys.executable, "-I", tmp_path / "full", "status"]
+    argv = [sys.executable, "-I", str(tmp_path / "full"), "status"]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["phase"] == "opening"
     assert userdata.deliver_argv(full)[-1] != userdata.deliver_argv(full + b"x")[-1]
