@@ -54,12 +54,9 @@ def test_a_checkpoint_that_was_killed_thaws_what_it_froze(held: Held, paths: Pat
     assert is_frozen(held)
 
 
-def test_a_checkpoint_that_is_over_thaws_nothing_more(
-    held: Held, paths: Paths, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_checkpoint_that_is_over_thaws_nothing_more(held: Held, paths: Paths) -> None:
     """What is frozen between its end and that of its unit is somebody else's."""
-    monkeypatch.setattr(checkpoint, "LIMIT_SECONDS", 0.1)
-    assert checkpoint.run_freeze(paths, "freeze-1")
+    assert checkpoint.run_freeze(paths, "freeze-1", limit=0.1)
     assert not is_frozen(held)
     subprocess.run(["fsfreeze", "-f", held.mount], check=True)
     checkpoint.thaw_own(paths, "freeze-1")

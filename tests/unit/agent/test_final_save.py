@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.agent.conftest import Programs
 from tests.unit.agent.test_unmount import Held, held
-from xportal.agent.core import final_save, units
 from xportal.agent.core.config import AgentConfig, DriveConfig, Paths
-from xportal.agent.core.extensions import load
+from xportal.agent.core.extensions import Extensions, load
 from xportal.agent.core.files import read_json, write_json
+from xportal.agent.core.final_save import make_save
 from xportal.agent.core.mounts import is_free
 from xportal.agent.core.save_requests import Request
 from xportal.agent.core.state import update_state
-from xportal.agent.full import docker
+from xportal.agent.core.steps import Limits, Steps
 from xportal.agent.full.containers import list_stored, note_running, record_from_files
 from xportal.agent.full.extensions import Full
 
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.machine
 
 
 @pytest.fixture
-def paths(held: Held, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
+def paths(held: Held, tmp_path: Path, programs: Programs) -> Paths:
     """A machine with a mounted drive, whose Docker does not run."""
     paths = Paths(tmp_path / "root")
     put_config(paths, str(held.mount))
@@ -33,10 +34,7 @@ def paths(held: Held, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     (paths.root / "dev/xvdf").symlink_to(held.device)
     drive = {"name": "demo", "mount": str(held.mount), "device": held.device, "generation": 1, "volume_id": "vol-1"}
     update_state(paths, phase="ready", drives=[drive])
-    monkeypatch.setattr(docker, "is_running", lambda: False)
-    monkeypatch.setattr(docker, "stop", lambda: None)
-    monkeypatch.setattr(units, "is_pending", lambda unit: False)
-    monkeypatch.setattr(units, "mask_docker", lambda: None)
+    programs.put("sync", 'exec /bin/sync "$@"')
     return paths
 
 
@@ -45,9 +43,9 @@ def put_config(paths: Paths, mount: str) -> None:
     paths.put_config(AgentConfig("demo", "l-1", "us-east-1", "http://e", [DriveConfig("demo", 1, mount=mount)]))
 
 
-def save(paths: Paths, request: Request = Request()) -> bool:
+def save(paths: Paths, request: Request = Request(), more: Extensions | None = None, limits: Limits = Limits()) -> bool:
     """A final save; whether it went well."""
-    return final_save.make_save(paths, "save-1", request, load())
+    return make_save(Steps(paths, "save-1", request, limits), more or load())
 
 
 def end(paths: Paths) -> dict[str, object]:
@@ -66,20 +64,44 @@ def test_a_drive_that_was_mounted_elsewhere_is_unmounted_there(held: Held, paths
     assert b"typed by hand" in (tmp_path / "disk0").read_bytes()
 
 
-def test_a_drive_that_went_read_only_is_a_checkpoint(held: Held, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("noted", [False, True])
+def test_a_boot_that_was_cut_has_mounted_what_it_did_not_note(held: Held, paths: Paths, noted: bool) -> None:
+    """The agent was killed before it noted the drive: the mount tells the device. Or the state does, without a disk."""
+    (paths.root / "dev/xvdf").unlink()
+    if noted:
+        put_config(paths, "/nowhere")
+    else:
+        update_state(paths, drives=[])
+    assert save(paths)
+    assert is_free(held.device)
+
+
+def test_an_unmount_that_never_ends_holds_nothing_up(held: Held, paths: Paths, programs: Programs) -> None:
+    """The save goes on, and says so."""
+    programs.put("umount", 'exec /bin/umount "$@"')
+    programs.hang("umount")
+    assert not save(paths, limits=Limits(least=0.1, step=0.5))
+    said = [json.loads(line) for line in (paths.logs / "save-1.jsonl").read_text().splitlines()]
+    assert any(line.get("step") == "unmount" and "did not end within" in line["text"] for line in said)
+    assert end(paths)["error"] == "drive demo could not be unmounted"
+
+
+def test_a_drive_that_went_read_only_is_a_checkpoint(held: Held, paths: Paths) -> None:
     """An error of the disk, and what came after it was refused: the user hears of it, the detached volume tells all."""
     kinds: list[str] = []
-    monkeypatch.setattr(Full, "take_snapshots", lambda self, config, drives, save, kind, *more: kinds.append(kind))
+
+    def take(config: AgentConfig, drives: object, save: str, kind: str, *_: object) -> dict[str, str]:
+        kinds.append(kind)
+        return {}
+
     subprocess.run(["mount", "-o", "remount,ro", held.mount], check=True)
-    assert not save(paths, Request(snapshot=True))
+    assert not save(paths, Request(snapshot=True), Full(take))
     assert end(paths)["error"] == "drive demo has become read-only"
     assert kinds == ["checkpoint"]
     assert is_free(held.device)
 
 
-def test_a_drive_in_use_is_held_still_for_its_checkpoint(
-    held: Held, paths: Paths, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_drive_in_use_is_held_still_for_its_checkpoint(held: Held, paths: Paths) -> None:
     """Nothing can take it off: what holds it is a disk image whose file was deleted. Asked again, it is tried again."""
     frozen: list[bool] = []
 
@@ -88,14 +110,13 @@ def test_a_drive_in_use_is_held_still_for_its_checkpoint(
         assert kind == "checkpoint"
         return {"demo": "snap-1"}
 
-    monkeypatch.setattr("xportal.agent.full.extensions.take_snapshots", take)
     image = held.mount / "image"
     with open(image, "wb") as file:
         file.truncate(1 << 20)
     loop = subprocess.check_output(["losetup", "--find", "--show", image], text=True).strip()
     image.unlink()
     try:
-        assert not save(paths, Request(snapshot=True))
+        assert not save(paths, Request(snapshot=True), Full(take))
         assert end(paths)["error"] == "drive demo could not be unmounted"
         assert frozen == [True]
         (held.mount / "goes on").touch()  # it thawed

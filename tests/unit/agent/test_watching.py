@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.machines.lab import metadata
+from tests.unit.agent.conftest import Programs
 from tests.unit.agent.metadata_service import serve
 from xportal.agent.core.config import AgentConfig, DriveConfig, Paths
 from xportal.agent.core.extensions import load
@@ -196,15 +197,13 @@ def test_nothing_is_set_without_the_drive(machine: Machine) -> None:
     assert not [path for path in machine.paths.root.rglob("*") if path not in before and path.name == NAME]
 
 
-def test_a_machine_that_aws_does_not_take_ends(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_that_aws_does_not_take_ends(machine: Machine, programs: Programs) -> None:
     """It is saved, it will never open the drive again, and it is billed."""
-    commands: list[list[str]] = []
-    monkeypatch.setattr("xportal.agent.full.extra_watches.run", commands.append)
     watcher = machine.watcher()
     write_json(machine.paths.saved, {"save": "notice-1"})
     for seconds in (-SPARED_SECONDS + 30, -SPARED_SECONDS - 1):
         request = Request(at=time.monotonic() + seconds, notice={"action": "terminate"}, snapshot=True)
         write_json(machine.paths.requests / "notice-1.json", asdict(request))
-        assert commands == []
+        assert programs.calls() == []
         watcher.look()
-    assert commands == [["systemctl", "poweroff"]]
+    assert programs.calls() == ["systemctl poweroff"]

@@ -17,11 +17,10 @@ from .extensions import Extensions
 from .files import read_json, write_json
 from .mounts import Mount, find_device, find_mount, unmount
 from .process import AgentError, run, told_to_end
-from .save_requests import Request, read_request
+from .save_requests import read_request
 from .state import log_path, one_at_a_time, read_state, update_state
-from .steps import STEP_SECONDS, Steps
+from .steps import Steps
 
-ATTENDED_SECONDS = 120.0  # in which who asked for a save takes the snapshot and ends the machine
 PATIENCE = 5.0  # seconds in which AWS may take the snapshot of a machine that could be off
 WAIT_SECONDS = 300.0  # for a boot that is at work, or a checkpoint
 
@@ -29,17 +28,16 @@ WAIT_SECONDS = 300.0  # for a boot that is at work, or a checkpoint
 def run_save(paths: Paths, save: str, more: Extensions) -> bool:
     """The unit's work. Returns whether a snapshot taken now holds everything."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    return make_save(paths, save, read_request(paths, save), more)
+    return make_save(Steps(paths, save, read_request(paths, save)), more)
 
 
-def make_save(paths: Paths, save: str, request: Request, more: Extensions) -> bool:
+def make_save(steps: Steps, more: Extensions) -> bool:
     """A save as asked for, told in its log, and what is to come after it. Returns whether it went well."""
-    steps = Steps(paths, save, request, Log(log_path(paths, save)))
-    work = FinalSave(steps, more)
+    request, work = steps.request, FinalSave(steps, more)
     went_well = work_off(work, steps, more)
-    is_alone = request.attended and not told_to_end(ATTENDED_SECONDS)
+    is_alone = request.attended and not told_to_end(steps.limits.attended)
     if is_alone and went_well:
-        steps.log = Log(log_path(paths, f"{save}-alone"))  # the save's has its end
+        steps.log = Log(log_path(steps.paths, f"{steps.save}-alone"))  # the save's has its end
         work.take_snapshots("final", time.monotonic() + PATIENCE)
     if request.power_off or is_alone:  # who asked has vanished: the machine would cost for ever, and is of no use
         run(["systemctl", "poweroff"], check=False)
@@ -54,7 +52,7 @@ def work_off(work: FinalSave, steps: Steps, more: Extensions) -> bool:
         for unit in (units.FINISH, units.READY):
             if units.is_pending(unit):
                 log.say("boot", "The machine is not ready yet: leaving off its start")
-                run(["systemctl", "stop", unit], check=False, timeout=steps.limit(STEP_SECONDS))
+                run(["systemctl", "stop", unit], check=False, timeout=steps.limit())
         with one_at_a_time(paths, steps.limit(WAIT_SECONDS)):
             result = more.rehearse(paths, work.close, work.take_snapshots, log) if request.rehearsal else work.run()
         # Others may save now, and find it done: AWS may take its time, or never answer.

@@ -9,6 +9,7 @@ from .extensions import Extensions
 from .final_save import make_save
 from .process import run
 from .save_requests import Request
+from .steps import Steps
 
 SECONDS = 100.0  # of the unit's TimeoutStopSec; AWS waits for minutes
 COMES_BACK = {"reboot.target", "kexec.target", "soft-reboot.target"}
@@ -20,6 +21,6 @@ def leave(paths: Paths, more: Extensions) -> None:
     if "shutdown.target" not in jobs or paths.saved.exists():
         return
     if not jobs & COMES_BACK:
-        make_save(paths, "shutdown", Request(at=time.monotonic() + SECONDS, snapshot=True), more)
+        make_save(Steps(paths, "shutdown", Request(at=time.monotonic() + SECONDS, snapshot=True)), more)
     else:
         more.leave_for_reboot(paths)

@@ -11,6 +11,7 @@ from ..core import units
 from ..core.config import Paths
 from ..core.events import Log
 from ..core.files import read_json, write_json
+from ..core.imds import Imds
 from ..core.mounts import find_mount
 from ..core.process import AgentError, run, wait_until
 from ..core.state import log_path, one_at_a_time, read_state
@@ -62,7 +63,7 @@ def check_open(paths: Paths) -> None:
         raise AgentError(f"the drive is not open on this machine: {phase}")
 
 
-def run_freeze(paths: Paths, freeze: str) -> bool:
+def run_freeze(paths: Paths, freeze: str, limit: float = LIMIT_SECONDS) -> bool:
     """The unit's work: freeze, wait for `thaw` or the limit, thaw. The unit itself thaws when this is killed.
 
     The log says `frozen` when it is; the end's result is {"in_time": whether it was told to thaw}.
@@ -81,7 +82,7 @@ def run_freeze(paths: Paths, freeze: str) -> bool:
             points = mount_points(paths)
             write_json(frozen_path(paths, freeze), points)
             try:
-                in_time = hold(points, is_over, log)
+                in_time = hold(points, is_over, log, limit)
             finally:  # what is frozen from now on is not ours to thaw
                 frozen_path(paths, freeze).unlink()
         except AgentError as failure:
@@ -91,12 +92,12 @@ def run_freeze(paths: Paths, freeze: str) -> bool:
     return True
 
 
-def hold(points: List[str], is_over: Callable[[], bool], log: Log) -> bool:
+def hold(points: List[str], is_over: Callable[[], bool], log: Log, limit: float) -> bool:
     """Keep filesystems frozen until `is_over` or the limit. Returns whether it was over in time."""
     run(["sync", "-f", *points])  # what takes long is written before anybody has to wait
     with frozen(points, log):
-        in_time = bool(wait_until(is_over, LIMIT_SECONDS, every=0.02))
-    log.say("thawed", "Thawed" if in_time else f"Thawed after {LIMIT_SECONDS:.0f} s: nobody said so")
+        in_time = bool(wait_until(is_over, limit, every=0.02))
+    log.say("thawed", "Thawed" if in_time else f"Thawed after {limit:.0f} s: nobody said so")
     return in_time
 
 
@@ -111,13 +112,13 @@ def frozen(points: List[str], log: Log) -> Iterator[None]:
         yield
 
 
-def take_checkpoint(paths: Paths, save: str, kind: str, log: Log) -> Callable[[], bool]:
+def take_checkpoint(paths: Paths, save: str, kind: str, log: Log, imds: Optional[Imds] = None) -> Callable[[], bool]:
     """What begins to take snapshots of the frozen drives, with the machine's role, and tells whether to thaw.
 
     One that fails is not waited for, and none while a final save waits: AWS may be slow, and work stands still.
     """
-    drives = read_state(paths)["drives"]
-    work = Thread(target=take_snapshots, args=(paths.get_config(), drives, save, kind, log, lambda: 0.0), daemon=True)
+    facts = (paths.get_config(), read_state(paths)["drives"], save, kind, log, lambda: 0.0, imds)
+    work = Thread(target=take_snapshots, args=facts, daemon=True)
 
     def is_over() -> bool:
         if work.ident is None:

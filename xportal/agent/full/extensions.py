@@ -32,8 +32,9 @@ from .status import read_status
 class Full(Extensions):
     """Everything; one for the life of a process."""
 
-    def __init__(self) -> None:
+    def __init__(self, take: Callable[..., Dict[str, str]] = take_snapshots) -> None:
         self._hints: Optional[Hints] = None
+        self._take = take
 
     def commands(self, paths: Paths, words: Sequence[str]) -> Dict[str, Callable[[], object]]:
         """What only somebody who is logged in asks for."""
@@ -77,7 +78,7 @@ class Full(Extensions):
         """See `snapshots`. Drives that could not be unmounted hold still meanwhile."""
         points = [mount.point for drive in drives if (mount := find_device(drive["device"]))]
         with frozen(points, log) if points else nullcontext():
-            return take_snapshots(config, drives, save, kind, log, left)
+            return self._take(config, drives, save, kind, log, left)
 
     def rehearse(
         self,

@@ -12,7 +12,7 @@ from ..core.files import write_json
 from ..core.mounts import find_mount
 from ..core.process import Done, run
 from ..core.state import read_state
-from ..core.steps import LEAST_SECONDS, STEP_SECONDS, Steps
+from ..core.steps import Steps
 from . import docker
 from .commits import Budget, Commits
 from .containers import name_volumes, record_from_files, record_running
@@ -21,7 +21,6 @@ from .notify_programs import tell_programs
 from .off_drive import find_warnings
 from .stop_containers import patience, stop_containers
 
-COMMIT_SECONDS = 3600.0
 WORD = "save.json"
 
 
@@ -57,7 +56,7 @@ def end_containers(config: AgentConfig, steps: Steps) -> Dict[str, Any]:
     longest = max(times.values(), default=0)
     text = f"Asking {len(running)} containers to end within {longest} s" if running else "No container runs"
     end = partial(stop_containers, client, times, steps.left)
-    why = steps.attempt("stop", text, end, longest + STEP_SECONDS)
+    why = steps.attempt("stop", text, end, longest + steps.limits.step)
     if why:
         steps.log.say("stop", f"Docker says: {why}")
     # Commits may take the time that is left.
@@ -65,7 +64,7 @@ def end_containers(config: AgentConfig, steps: Steps) -> Dict[str, Any]:
     budget = Budget(steps.left)
     commits = Commits(Engine(budget.check), docker.Docker(budget.run), drive, steps.log, budget)
     commit = partial(commits.commit_changed, infos)
-    return steps.attempt("commit", "Committing what has changed", commit, COMMIT_SECONDS) or {}
+    return steps.attempt("commit", "Committing what has changed", commit, steps.limits.commit) or {}
 
 
 def warn(config: AgentConfig, steps: Steps, infos: Sequence[Dict[str, Any]]) -> None:
@@ -78,7 +77,7 @@ def warn(config: AgentConfig, steps: Steps, infos: Sequence[Dict[str, Any]]) -> 
 def run_soon(steps: Steps, argv: Sequence[str], *, check: bool = True, timeout: Optional[float] = None) -> Done:
     """`run`: a Docker that hangs does not take the seconds that the rest needs."""
     if steps.request.at is not None:
-        most = max(LEAST_SECONDS, steps.left() - RESERVE)
+        most = max(steps.limits.least, steps.left() - RESERVE)
         timeout = min(timeout or most, most)
     return run(argv, check=check, timeout=timeout)
 
