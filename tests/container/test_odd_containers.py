@@ -15,7 +15,6 @@ import pytest
 from tests.container.odd_containers import IMAGE, ODD
 from tests.container.own_engine import OwnEngine, own_engine
 from xportal.agent.core.events import Log
-from xportal.agent.full import flatten
 from xportal.agent.full.commits import Commits, flatten_deep
 from xportal.agent.full.containers import bring_back, hold_back
 from xportal.agent.full.recreate import make_anew
@@ -146,9 +145,7 @@ def test_everything_that_inspect_says_is_as_it_was(
     assert used == (set(CHANGES) if way == "anew" else set())
 
 
-def test_an_image_made_of_a_container_says_what_its_image_said(
-    own: OwnEngine, drive: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_image_made_of_a_container_says_what_its_image_said(own: OwnEngine, drive: Path) -> None:
     """SHELL, ONBUILD and the author, too, which Docker's own commit forgets; committed or flattened."""
     own("run", "--name", "train", "--user", "0", "full", "mkdir", "/mine")
     try:
@@ -165,8 +162,7 @@ def test_an_image_made_of_a_container_says_what_its_image_said(
             assert committed["Config"][field] == image["Config"][field]
         assert committed["Author"] == image["Author"] == "somebody@example.org"
 
-        monkeypatch.setattr(flatten, "MAX_LAYERS", 1)
-        flatten_deep(own.engine, own.docker, drive, log)
+        flatten_deep(own.engine, own.docker, drive, log, most=1)
         flat = own.inspect_image("xportal/train")
         assert len(flat["RootFS"]["Layers"]) <= 2  # the files, and a commit of settings
         same = ("Config", "Author", "Architecture", "Os", "RepoTags")

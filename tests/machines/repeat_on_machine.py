@@ -18,7 +18,7 @@ from typing import Any
 sys.path.insert(0, "/opt/xportal/agent-whole")
 
 from agent.core.events import Log  # type: ignore[import-not-found]
-from agent.full import docker, flatten  # type: ignore[import-not-found]
+from agent.full import docker  # type: ignore[import-not-found]
 from agent.full.commits import Commits, flatten_deep  # type: ignore[import-not-found]
 from agent.full.containers import bring_back, hold_back, record_running  # type: ignore[import-not-found]
 from agent.full.docker import Docker  # type: ignore[import-not-found]
@@ -46,7 +46,7 @@ def switch_gpu(there: bool) -> None:
         HOOK.rename(away)
 
 
-def live(number: int, edit: bool, every: int) -> dict[str, Any]:
+def live(number: int, edit: bool, every: int, most: int) -> dict[str, Any]:
     """One life: Docker starts, the containers come back, one of them works, everything is saved. What there was."""
     began = time.monotonic()
     switch_gpu(number % 2 == 1)
@@ -58,7 +58,7 @@ def live(number: int, edit: bool, every: int) -> dict[str, Any]:
     client, engine = Docker(), Engine()
     notes.update(bring_back(client, DRIVE, LOG))
     notes.update(make_anew(engine, client, DRIVE, gpus, LOG))
-    flatten_deep(engine, client, DRIVE, LOG)
+    flatten_deep(engine, client, DRIVE, LOG, most)
     life = {"life": number, "gpus": len(gpus), **look(), "notes": notes}
     work = f"echo {number} >> /ledger; echo {number} >> /data/ledger; dd if=/dev/urandom of=/layer bs=256k count=1"
     sh(f"docker exec train sh -c '{work}' 2> /dev/null")
@@ -110,13 +110,13 @@ def settings(info: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    lives, way, flatten.MAX_LAYERS = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    lives, way, most_layers = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     print(json.dumps(look()))
     infos_before = record_running(Docker(), DRIVE, "s-0")
     Docker().stop([one["Id"] for one in infos_before if one["State"]["Running"]], 5)
     docker.stop()
     restarts = 1 if way == "edit" or lives < 60 else 10
     for life_number in range(1, lives + 1):
-        print(json.dumps(live(life_number, way == "edit", restarts)), flush=True)
+        print(json.dumps(live(life_number, way == "edit", restarts, most_layers)), flush=True)
     switch_gpu(True)
     docker.start()

@@ -121,13 +121,12 @@ import sys
 from pathlib import Path
 sys.path.insert(0, "/opt/xportal/agent-whole")
 from agent.core.events import Log
-from agent.full import commits, flatten
+from agent.full import commits
 from agent.full.docker_api import Engine
 from agent.full.docker import Docker
 docker, drive, log = Docker(), Path("/xportal/v1/.xportal"), Log(Path("/run/flat.jsonl"))
 commits.Commits(Engine(), docker, drive, log).commit_changed(docker.inspect(docker.list_ids()))
-flatten.MAX_LAYERS = int(sys.argv[1])
-commits.flatten_deep(Engine(), docker, drive, log)
+commits.flatten_deep(Engine(), docker, drive, log, int(sys.argv[1]))
 """
 
 

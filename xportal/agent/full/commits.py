@@ -14,7 +14,7 @@ from ..core.files import read_json, write_json
 from ..core.process import AgentError, Done
 from .docker import Docker
 from .docker_api import Engine
-from .flatten import as_image, check_space, flatten_image, is_deep
+from .flatten import MAX_LAYERS, as_image, check_space, flatten_image, is_deep
 from .throughput import fits, measure_rate, plan_commits
 
 LOOK_SECONDS = 0.5
@@ -99,13 +99,15 @@ def is_needed(docker: Docker, image: str, name: Optional[str]) -> bool:
     return docker.tags(image) == [] and docker.remove_image(image) is not None
 
 
-def flatten_deep(engine: Engine, docker: Docker, drive: Path, log: Log) -> None:
-    """Flatten those of our committed images that have many layers. A machine that works goes on meanwhile."""
+def flatten_deep(engine: Engine, docker: Docker, drive: Path, log: Log, most: int = MAX_LAYERS) -> None:
+    """Flatten our committed images with more than `most` layers. A machine that works goes on meanwhile."""
     records = Records(drive)
     records.forget_removed(docker)
     for id_, facts in list(records.of.items()):
         image = engine.find_image(facts["image"]) if facts.get("image") else None
-        if image is None or facts["image"] == facts.get("base") or not is_deep(image, facts.get("flat", image["Size"])):
+        if image is None or facts["image"] == facts.get("base"):
+            continue
+        if not is_deep(image, facts.get("flat", image["Size"]), most):
             continue
         name = next((tag for tag in image["RepoTags"] or [] if tag.startswith("xportal/")), None)
         if name is None:

@@ -19,10 +19,10 @@ MARGIN = 64 << 20
 SCRATCH = "scratch.json"  # the names of containers that only serve to make an image
 
 
-def is_deep(image: Dict[str, Any], flat_bytes: int) -> bool:
-    """Whether an image has many layers, or much more in them than when it was flat: half of it may be hidden."""
+def is_deep(image: Dict[str, Any], flat_bytes: int, most: int = MAX_LAYERS) -> bool:
+    """Whether an image has more than `most` layers, or much more in them than when it was flat: half may be hidden."""
     layers = len(image["RootFS"].get("Layers") or [])
-    return layers > MAX_LAYERS or int(image["Size"]) > 2 * flat_bytes + MAX_HIDDEN
+    return layers > most or int(image["Size"]) > 2 * flat_bytes + MAX_HIDDEN
 
 
 def check_space(drive: Path, needs: int) -> None:
