@@ -143,7 +143,7 @@ def exec_(
             get_running(engine, container)
         _become(opened, interactive_argv(container, command, stdin=interactive, **common))
     sink = _Sink(ctx)
-    with _opened(ctx, portal) as (opened, engine), explained(ctx.aws, opened, ctx.console.update):
+    with _opened(ctx, portal) as (opened, engine), explained(opened):
         stdin = sys.stdin.buffer if interactive else None
         status = execute(engine, container, command, sink.write, stdin=stdin, **common)
     sink.end()
@@ -169,7 +169,7 @@ def logs(
     from xportal.container import output_lines, read_logs
     from xportal.portal.staying import check_stays, explained
 
-    with _opened(ctx, portal) as (opened, engine), explained(ctx.aws, opened, ctx.console.update):
+    with _opened(ctx, portal) as (opened, engine), explained(opened):
         outputs = read_logs(engine, container, follow=follow, tail=tail)
         if ctx.json:
             for line in output_lines(outputs):
@@ -179,7 +179,7 @@ def logs(
                 ctx.console.pass_on(output.stream, output.data)
             ctx.console.end_passing()
         if follow:
-            check_stays(ctx.aws, opened, ctx.console.update)
+            check_stays(opened)
 
 
 def ps(
@@ -323,7 +323,7 @@ def _run_attached(ctx: Context, portal: str, options: RunOptions) -> None:
     from xportal.reports import RunReport
 
     sink = _Sink(ctx)
-    with _opened(ctx, portal) as (opened, engine), explained(ctx.aws, opened, ctx.console.update):
+    with _opened(ctx, portal) as (opened, engine), explained(opened):
         following: Following = run_attached(engine, options, ctx.console.update)
         try:
             for output in following.outputs(sys.stdin.buffer if options.interactive else None):
@@ -338,7 +338,7 @@ def _run_attached(ctx: Context, portal: str, options: RunOptions) -> None:
         if ctx.json:
             started, wrote = following.started, (sink.text(STDOUT), sink.text(STDERR))
             ctx.console.answer_json(RunReport(started.id, started.name, started.image, status, *wrote))
-        check_stays(ctx.aws, opened, ctx.console.update)  # else its status is not the end of it
+        check_stays(opened)  # else its status is not the end of it
     raise typer.Exit(status)
 
 

@@ -30,6 +30,7 @@ from xportal.portal.names import not_up
 from xportal.portal.prices import machine_cost
 from xportal.remote import Host, Login, connect
 
+Connect = Callable[..., Host]  # what stands for `connect`
 CONNECT_SECONDS = 60.0
 LOOK_SECONDS = 5.0
 REFUSED_SECONDS = 5.0  # a machine that is long up knows its login key, or does not
@@ -47,13 +48,14 @@ chmod go-w "$keys"
 
 @dataclass(frozen=True)
 class OpenPortal:
-    """A portal that is up, with a connection to its machine."""
+    """A portal that is up, with a connection to its machine, and the way to another one should it break."""
 
     name: str
     machine: Instance
     login: Login
     host: Host
     status: AgentStatus
+    reconnect: Callable[[], Host]
 
     @property
     def gpu(self) -> bool:
@@ -68,9 +70,12 @@ def open_portal(aws: Aws, name: str, tell: Callable[[str], None]) -> Iterator[Op
     Raises PortalNotUp, MachineLost, MachineGone as soon as AWS says that it is.
     """
     machine = get_machine(aws, name)
-    look = look_after(aws, machine)
-    with closing(log_in(aws, machine, seconds=CONNECT_SECONDS, look=look, tell=tell)) as host:
-        yield OpenPortal(name, machine, login_of(machine), host, agent_status(host))
+
+    def enter() -> Host:
+        return log_in(aws, machine, seconds=CONNECT_SECONDS, look=look_after(aws, machine), tell=tell)
+
+    with closing(enter()) as host:
+        yield OpenPortal(name, machine, login_of(machine), host, agent_status(host), enter)
 
 
 def get_machine(aws: Aws, name: str) -> Instance:
@@ -113,30 +118,34 @@ def log_in(
     seconds: float,
     look: Callable[[], None] = lambda: None,
     tell: Callable[[str], None] = _unheard,
+    dial: Connect | None = None,
 ) -> Host:
-    """A connection to a portal's machine, within so many seconds. `look` and `tell`: see `connect`.
+    """A connection to a portal's machine, within so many seconds. `look` and `tell`: see `connect`, which `dial`
+    stands for.
 
     A login key that the machine refuses, as when somebody has taken it out of its keys, is replaced.
     Raises MachineLost; LoginRefused if another machine answers, KeyRefused if the key cannot be replaced either.
     """
-    login = login_for(aws, machine, tell)
+    login = login_for(aws, machine, tell, dial)
     try:
         late, deadline = _key_may_be_late(aws, machine), time.monotonic() + seconds
-        return connect(login, deadline=deadline, look=look, tell=tell, key_may_be_late=late)
+        return (dial or connect)(login, deadline=deadline, look=look, tell=tell, key_may_be_late=late)
     except KeyRefused:
-        replace_login_key(aws, machine, tell)
+        replace_login_key(aws, machine, tell, dial)
         deadline = time.monotonic() + seconds
-        return connect(login, deadline=deadline, look=look, tell=tell, key_may_be_late=REFUSED_SECONDS)
+        return (dial or connect)(login, deadline=deadline, look=look, tell=tell, key_may_be_late=REFUSED_SECONDS)
 
 
-def login_for(aws: Aws, machine: Instance, tell: Callable[[str], None] = _unheard) -> Login:
+def login_for(
+    aws: Aws, machine: Instance, tell: Callable[[str], None] = _unheard, dial: Connect | None = None
+) -> Login:
     """How to log in, once ssh is open to the address that this computer has now, if that can be had.
 
     A key that this computer does not have is replaced through EC2 Instance Connect.
     """
     login = replace(login_of(machine), closed=_open_ssh(aws, machine))
     if find_public_key(login.key_file) is None:
-        replace_login_key(aws, machine, tell)
+        replace_login_key(aws, machine, tell, dial)
     mark_used(login.key_file)
     return login
 
@@ -174,7 +183,9 @@ def login_of(machine: Instance) -> Login:
     return Login(machine.public_address, LOGIN_USER, key_file(launch), host_key)
 
 
-def replace_login_key(aws: Aws, machine: Instance, tell: Callable[[str], None] = _unheard) -> None:
+def replace_login_key(
+    aws: Aws, machine: Instance, tell: Callable[[str], None] = _unheard, dial: Connect | None = None
+) -> None:
     """A new login key, let in for a minute by EC2 Instance Connect, which then writes itself where it stays.
 
     Only then does it get its name: half a login is none, and the next command tries again. Where it cannot be written,
@@ -187,7 +198,7 @@ def replace_login_key(aws: Aws, machine: Instance, tell: Callable[[str], None] =
         keys.send_login_key(aws, machine.id, LOGIN_USER, public)
         once, deadline = replace(login, key_file=path), time.monotonic() + CONNECT_SECONDS
         late, look = _key_may_be_late(aws, machine), look_after(aws, machine)
-        with closing(connect(once, deadline=deadline, look=look, tell=tell, key_may_be_late=late)) as host:
+        with closing((dial or connect)(once, deadline=deadline, look=look, tell=tell, key_may_be_late=late)) as host:
             host.run(["sudo", "sh", "-c", ADD_KEY, "add-key", LOGIN_USER], input=f"{public}\n".encode(), check=False)
         path.rename(login.key_file)
     except (AwsError, KeyRefused) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,11 +19,15 @@ CONNECT_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class RemoteAgent:
-    """The agent, through ssh. `grace` in seconds is what containers get after SIGTERM; None: the agent's default."""
+    """The agent, through ssh, by `enter`. `grace` in seconds is what containers get after SIGTERM; None: the agent's
+    default. The machine has `patience` seconds to let us in.
+    """
 
     aws: Aws
     progress: Progress
     grace: float | None = None
+    enter: Callable[..., Host] = log_in
+    patience: float = CONNECT_SECONDS
 
     def save(self, machine: Instance, volume: Volume) -> None:
         """A final save: stop, commit, unmount. Raises MachineLost, SaveIncomplete.
@@ -46,4 +50,4 @@ class RemoteAgent:
 
     def _log_in(self, machine: Instance) -> Host:
         look = look_after(self.aws, machine)
-        return log_in(self.aws, machine, seconds=CONNECT_SECONDS, look=look, tell=self.progress.update)
+        return self.enter(self.aws, machine, seconds=self.patience, look=look, tell=self.progress.update)

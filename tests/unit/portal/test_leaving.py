@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,7 +20,7 @@ from xportal.cli.options import Context
 from xportal.cli.portals import _show_machine
 from xportal.errors import DockerFailed, GoingDown, MachineGone, MachineLost, NoSuchContainer, Refused, XportalError
 from xportal.portal import staying
-from xportal.portal.agent import AgentStatus, Leaving, agent_status
+from xportal.portal.agent import AgentStatus, agent_status
 from xportal.portal.reporting import agent_report
 from xportal.portal.up.ready import check_ready
 from xportal.spec import UnattendedSpec
@@ -29,8 +28,8 @@ from xportal.spec import UnattendedSpec
 NOW = datetime(2026, 1, 2, tzinfo=timezone.utc)
 MACHINE = Instance("i-1", "running", "c5.large", "us-east-1a", NOW, "ami-1", tags={"xportal:portal": "demo"})
 NOTICE = {"action": "terminate", "time": "2026-01-02T03:04:05Z", "seconds": 120}
-READY = AgentStatus("ready", None, None, None, (), ())
-NOTICED = AgentStatus("saving", None, None, None, (), (), Leaving("notice", "2026-01-02T03:04:05Z"))
+READY: dict[str, Any] = {"phase": "ready", "drives": [], "containers": []}
+NOTICED = {**READY, "phase": "saving", "leaving": {"why": "notice", "time": "2026-01-02T03:04:05Z"}}
 
 
 class Machine:
@@ -121,16 +120,20 @@ def test_what_sticks_is_shown_by_status_and_up(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == ""
 
 
-def asks(answers: dict[str, AgentStatus | XportalError]) -> Callable[[str], AgentStatus]:
-    """What the agent says over a connection; or what is raised."""
+class Connection:
+    """A FAKE of a host: what its agent says; or what is raised."""
 
-    def ask(host: str) -> AgentStatus:
-        answer = answers[host]
-        if isinstance(answer, XportalError):
-            raise answer
-        return answer
+    def __init__(self, answer: dict[str, Any] | XportalError) -> None:
+        self._answer = answer
 
-    return ask
+    def run(self, *_: object, **__: object) -> Any:
+        """`agent status`."""
+        if isinstance(self._answer, XportalError):
+            raise self._answer
+        return SimpleNamespace(stdout=json.dumps(self._answer))
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 @pytest.mark.parametrize(
@@ -144,20 +147,11 @@ def asks(answers: dict[str, AgentStatus | XportalError]) -> Callable[[str], Agen
     ],
 )
 def test_what_breaks_off_is_told_by_its_cause(
-    monkeypatch: pytest.MonkeyPatch, first: Any, second: Any, error: type[XportalError]
+    first: dict[str, Any] | XportalError, second: dict[str, Any] | XportalError, error: type[XportalError]
 ) -> None:
     """The machine's end, if it ends; a connection that broke is made again to ask; else the failure itself."""
-    monkeypatch.setattr(staying, "agent_status", asks({"first": first, "second": second}))
-    monkeypatch.setattr(staying, "look_after", lambda aws, machine: None)
-
-    class Again(str):
-        def close(self) -> None:
-            pass
-
-    monkeypatch.setattr(staying, "log_in", lambda *given, **more: Again("second"))
-    opened: Any = SimpleNamespace(host="first", machine=MACHINE)
-    aws: Any = None
-    with pytest.raises(error), staying.explained(aws, opened, print):
+    opened: Any = SimpleNamespace(host=Connection(first), machine=MACHINE, reconnect=lambda: Connection(second))
+    with pytest.raises(error), staying.explained(opened):
         raise DockerFailed("the stream broke")
 
 
@@ -165,5 +159,5 @@ def test_what_breaks_off_is_told_by_its_cause(
 def test_what_no_end_explains_asks_nobody(error: Exception) -> None:
     """A name that is not there, and our own reader's end."""
     nobody: Any = None
-    with pytest.raises(type(error)), staying.explained(nobody, nobody, print):
+    with pytest.raises(type(error)), staying.explained(nobody):
         raise error
