@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from tests.user import SECRET, make_session
 from xportal.aws import storage
 from xportal.aws.devices import DEVICE
 from xportal.aws.records import Instance, Volume
-from xportal.aws.session import Aws
+from xportal.aws.session import PATIENCE_SECONDS, Aws
 from xportal.clock import FastClock
 from xportal.drive.lifecycle import Lifecycle
 from xportal.drive.model import Drive
@@ -30,11 +30,22 @@ from xportal.sandbox.api.engine import Settings
 from xportal.sandbox.api.server import Cloud
 from xportal.sandbox.hardware.files import FileHardware
 from xportal.spec import MachineSpec, PortalSpec
-from xportal.watch.watch import Watch
 
 RECORD = 512
 FAST = 50  # times as quick as AWS is what these clouds do
 _numbers = itertools.count()
+
+
+class LabClock(FastClock):
+    """The clock of a lab's commands. Once it is stopped, who sleeps breaks off."""
+
+    is_stopped = False
+
+    def sleep(self, seconds: float) -> None:
+        """Raises RuntimeError when the test is over."""
+        if self.is_stopped:
+            raise RuntimeError("the test is over")
+        super().sleep(seconds)
 
 
 @dataclass
@@ -52,12 +63,16 @@ class Quiet:
 
 @dataclass(frozen=True)
 class FileAgent:
-    """A FAKE of the agent on a machine: files need neither unmounting nor freezing."""
+    """A FAKE of the agent on a machine: files need neither unmounting nor freezing. `meanwhile` is what happens beside
+    its work.
+    """
 
     lab: Lab
+    meanwhile: Callable[[], object] = lambda: None
 
     def save(self, machine: Instance, volume: Volume) -> None:
         """Unmounted, if the machine answers."""
+        self.meanwhile()
         if not self.lab.reachable:
             raise MachineLost(f"{machine.id} does not answer")
 
@@ -126,15 +141,19 @@ class Lab:
         return [v for v in storage.list_volumes(self.aws, []) if v.device in (None, DEVICE)]
 
 
+@contextmanager
+def open_cloud(directory: Path, **told: float) -> Iterator[Cloud]:
+    """A cloud whose snapshots take a third of a second, and that knows new instances soon, unless told otherwise."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    settings = Settings(**{"snapshot_seconds": 0.3, "invisible_seconds": 0.2, "profile_seconds": 0.5, **told})
+    with Cloud(FileHardware(directory), settings=settings, secret=SECRET) as started:
+        yield started
+
+
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """A cloud whose snapshots take a third of a second, and that knows new instances soon."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    with Cloud(
-        FileHardware(tmp_path_factory.mktemp("disks")),
-        settings=Settings(snapshot_seconds=0.3, invisible_seconds=0.2, profile_seconds=0.5),
-        secret=SECRET,
-    ) as started:
+    """A cloud for the tests of a module."""
+    with open_cloud(tmp_path_factory.mktemp("disks")) as started:
         yield started
 
 
@@ -144,13 +163,13 @@ def lab(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     return make_lab(cloud, tmp_path, monkeypatch)
 
 
-def make_lab(cloud: Cloud, home: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
-    """A lab in a cloud, its login keys in `home`."""
+def make_lab(cloud: Cloud, home: Path, monkeypatch: pytest.MonkeyPatch, patience: float = PATIENCE_SECONDS) -> Lab:
+    """A lab in a cloud, its login keys in `home`; its commands wait for so many seconds while nothing changes."""
     monkeypatch.setenv("XDG_STATE_HOME", str(home))
     monkeypatch.setenv("AWS_ENDPOINT_URL", cloud.endpoint_url)
     hardware = cloud.hardware
     assert isinstance(hardware, FileHardware)
-    return Lab(Aws(make_session(), "us-east-1", clock=FastClock(FAST)), hardware, cloud)
+    return Lab(Aws(make_session(), "us-east-1", clock=LabClock(FAST), patience=patience), hardware, cloud)
 
 
 @pytest.fixture
@@ -160,8 +179,9 @@ def drive() -> str:
 
 
 @pytest.fixture
-def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadPoolExecutor]:
+def pool(lab: Lab) -> Iterator[ThreadPoolExecutor]:
     """Where watches run; those that are left at the end break off."""
     with ThreadPoolExecutor() as threads:
         yield threads
-        monkeypatch.setattr(Watch, "_step", None)
+        assert isinstance(lab.aws.clock, LabClock)
+        lab.aws.clock.is_stopped = True

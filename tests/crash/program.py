@@ -48,7 +48,7 @@ class Command(socketserver.StreamRequestHandler):
         watch = Watch(Disks(Path(order["disks"])), self._tell, discards="--discard" in order["argv"])
         steps = Steps(lambda place: self._tell(step=str(place)), cut_at)
         _before_send[:] = [watch.before_send, steps.before_send]
-        access.connect = lambda login, **_: log_in(Path(order["disks"]), login, steps)  # type: ignore
+        access.connect = lambda login, **_: log_in(Path(order["disks"]), login, steps)  # type: ignore[attr-defined,assignment]
         status, said = _run(order["argv"])
         self._tell(status=status, said=said)
 

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 import pytest
 
 from tests.crash.conftest import FileAgent, Lab
-from xportal.aws import compute, tags
+from tests.crash.meanwhile import before_call
+from xportal.aws import compute, storage, tags
 from xportal.aws.devices import DEVICE, DEVICES
 from xportal.aws.errors import AwsError
 from xportal.aws.records import Instance
 from xportal.aws.tagging import delete_tag, set_tags
-from xportal.drive import attach
 from xportal.drive import plan as p
 from xportal.drive.lifecycle import Lifecycle
 from xportal.drive.observe import observe
@@ -105,18 +105,22 @@ def test_final_save_that_is_pending(lab: Lab, drive: str) -> None:
     lab.down(drive)
 
 
-def test_final_save_that_is_complete_as_it_is_taken_back(lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_final_save_that_is_complete_as_it_is_taken_back(lab: Lab, drive: str) -> None:
     """It was quicker than `up`: it stays final, and the drive goes on from it at once, on another volume."""
     _, volume = leave_pending_final(lab, drive)
     [final] = observe(lab.aws, drive).snapshots
     by_id = {"SnapshotIds": [final.id], "WaiterConfig": {"Delay": 1}}
 
-    def recovers(_: object) -> None:
+    def recovers(_: object) -> bool:
+        [snapshot] = storage.list_snapshots(lab.aws, [{"Name": "snapshot-id", "Values": [final.id]}])
+        if snapshot.tags[tags.KIND] != tags.WITHDRAWN:
+            return False
         lab.cloud.clear_faults()
         lab.aws.ec2.get_waiter("snapshot_completed").wait(**by_id)  # type: ignore[arg-type]
+        return True
 
-    monkeypatch.setattr(attach, "wait_for_lists", recovers)
-    again = lab.up(drive)
+    with before_call(lab.aws, "DescribeSnapshots", recovers):
+        again = lab.up(drive)
     assert again.disks[DEVICE] != volume
     assert lab.read(again) == ["first"]
     assert [s.id for s in observe(lab.aws, drive).snapshots] == [final.id]

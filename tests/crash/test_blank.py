@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import itertools
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.crash.conftest import Lab
+from tests.crash.meanwhile import before_call
 from tests.crash.test_attach import full_zone, interrupt
 from xportal.agent.core.config import AgentConfig
 from xportal.aws import tags
 from xportal.aws.records import Instance
 from xportal.drive.observe import observe
-from xportal.machine.userdata import build
-from xportal.portal.up import launch as launching
 from xportal.portal.up.ready import _note_filesystems
 
 _numbers = itertools.count()
@@ -27,16 +31,16 @@ def drive() -> str:
 
 
 @pytest.fixture
-def configs(monkeypatch: pytest.MonkeyPatch) -> list[AgentConfig]:
+def configs(lab: Lab) -> Iterator[list[AgentConfig]]:
     """What launches tell their machines, the latest last."""
     told: list[AgentConfig] = []
 
-    def noted(config: AgentConfig, *rest: Any) -> bytes:
-        told.append(config)
-        return build(config, *rest)
+    def note(params: Mapping[str, Any]) -> None:
+        facts = yaml.safe_load(gzip.decompress(base64.b64decode(params["UserData"])))["bootcmd"][0][3]
+        told.append(AgentConfig.from_json(json.loads(facts)))
 
-    monkeypatch.setattr(launching, "build", noted)
-    return told
+    with before_call(lab.aws, "RunInstances", note, times=1000):
+        yield told
 
 
 def up(lab: Lab, drive: str, configs: list[AgentConfig]) -> tuple[Instance, bool]:

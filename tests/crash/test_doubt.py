@@ -91,7 +91,6 @@ def test_a_launch_that_was_granted(
     lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch, status: int, page: str
 ) -> None:
     """Whatever hides the answer, the lock stays with the machine, and the next `up` goes on with it: it is one."""
-    monkeypatch.setattr("xportal.machine.launch.ATTEMPTS", 1)
     with answered(lab, "RunInstances", status, PAGES[page]), pytest.raises(XportalError) as failed:
         lab.up(drive, size_gib=1)
     assert is_in_doubt(failed.value), failed.value
@@ -111,11 +110,8 @@ def test_one_lost_answer_is_no_failure(lab: Lab, drive: str) -> None:
 
 
 @pytest.mark.parametrize("then", ["RequestLimitExceeded", "UnauthorizedOperation", "AuthFailure"])
-def test_a_later_refusal_settles_no_earlier_doubt(
-    lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch, then: str
-) -> None:
+def test_a_later_refusal_settles_no_earlier_doubt(lab: Lab, drive: str, then: str) -> None:
     """After a lost answer, a refusal that does not speak of the launch leaves the lock with the machine."""
-    monkeypatch.setattr("xportal.machine.launch.ATTEMPTS", 2)
     refusal = CODED.format(then).encode()
     with (
         answered(lab, "RunInstances", 503, refusal, done=False),

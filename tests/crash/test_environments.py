@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.conftest import Lab, make_lab
+from tests.crash.conftest import Lab, make_lab, open_cloud
 from xportal.sandbox.api.server import Cloud
 from xportal.sandbox.secret import Secret
 
@@ -226,10 +226,16 @@ def servers() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """A cloud that shows for a day what was ended: every test is to see it."""
+    with open_cloud(tmp_path_factory.mktemp("disks"), terminated_seconds=86400.0) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
 def account(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A portal that is up, and one that somebody ended."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(cloud.settings, "terminated_seconds", 86400.0)  # every test sees the one that was ended
         lab = make_lab(cloud, tmp_path_factory.mktemp("state"), monkeypatch)
         lab.up("odd", size_gib=1)
         lab.up("ended", size_gib=1)

@@ -140,11 +140,9 @@ def words() -> Words:
 def account(cloud: Cloud, words: Words, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     """An account that is this test's own, and a login that leads to a hostile machine."""
     home = tmp_path / "home" / ".local" / "state"
-    lab = make_lab(cloud, home, monkeypatch)
+    lab = make_lab(cloud, home, monkeypatch, patience=500.0)
     monkeypatch.setattr("xportal.aws.session.connect", lambda **_: lab.aws)
     monkeypatch.setattr("xportal.portal.access.connect", lambda *_, **__: HostileHost(words))
-    monkeypatch.setattr("xportal.drive.attach.SHOWN_SECONDS", 5.0)
-    monkeypatch.setattr("xportal.drive.lifecycle.PATIENCE_SECONDS", 500.0)
     monkeypatch.setattr(sys, "argv", sys.argv)
     yield Account(lab, words, home)
     lab.cloud.clear_faults()

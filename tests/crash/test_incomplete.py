@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.crash.conftest import Lab
+from tests.crash.conftest import make_lab
 from tests.crash.console import Life
 from xportal.aws.devices import DEVICE
-from xportal.drive import lifecycle
 from xportal.drive import plan as p
 from xportal.errors import SaveIncomplete
+from xportal.sandbox.api.server import Cloud
 
 _numbers = itertools.count()
 
 
 @pytest.fixture
-def life(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Life]:
+def life(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Life]:
     """A drive of the test's own; commands are not patient."""
-    monkeypatch.setattr(lifecycle, "PATIENCE_SECONDS", 50.0)
+    lab = make_lab(cloud, tmp_path, monkeypatch, patience=50.0)
     yield Life(lab, f"incomplete{next(_numbers)}")
     lab.cloud.clear_faults()
 

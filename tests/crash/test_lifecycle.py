@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.crash.conftest import Lab
+from tests.crash.conftest import Lab, make_lab
 from xportal.aws import compute, keys, network, storage, tags
 from xportal.aws.devices import DEVICE, DEVICES
 from xportal.aws.tagging import delete_tag, set_tags
@@ -19,6 +20,7 @@ from xportal.errors import DriveForked, DriveInUse, NoSuchCopy, Refused, SaveInc
 from xportal.machine.access import new_claim
 from xportal.portal.restore import restore
 from xportal.portal.up.plan import Preparation, prepare
+from xportal.sandbox.api.server import Cloud
 from xportal.spec import DriveSpec, MachineSpec, PortalSpec
 
 _numbers = itertools.count()
@@ -363,10 +365,10 @@ def test_down_without_waiting(lab: Lab, drive: str) -> None:
     lab.down(drive)
 
 
-def test_a_wait_without_end(lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wait_without_end(cloud: Cloud, drive: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A snapshot that does not move is not waited for for ever: exit 6, with what there is and how to go on."""
+    lab = make_lab(cloud, tmp_path, monkeypatch, patience=15.0)
     machine = lab.up(drive, size_gib=1)
-    monkeypatch.setattr("xportal.drive.lifecycle.PATIENCE_SECONDS", 15.0)
     lab.cloud.settings.snapshot_seconds = 3600
     with pytest.raises(SaveIncomplete, match="pending") as caught:
         lab.down(drive)

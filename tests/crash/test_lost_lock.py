@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import itertools
+import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import ec2_backends
 
-from tests.crash.conftest import Lab
+from tests.crash.conftest import FAST, Lab
+from tests.crash.meanwhile import before_call, launched, tags_in
+from tests.user import make_session
 from xportal.aws import compute, keys, storage, tags
 from xportal.aws.devices import DEVICE
-from xportal.aws.errors import AwsError
-from xportal.aws.lag import wait_for_lists
 from xportal.aws.records import NO_CAPACITY, Instance
 from xportal.aws.session import Aws
-from xportal.aws.tagging import set_tags
-from xportal.drive import launched, locks
+from xportal.clock import FastClock
+from xportal.drive.launched import confirm
 from xportal.drive.model import LockState, lock_name
 from xportal.drive.observe import observe
 from xportal.errors import DriveInUse, MachineGone
-from xportal.machine import launch
-from xportal.portal.up import launch as launching
+from xportal.sandbox.api.instances import find_instance
 
 _numbers = itertools.count()
 
@@ -46,20 +49,6 @@ def lose_lock(lab: Lab, drive: str) -> None:
     keys.delete_key_pair(lab.aws, lock.id)
 
 
-def asleep_before_its_look(monkeypatch: pytest.MonkeyPatch, meanwhile: Any) -> None:
-    """The next `up` sleeps when its machine runs, before it looks at its lock again."""
-    check = launching._check_lock
-    slept: list[Instance] = []
-
-    def late(aws: Aws, ours: Any, machine: Instance, give_back: Any) -> None:
-        if not slept:
-            slept.append(machine)
-            meanwhile(machine)
-        check(aws, ours, machine, give_back)
-
-    monkeypatch.setattr(launching, "_check_lock", late)
-
-
 def test_machine_that_another_up_took_over(
     lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -74,103 +63,113 @@ def test_machine_that_another_up_took_over(
         lab.write(again, "hours of work")
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
-    asleep_before_its_look(monkeypatch, meanwhile)
-    with pytest.raises(DriveInUse, match="another up uses"):
+    with launched(lab.aws, drive, meanwhile), pytest.raises(DriveInUse, match="another up uses"):
         lab.up(drive)
     assert lab.read(lab.up(drive)) == ["old", "hours of work"]
     lab.down(drive)
 
 
-def test_machine_that_nobody_took_over(lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machine_that_nobody_took_over(lab: Lab, drive: str) -> None:
     """It is ended, and its copy deleted, without a word of it in the drive's history."""
     save_first(lab, drive)
     before = observe(lab.aws, drive)
-    asleep_before_its_look(monkeypatch, lambda _: lose_lock(lab, drive))
-    with pytest.raises(DriveInUse, match="was ended again"):
+    with (
+        launched(lab.aws, drive, lambda _: lose_lock(lab, drive)),
+        pytest.raises(DriveInUse, match="was ended again"),
+    ):
         lab.up(drive)
     after = observe(lab.aws, drive)
     assert (after.snapshots, after.volumes, after.live_machine()) == (before.snapshots, (), None)
 
 
-def test_taking_over_what_is_being_discarded(lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_taking_over_what_is_being_discarded(lab: Lab, drive: str) -> None:
     """The mark came first: whoever takes it over sees that, and does not work on what is about to go."""
     save_first(lab, drive)
     taken: list[type[Exception]] = []
 
-    def take_over(aws: Aws, machine: Instance) -> None:
-        try:
-            launched.confirm(aws, machine, {drive: 2})
-        except MachineGone as error:
-            taken.append(type(error))
+    def take_over(_: object) -> bool:
+        marked = [m for m in compute.list_instances(lab.aws, tags.drive_filter(drive)) if tags.MARKED in m.tags]
+        for machine in marked:
+            try:
+                confirm(lab.aws, machine, {drive: 2})
+            except MachineGone as error:
+                taken.append(type(error))
+        return bool(marked)
 
-    def meanwhile(machine: Instance) -> None:
-        def wait(aws: Aws) -> None:
-            wait_for_lists(aws)
-            take_over(lab.aws, machine)
-
-        lose_lock(lab, drive)
-        monkeypatch.setattr(launched, "wait_for_lists", wait)
-
-    asleep_before_its_look(monkeypatch, meanwhile)
-    with pytest.raises(DriveInUse):
+    with (
+        launched(lab.aws, drive, lambda _: lose_lock(lab, drive)),
+        before_call(lab.aws, "DescribeInstances", take_over),  # as the holder looks whether somebody has taken it over
+        pytest.raises(DriveInUse),
+    ):
         lab.up(drive)
     assert taken == [MachineGone]
-    monkeypatch.setattr(launched, "wait_for_lists", wait_for_lists)
     lab.down(drive)
     assert lab.read(lab.up(drive)) == ["old"]
     lab.down(drive)
 
 
-def test_launch_that_ended_for_want_of_capacity_is_not_over(
-    lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_launch_that_ended_for_want_of_capacity_is_not_over(lab: Lab, drive: str) -> None:
     """AWS granted a machine and ended it: its holder tries the next offer, and nobody breaks its lock meanwhile."""
     save_first(lab, drive)
-    wait = launch._wait_running
     states: list[LockState] = []
+    launches: list[object] = []
 
-    def ended(aws: Aws, instance: Instance, beat: Any) -> Instance:
-        if states:
-            return wait(aws, instance, beat)
-        compute.terminate_instance(aws, instance.id)
-        launched._wait_until_terminated(aws, instance, beat)
-        gone = compute.find_instance(aws, instance.id)
-        assert gone
-        seen = observe(aws, drive)
-        machines = {**seen.machines, gone.id: replace(gone, state_reason=NO_CAPACITY)}
-        states.append(replace(seen, machines=machines).lock_state(None))
-        return replace(gone, state_reason=NO_CAPACITY)
+    def end(_: object) -> bool:
+        if not launches:
+            return False
+        while not (found := observe(lab.aws, drive).live_machine()):
+            time.sleep(0.05)  # AWS does not show it at once
+        refuse(found)
+        return True
 
-    monkeypatch.setattr(launch, "_wait_running", ended)
-    again = lab.up(drive)
+    def refuse(machine: Instance) -> None:
+        compute.terminate_instance(lab.aws, machine.id)
+        while (gone := compute.find_instance(lab.aws, machine.id)) is None or gone.state != "terminated":
+            time.sleep(0.05)
+        backend: Any = ec2_backends[DEFAULT_ACCOUNT_ID]["us-east-1"]
+        record = find_instance(backend, machine.id)
+        assert record
+        record.become("terminated", (NO_CAPACITY, "no capacity"))
+        states.append(observe(lab.aws, drive).lock_state(None))
+
+    with before_call(lab.aws, "RunInstances", launches.append), before_call(lab.aws, "DescribeInstances", end):
+        again = lab.up(drive)
     assert states == [LockState.STARTING]
     assert lab.read(again) == ["old"]
     assert [v.id for v in storage.list_volumes(lab.aws, tags.tag_filter(drive=drive))] == [again.disks[DEVICE]]
     lab.down(drive)
 
 
-def test_a_launch_over_many_offers_beats(lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+class Leaping(FastClock):
+    """A clock that leaps ahead when a test says so."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        """With the leaps."""
+        return super().monotonic() + self.ahead
+
+
+def test_a_launch_over_many_offers_beats(lab: Lab, drive: str) -> None:
     """Each offer may take minutes: the lock's heartbeat goes on, or others would take the holder for dead."""
-    monkeypatch.setattr(locks, "HEARTBEAT_SECONDS", 0.0)
+    clock = Leaping(FAST)
+    lab = replace(lab, aws=Aws(make_session(), "us-east-1", clock=clock))
     told: list[str] = []
     beats: list[int] = []  # so many were told before each launch
-    run = compute.run_instance
 
-    def counted(aws: Aws, resource: str, its_tags: dict[str, str]) -> None:
-        told.append(its_tags[tags.HEARTBEAT])
-        set_tags(aws, resource, its_tags)
+    def count(params: Mapping[str, Any]) -> None:
+        told.extend(value for name, value in tags_in(params).items() if name == tags.HEARTBEAT)
 
-    def refused(aws: Aws, request: Any) -> Instance:
-        lock = observe(aws, drive).lock
+    def wait(_: object) -> None:
+        lock = observe(lab.aws, drive).lock
         assert lock
-        assert lock.tags[tags.HEARTBEAT] == told[-1]
+        assert not told or lock.tags[tags.HEARTBEAT] == told[-1]
         beats.append(len(told))
-        if len(beats) < 3:
-            raise AwsError("none", code="InsufficientInstanceCapacity", operation="RunInstances")
-        return run(aws, request)
+        clock.ahead += 61.0
 
-    monkeypatch.setattr(locks, "set_tags", counted)
-    monkeypatch.setattr(compute, "run_instance", refused)
-    lab.up(drive, size_gib=1)
+    lab.cloud.add_fault("capacity", count=2)
+    with before_call(lab.aws, "CreateTags", count, times=1000), before_call(lab.aws, "RunInstances", wait, times=1000):
+        lab.up(drive, size_gib=1)
+    assert len(beats) >= 3
     assert beats == sorted(set(beats))
     lab.down(drive)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from time import sleep
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.iam.models import iam_backends
 
-from tests.crash.conftest import Lab
+from tests.crash.conftest import Lab, open_cloud
 from tests.crash.test_attach import interrupt
 from tests.user import make_session
 from xportal.agent.core.config import AgentConfig, DriveConfig, Paths
@@ -35,9 +35,20 @@ from xportal.machine.access import Claim, new_claim
 from xportal.machine.images import get_machine_image
 from xportal.machine.launch import _run_with_role
 from xportal.portal.up.launch import _find_profile
+from xportal.sandbox.api.server import Cloud
 from xportal.spec import MachineSpec
 
+if TYPE_CHECKING:
+    from mypy_boto3_iam import IAMClient
+
 OURS: list[Any] = tags.to_aws({tags.OURS: "1"})
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """A cloud that takes a second to know a new instance profile: a busy computer, too, looks meanwhile."""
+    with open_cloud(tmp_path_factory.mktemp("disks"), profile_seconds=1.0) as started:
+        yield started
 
 
 class Forbidding(Aws):
@@ -139,7 +150,21 @@ def misspelt(shape: Any, value: Any) -> Iterator[str]:
             yield value
 
 
-def test_its_texts_are_of_the_patterns_that_iam_documents(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+class Watched(Aws):
+    """An account whose calls to IAM `look` sees."""
+
+    def __init__(self, region: str, look: Callable[..., None]) -> None:
+        super().__init__(make_session(region), region)
+        self._look = look
+
+    def iam(self) -> IAMClient:
+        """A client that is watched."""
+        client = super().iam()
+        client.meta.events.register("provide-client-params.iam", self._look)
+        return client
+
+
+def test_its_texts_are_of_the_patterns_that_iam_documents(lab: Lab) -> None:
     """Names, descriptions, policies and tags: moto takes any, IAM does not."""
     wrong: list[str] = []
     seen: list[str] = []
@@ -149,9 +174,7 @@ def test_its_texts_are_of_the_patterns_that_iam_documents(lab: Lab, monkeypatch:
         wrong.extend(misspelt(model.input_shape, params))
 
     iam = lab.aws.iam()
-    iam.meta.events.register("provide-client-params.iam", look)
-    monkeypatch.setattr(lab.aws, "iam", lambda: iam)
-    ensure_instance_profile(lab.aws, lab.story.say)
+    ensure_instance_profile(Watched(lab.aws.region, look), lab.story.say)
     assert {"CreateRole", "PutRolePolicy", "CreateInstanceProfile"} <= set(seen)
     assert wrong == []
     assert list(misspelt(iam.meta.service_model.operation_model("CreateRole").input_shape, {"RoleName": "x'y"}))
@@ -186,9 +209,8 @@ def test_a_user_who_may_not_gets_a_machine_all_the_same(lab: Lab) -> None:
     assert profile_of(lab.aws, machine) is None
 
 
-def test_a_new_profile_is_waited_for(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_profile_is_waited_for(lab: Lab) -> None:
     """EC2 does not know it at first, then not its role, and says so each time; the launch comes through, with both."""
-    monkeypatch.setattr(lab.cloud.settings, "profile_seconds", 1.0)
     ensure_instance_profile(lab.aws, lab.story.say)
     with closing_claim() as claim:
         machine = _run_with_role(lab.aws, request(lab.aws), claim, lab.story.say, lambda: None)
@@ -294,9 +316,8 @@ def as_machine(lab: Lab, machine: Instance) -> Any:
     )
 
 
-def test_a_machine_reaches_its_own_drives_alone(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_reaches_its_own_drives_alone(lab: Lab) -> None:
     """Also a volume that was attached to it later. Nor does it write a tag that ends, marks or chooses anything."""
-    monkeypatch.setattr(lab.cloud.settings, "profile_seconds", 0.0)
 
     def may(machine: Instance, volume: str, **more: str) -> bool:
         told = [{"ResourceType": "snapshot", "Tags": tags.to_aws({tags.OURS: "1", **more})}]

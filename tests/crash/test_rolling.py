@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.crash.conftest import Lab
+from tests.crash.meanwhile import before_call, tags_in
 from xportal.aws import storage, tags
 from xportal.aws.devices import DEVICE
 from xportal.aws.records import Instance, Snapshot
-from xportal.aws.session import Aws
 from xportal.aws.tagging import delete_tag, set_tags
-from xportal.drive import choose
 from xportal.drive import plan as p
 from xportal.drive.made import Description
 from xportal.drive.observe import observe
@@ -106,7 +106,7 @@ def test_one_that_is_to_be_deleted_is_not_chosen(lab: Lab, drive: str) -> None:
     assert rolled.id not in left(lab, drive)
 
 
-def test_one_that_is_marked_while_it_is_chosen(lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_is_marked_while_it_is_chosen(lab: Lab, drive: str) -> None:
     """The `down` that marks it in the very moment sees no choice yet: the choice is taken back, and refused."""
     machine = lab.up(drive, size_gib=1)
     lab.write(machine, "early")
@@ -114,13 +114,13 @@ def test_one_that_is_marked_while_it_is_chosen(lab: Lab, drive: str, monkeypatch
     lab.write(machine, "late")
     lab.lifecycle(drive).settle(p.Goal.DOWN, until=(p.Mark,))
 
-    def late(aws: Aws, resource: str, told: dict[str, str]) -> None:
-        if tags.RESTORED in told:
-            set_tags(aws, rolled.id, {tags.MARKED: aws.now().isoformat()})
-        set_tags(aws, resource, told)
+    def mark(params: Mapping[str, Any]) -> bool:
+        chooses = tags.RESTORED in tags_in(params)
+        if chooses:
+            set_tags(lab.aws, rolled.id, {tags.MARKED: lab.aws.now().isoformat()})
+        return chooses
 
-    monkeypatch.setattr(choose, "set_tags", late)
-    with pytest.raises(NoSuchCopy):
+    with before_call(lab.aws, "CreateTags", mark), pytest.raises(NoSuchCopy):
         restore(lab.aws, drive, rolled.id, lab.story)
     assert lab.read(lab.up(drive)) == ["early", "late"]
     lab.down(drive)

@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.crash.conftest import FileAgent, Lab
+from tests.crash.meanwhile import before_call
 from xportal.aws import compute, tags
 from xportal.aws.devices import DEVICES
 from xportal.aws.records import Instance
@@ -17,6 +18,7 @@ from xportal.drive.observe import observe
 from xportal.errors import DriveForked
 from xportal.portal.down import down
 from xportal.portal.restore import restore
+from xportal.portal.save import save
 from xportal.spec import DriveSpec
 
 
@@ -122,43 +124,23 @@ def attach_strange(lab: Lab, machine: Instance, told: Mapping[str, str]) -> str:
     return made["VolumeId"]
 
 
-def before(aws: Aws, operation: str, act: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once, right before a call goes to AWS, something happens."""
-    call, due = getattr(aws.once, operation), [act]
-
-    def called(**params: object) -> object:
-        while due:
-            due.pop()()
-        return call(**params)
-
-    monkeypatch.setattr(aws.once, operation, called)
-
-
 @pytest.mark.parametrize("when", ["while it saves", "right before the call"])
 @pytest.mark.parametrize("verb", ["down", "save"])
-def test_a_volume_that_was_attached_meanwhile(lab: Lab, monkeypatch: pytest.MonkeyPatch, when: str, verb: str) -> None:
+def test_a_volume_that_was_attached_meanwhile(lab: Lab, when: str, verb: str) -> None:
     """Of another drive, as its tags say: the drives are saved, and nothing of ours is left that says it is saved."""
     name = f"strange{verb}{len(when)}"
     told = {tags.NAME: "c", tags.DRIVE: "c", tags.GENERATION: "7", tags.OURS: "1"}
     machine = bring_up(lab, name)
     found: list[str] = []
 
-    def attach() -> None:
-        found.append(attach_strange(lab, machine, told))
+    def attach(_: object = None) -> None:
+        if not found:
+            found.append(attach_strange(lab, machine, told))
 
-    if when == "while it saves":
-        at_work = "save" if verb == "down" else "frozen"
-        work = getattr(FileAgent, at_work)
-
-        def attach_and_work(*args: object) -> object:
-            if not found:
-                attach()
-            return work(*args)
-
-        monkeypatch.setattr(FileAgent, at_work, attach_and_work)
-    else:
-        before(lab.aws, "create_snapshots", attach, monkeypatch)
-    getattr(lab, verb)(name)
+    agent = FileAgent(lab, attach) if when == "while it saves" else FileAgent(lab)
+    with before_call(lab.aws, "CreateSnapshots", attach):
+        act: Callable[..., object] = down if verb == "down" else save
+        act(lab.aws, name, lab.story, agent)
     [strange] = found
     assert lab.aws.ec2.describe_snapshots(Filters=[{"Name": "volume-id", "Values": [strange]}])["Snapshots"] == []
     for drive, device in zip((f"{name}-a", f"{name}-b"), DEVICES, strict=False):
@@ -171,20 +153,21 @@ def test_a_volume_that_was_attached_meanwhile(lab: Lab, monkeypatch: pytest.Monk
     lab.aws.ec2.delete_volume(VolumeId=strange)
 
 
-def test_a_snapshot_that_was_taken_by_mistake_and_cannot_be_deleted(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_snapshot_that_was_taken_by_mistake_and_cannot_be_deleted(lab: Lab) -> None:
     """Who may not delete snapshots is told which one stays, and everything is saved all the same."""
     machine = bring_up(lab, "kept")
     found: list[str] = []
-    before(lab.aws, "create_snapshots", lambda: found.append(attach_strange(lab, machine, {"Name": "x"})), monkeypatch)
 
-    def refused(**params: object) -> None:
+    def attach(_: object) -> None:
+        found.append(attach_strange(lab, machine, {"Name": "x"}))
+
+    def refuse(_: object) -> None:
         raise ClientError({"Error": {"Code": "UnauthorizedOperation", "Message": "no"}}, "DeleteSnapshot")
 
-    monkeypatch.setattr(lab.aws.ec2, "delete_snapshot", refused)
-    lab.down("kept")
+    with before_call(lab.aws, "CreateSnapshots", attach), before_call(lab.aws, "DeleteSnapshot", refuse, times=1000):
+        lab.down("kept")
     assert newest_of(lab, "kept-b") == ["on kept-b"]
     assert any(found[0] in line and "stays" in line for line in lab.story.lines), lab.story.lines
-    monkeypatch.undo()
     [left] = lab.aws.ec2.describe_snapshots(Filters=[{"Name": "volume-id", "Values": found}])["Snapshots"]
     lab.aws.ec2.delete_snapshot(SnapshotId=left["SnapshotId"])
     lab.aws.ec2.delete_volume(VolumeId=found[0])

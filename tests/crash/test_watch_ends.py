@@ -7,43 +7,40 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.crash.conftest import FileAgent, Lab
+from tests.crash.meanwhile import before_call, launched
 from tests.crash.watches import SECONDS, ended, next_machine, take, watch
-from xportal.aws import compute, keys, storage, tags
+from xportal.aws import compute, keys, tags
 from xportal.aws.errors import AwsError
-from xportal.aws.records import Instance
-from xportal.aws.session import Aws
+from xportal.aws.records import Instance, Volume
 from xportal.aws.tagging import set_tags
 from xportal.drive import plan as p
-from xportal.drive.lifecycle import Lifecycle
 from xportal.drive.model import lock_name
 from xportal.drive.observe import observe
 from xportal.errors import DriveInUse, NoCapacity
-from xportal.machine.launch import launch_first
 from xportal.portal.down import down
-from xportal.portal.up import launch as launching
 from xportal.watch.step import Limits
 
 SPENT = Limits(hours=1e-9)
 
 
 class BreaksOff:
-    """Deletes no volume the first times, but raises."""
+    """Has DeleteVolume raise the first times."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: BaseException, times: int) -> None:
-        self._delete = storage.delete_volume
+    def __init__(self, error: BaseException, times: int) -> None:
         self._error = error
         self.left = times
-        monkeypatch.setattr(storage, "delete_volume", self)
 
-    def __call__(self, aws: Aws, volume_id: str) -> None:
-        if self.left:
-            self.left -= 1
-            raise self._error
-        self._delete(aws, volume_id)
+    def __call__(self, _: object) -> None:
+        self.left -= 1
+        raise self._error
 
 
-def _interrupted(*_: object, **__: object) -> None:
-    raise KeyboardInterrupt
+class InterruptedAgent(FileAgent):
+    """Somebody types Ctrl-C as the machine saves."""
+
+    def save(self, machine: Instance, volume: Volume) -> None:
+        """Ctrl-C."""
+        raise KeyboardInterrupt
 
 
 def comes_back(lab: Lab, drive: str, pool: ThreadPoolExecutor, before: Instance) -> None:
@@ -54,22 +51,22 @@ def comes_back(lab: Lab, drive: str, pool: ThreadPoolExecutor, before: Instance)
     watching.result(SECONDS)
 
 
-def test_the_down_of_a_limit_is_finished(lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_down_of_a_limit_is_finished(lab: Lab, drive: str) -> None:
     """AWS refuses in the middle of it: the watch tries again, and tells the limit, not that somebody ended it."""
     lab.up(drive, size_gib=1)
     error = AwsError("AWS refused DeleteVolume", code="UnauthorizedOperation", operation="DeleteVolume")
-    refusing = BreaksOff(monkeypatch, error, 2)
-    report = ended(watch(lab, drive, SPENT))
+    refusing = BreaksOff(error, 2)
+    with before_call(lab.aws, "DeleteVolume", refusing, times=2):
+        report = ended(watch(lab, drive, SPENT))
     assert report.why == "1e-09 hours are over"
     assert report.saved
     assert (refusing.left, observe(lab.aws, drive).volumes) == (0, ())
 
 
-def test_another_watch_finishes_it(lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_watch_finishes_it(lab: Lab, drive: str) -> None:
     """The watch is killed in the middle of its `down`: the next one does the rest, whatever its own limits."""
     lab.up(drive, size_gib=1)
-    BreaksOff(monkeypatch, KeyboardInterrupt(), 1)
-    with pytest.raises(KeyboardInterrupt):
+    with before_call(lab.aws, "DeleteVolume", BreaksOff(KeyboardInterrupt(), 1)), pytest.raises(KeyboardInterrupt):
         ended(watch(lab, drive, SPENT))
     assert observe(lab.aws, drive).volumes
     assert ended(watch(lab, drive)).why == "1e-09 hours are over"
@@ -96,23 +93,17 @@ def test_a_machine_that_up_ended(lab: Lab, drive: str, pool: ThreadPoolExecutor)
     comes_back(lab, drive, pool, machine)
 
 
-def test_a_launch_that_lost_its_lock(
-    lab: Lab, drive: str, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_launch_that_lost_its_lock(lab: Lab, drive: str, pool: ThreadPoolExecutor) -> None:
     """`up` ends the machine that it has just launched: the watch goes on."""
     take(lab, lab.up(drive, size_gib=1))
 
-    def lose(*arguments: object) -> object:
-        launched = launch_first(*arguments)  # type: ignore[arg-type]
+    def lose(_: Instance) -> None:
         lock = keys.find_key_pair(lab.aws, lock_name(drive))
         assert lock
         keys.delete_key_pair(lab.aws, lock.id)
-        return launched
 
-    with monkeypatch.context() as losing:
-        losing.setattr(launching, "launch_first", lose)
-        with pytest.raises(DriveInUse):
-            lab.up(drive)
+    with launched(lab.aws, drive, lose), pytest.raises(DriveInUse):
+        lab.up(drive)
     [newest, _] = sorted(compute.list_instances(lab.aws, tags.drive_filter(drive)), key=lambda m: m.launched)[::-1]
     assert newest.state == "terminated"
     comes_back(lab, drive, pool, newest)
@@ -132,10 +123,14 @@ def test_down_without_waiting_after_an_interruption(lab: Lab, drive: str) -> Non
 def test_down_that_waits_after_an_interruption(lab: Lab, drive: str) -> None:
     """While somebody's `down` still waits for the snapshot, no watch brings the portal up."""
     take(lab, lab.up(drive, size_gib=1))
-    with pytest.MonkeyPatch.context() as cut:
-        cut.setattr(Lifecycle, "settle", _interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            lab.down(drive)
+
+    def interrupt(_: object) -> bool:
+        if not any(tags.ENDED in volume.tags for volume in observe(lab.aws, drive).volumes):
+            return False
+        raise KeyboardInterrupt
+
+    with before_call(lab.aws, "DescribeVolumes", interrupt), pytest.raises(KeyboardInterrupt):
+        lab.down(drive)
     assert ended(watch(lab, drive)).why.startswith("somebody ended")
     lab.down(drive)
 
@@ -154,10 +149,8 @@ def test_a_volume_that_is_used_again(lab: Lab, drive: str, pool: ThreadPoolExecu
 def test_up_takes_a_down_back_that_broke_off(lab: Lab, drive: str, pool: ThreadPoolExecutor) -> None:
     """Before it saved anything: the machine is used further, and its interruption is one."""
     machine = lab.up(drive, size_gib=1)
-    with pytest.MonkeyPatch.context() as cut:
-        cut.setattr(FileAgent, "save", _interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            lab.down(drive)
+    with pytest.raises(KeyboardInterrupt):
+        down(lab.aws, drive, lab.story, InterruptedAgent(lab))
     assert lab.up(drive).id == machine.id
     take(lab, machine)
     comes_back(lab, drive, pool, machine)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.crash.conftest import FileAgent, Lab
+from tests.crash.meanwhile import before_call
 from tests.crash.watches import SECONDS, ended, live, next_machine, take, wait_for, watch
-from xportal.aws import compute, tags
-from xportal.aws.records import Instance
+from tests.user import SECRET
+from xportal.aws import tags
 from xportal.aws.session import Aws
 from xportal.aws.tagging import set_tags
 from xportal.errors import MachineLost, NoCredentials, UsageError, XportalError
@@ -84,48 +88,50 @@ def test_what_only_a_person_can_mend(lab: Lab, drive: str) -> None:
     lab.down(drive)
 
 
-def test_credentials_that_pass_by(lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_that_pass_by(lab: Lab, drive: str) -> None:
     """They are renewed, and the watch goes on; where there never were any, it ends."""
     lab.up(drive, size_gib=1)
     answers = itertools.count()
-    list_instances = compute.list_instances
 
-    def expired(aws: Aws, filters: list[object]) -> list[Instance]:
-        if filters == tags.tag_filter(portal=drive) and 1 <= next(answers) <= 2:
-            raise NoCredentials("AWS refused DescribeInstances: ExpiredToken")
-        return list_instances(aws, filters)
+    def expired(params: Mapping[str, Any]) -> None:
+        if params.get("Filters") == tags.tag_filter(portal=drive) and 1 <= next(answers) <= 2:
+            raise ClientError({"Error": {"Code": "ExpiredToken", "Message": "it is expired"}}, "DescribeInstances")
 
-    monkeypatch.setattr(compute, "list_instances", expired)
-    assert ended(watch(lab, drive, Limits(hours=1e-9))).why == "1e-09 hours are over"
-    assert sum("ExpiredToken" in line for line in lab.story.lines) == 1
-    answers = itertools.count(1)
-    with pytest.raises(NoCredentials):
-        ended(watch(lab, drive))
+    with before_call(lab.aws, "DescribeInstances", expired, times=1000):
+        assert ended(watch(lab, drive, Limits(hours=1e-9))).why == "1e-09 hours are over"
+        assert sum("ExpiredToken" in line for line in lab.story.lines) == 1
+        answers = itertools.count(1)
+        with pytest.raises(NoCredentials):
+            ended(watch(lab, drive))
 
 
-def test_credentials_that_break_for_a_while(
-    lab: Lab, drive: str, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class BrokenSession(boto3.Session):
+    """What gives its credentials fails with one error after the other."""
+
+    errors: list[Exception] = []
+
+    def get_credentials(self) -> Any:
+        """In the end they are well."""
+        if self.errors:
+            raise self.errors.pop(0)
+        return super().get_credentials()
+
+
+def test_credentials_that_break_for_a_while(lab: Lab, drive: str, pool: ThreadPoolExecutor) -> None:
     """A credential_process that prints text, or expired keys, is told of; the watch goes on once it is well again."""
+    session = BrokenSession(SECRET.access_key_id, SECRET.secret_access_key, region_name=lab.aws.region)
+    lab.aws = Aws(session, lab.aws.region, clock=lab.aws.clock)
     lab.up(drive, size_gib=1)
-    real = lab.aws._session.get_credentials
     errors: list[Exception] = [
         ValueError("Expecting value"),
         RuntimeError("the refreshed credentials are still expired"),
     ]
     errors += [FileNotFoundError(2, "No such file or directory", "get-keys"), KeyError("AccessKeyId")]
 
-    def broken() -> object:
-        if errors:
-            raise errors.pop(0)
-        return real()
-
     watching = pool.submit(watch(lab, drive).run)
     wait_for(lab, watching, lambda: live(lab, drive))
-    monkeypatch.setattr(lab.aws._session, "get_credentials", broken)
+    session.errors = errors
     wait_for(lab, watching, lambda: not errors)
-    monkeypatch.undo()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", lab.cloud.endpoint_url)
     assert any("no AWS credentials" in line and "get-keys" in line for line in lab.story.lines)
     lab.down(drive)
     assert watching.result(SECONDS).why.startswith("somebody ended")

@@ -31,6 +31,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 KNOWN_SECONDS = 30.0
+PATIENCE_SECONDS = 1800.0
 _TIMEOUTS: dict[str, Any] = {"connect_timeout": 10, "read_timeout": 60}
 # How often a call is tried is said for every client: what else the environment has to say of that is not heard.
 _USUAL = Config(retries={"mode": "standard", "total_max_attempts": 5}, **_TIMEOUTS)
@@ -41,12 +42,20 @@ _IN_PASSING = _ONCE.merge(Config(connect_timeout=3, read_timeout=5))
 class Aws:
     """Clients of one account and region. Every call goes through `call` or `pages`, which map the errors."""
 
-    def __init__(self, session: boto3.Session, region: str, patience: Config = _USUAL, clock: Clock = SYSTEM) -> None:
+    def __init__(
+        self,
+        session: boto3.Session,
+        region: str,
+        tries: Config = _USUAL,
+        clock: Clock = SYSTEM,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
         self._session = session
         self.region = region
         self.clock = clock  # by which commands wait for what AWS does
+        self.patience = patience  # the seconds for which they wait while nothing changes
         self._told: tuple[datetime, float] | None = None  # AWS's time, and the clock's as it was told
-        self.ec2: EC2Client = self._client("ec2", patience)
+        self.ec2: EC2Client = self._client("ec2", tries)
 
     @cached_property
     def once(self) -> EC2Client:
@@ -63,7 +72,7 @@ class Aws:
 
     def in_region(self, region: str) -> Aws:
         """The same account in another region, for a question in passing: asked once, and given up after seconds."""
-        return Aws(self._session, region, _IN_PASSING, self.clock)
+        return Aws(self._session, region, _IN_PASSING, self.clock, self.patience)
 
     def ssm(self) -> SSMClient:
         """A client of Systems Manager, for its public parameters."""

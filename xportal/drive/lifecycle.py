@@ -28,7 +28,6 @@ from xportal.progress import Progress
 
 POLL_SECONDS = (0.5, 10.0)  # between two looks: the first, and the longest
 SHOWN_LATE = (p.TakeLock, p.ReleaseLock, p.Choose, p.KeepVolume, p.Terminate, p.Mark, p.DeleteVolume)  # by AWS
-PATIENCE_SECONDS = 1800.0  # with a wait whose text, progress included, does not change
 SNAPSHOT_RATE_SECONDS = 15.0  # AWS wants so much between two snapshots of a volume
 MOST_REPEATS = 3  # of one action that should have changed what is observed
 
@@ -73,7 +72,8 @@ class Lifecycle:
         """Act until the plan is Launch, Attach, Ready or Done, or an action of a type in `until` would be next.
 
         `choice`, `wait` and `zones`: see plan.Request. Raises what Refuse carries, and SaveIncomplete when an action
-        has no effect however often it is taken, or when nothing changes for PATIENCE_SECONDS.
+        has no effect however often it is taken, or when a wait's text, progress included, does not
+        change for as long as `aws.patience`.
         """
         asked = p.Request(goal, choice=choice, wait=wait, zones=zones)
         pause = POLL_SECONDS[0]
@@ -129,8 +129,8 @@ class Lifecycle:
     def _check_patience(self, text: str, about: str) -> None:
         if about != self._waiting[0]:
             self._waiting = (about, self._aws.clock.monotonic())
-        elif self._aws.clock.monotonic() - self._waiting[1] > PATIENCE_SECONDS:
-            what = f"{text}, for {PATIENCE_SECONDS / 60:.0f} minutes without a change"
+        elif self._aws.clock.monotonic() - self._waiting[1] > self._aws.patience:
+            what = f"{text}, for {self._aws.patience / 60:.0f} minutes without a change"
             raise self._incomplete(what, "AWS may still work on it")
 
     def _give_up(self, goal: p.Goal, error: AwsError | Unreachable) -> NoReturn:
