@@ -181,6 +181,7 @@ def seconds_of(account: Account, volume_id: str) -> float:
     """How long a new snapshot of the volume is to be pending, as the cloud's records say."""
     made = account.ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
     [snapshot] = [b.snapshots[made] for b in all_backends() if made in b.snapshots]
+    assert snapshot.completes_at
     return float((snapshot.completes_at - snapshot.start_time).total_seconds())
 
 

@@ -25,7 +25,7 @@ from xportal.drive.launched import confirm
 from xportal.drive.model import LockState, lock_name
 from xportal.drive.observe import observe
 from xportal.errors import DriveInUse, MachineGone
-from xportal.sandbox.api.instances import find_instance
+from xportal.sandbox.api.ec2.instances import find_instance
 
 _numbers = itertools.count()
 

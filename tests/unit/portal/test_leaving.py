@@ -109,14 +109,15 @@ def test_settings_on_the_drive_are_told_or_left_out(
 def test_what_sticks_is_shown_by_status_and_up(capsys: pytest.CaptureFixture[str]) -> None:
     """Each thing that the machine does by itself is a line."""
     alone = UnattendedSpec("touch /v1/stop", 30.0, True, 7.5)
-    _show_machine(Context(), agent_report(replace(READY, settings=alone)))
+    ready = AgentStatus("ready", None, None, None, (), ())
+    _show_machine(Context(), agent_report(replace(ready, settings=alone)))
     assert capsys.readouterr().out.splitlines() == [
         "  unused for 30 minutes it saves and ends itself (--idle-minutes)",
         "  a checkpoint every 7.5 minutes",
         "  a checkpoint when AWS may soon take it back",
         "  at a notice it runs: touch /v1/stop",
     ]
-    _show_machine(Context(), agent_report(replace(READY, settings=UnattendedSpec("", 0.0, False, 0.0))))
+    _show_machine(Context(), agent_report(replace(ready, settings=UnattendedSpec("", 0.0, False, 0.0))))
     assert capsys.readouterr().out == ""
 
 
