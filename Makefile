@@ -3,7 +3,7 @@
 BIN := .venv/bin
 WITH_ENGINE := ./setup.sh with-engine
 
-.PHONY: help demo check test test-all lint venv engine clean
+.PHONY: help demo check coverage test test-all lint venv engine clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -14,6 +14,11 @@ demo: venv ## the main job, on a cloud that runs on this computer: no account, n
 # No test here boots a machine or needs Docker. Two processes share the tests out one by one: a few of them are long.
 check: lint ## lint, types and the quick tests, in two minutes: before each commit
 	@$(BIN)/python -m pytest --numprocesses 2 -m 'not machine' tests/unit tests/contract tests/docs $(ARGS)
+
+# The state table is left out: it runs every line of the planner, and one after the other with coverage for minutes.
+coverage: venv ## how much of the pure modules the tests of their rules run
+	@$(BIN)/python -m pytest --numprocesses 2 -m 'not machine' tests/unit --ignore tests/unit/agent \
+	    --ignore tests/unit/drive/test_state_table.py --cov $(ARGS)
 
 # Three processes, for machines wait now and then, each with a file at a time, in pyproject.toml's order: those that
 # boot machines come first, the short ones last.
