@@ -7,17 +7,15 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.container import sshd
 from xportal.errors import KeyRefused, LoginRefused, MachineGone, MachineLost, RemoteFailed
-from xportal.remote import FabricHost, Login, connect, connecting, ssh_argv
-from xportal.remote.fabric_host import open_connection
+from xportal.remote import FabricHost, Login, connect, ssh_argv
 
 NASTY = ["a b", "$(touch /tmp/never)", "'", '"', "`id`", "\n", "-x", "*", "ü", ""]
 
@@ -227,24 +225,49 @@ def test_a_machine_that_is_gone_ends_a_try(tmp_path: Path) -> None:
     wait_until(lambda: set(threading.enumerate()) <= before, 30)
 
 
-def test_a_try_that_is_given_up_closes_its_connection(login: Login, monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def late(login: Login, moment: threading.Event) -> Iterator[tuple[Login, Callable[[], bool]]]:
+    """A machine that says nothing before a moment, and then is like any other; and whether a login to it is over."""
+    pumps: list[threading.Thread] = []
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+    def serve(server: socket.socket) -> None:
+        client, _ = server.accept()
+        assert moment.wait(30)
+        machine = socket.create_connection((login.address, login.port))
+        with client, machine:
+            pumps.extend(threading.Thread(target=pump, args=both) for both in ((client, machine), (machine, client)))
+            for one in pumps:
+                one.start()
+            for one in pumps:
+                one.join()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        serving = threading.Thread(target=serve, args=(server,))
+        serving.start()
+        yield replace(login, port=server.getsockname()[1]), lambda: bool(pumps) and not serving.is_alive()
+        serving.join(30)
+
+
+def test_a_try_that_is_given_up_closes_its_connection(login: Login) -> None:
     """A login that comes through after nobody waits for it any more is no connection that stays open."""
     before = set(threading.enumerate())
     given_up = threading.Event()
 
-    def late(*args: Any, **options: Any) -> Any:
-        connection = open_connection(*args, **options)
-        assert given_up.wait(10)
-        return connection
-
     def look() -> None:
         raise MachineGone("it is terminated")
 
-    monkeypatch.setattr(connecting, "open_connection", late)
-    monkeypatch.setattr(connecting, "SILENT_S", 0.5)
-    with pytest.raises(MachineGone):
-        connect(login, deadline=soon(30), look=look)
-    given_up.set()
+    with late(login, given_up) as (slow, is_over):
+        with pytest.raises(MachineGone):
+            connect(slow, deadline=soon(30), look=look)
+        given_up.set()
+        wait_until(is_over, 20)
     wait_until(lambda: set(threading.enumerate()) <= before, 10)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,16 @@ class LabClock(FastClock):
         if self.is_stopped:
             raise RuntimeError("the test is over")
         super().sleep(seconds)
+
+
+class LabAws(Aws):
+    """An account on whose clock more time has passed when a test says so."""
+
+    passed = timedelta(0)
+
+    def now(self) -> datetime:
+        """AWS's time."""
+        return super().now() + self.passed
 
 
 @dataclass
@@ -169,7 +180,7 @@ def make_lab(cloud: Cloud, home: Path, monkeypatch: pytest.MonkeyPatch, patience
     monkeypatch.setenv("AWS_ENDPOINT_URL", cloud.endpoint_url)
     hardware = cloud.hardware
     assert isinstance(hardware, FileHardware)
-    return Lab(Aws(make_session(), "us-east-1", clock=LabClock(FAST), patience=patience), hardware, cloud)
+    return Lab(LabAws(make_session(), "us-east-1", clock=LabClock(FAST), patience=patience), hardware, cloud)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.crash.conftest import Lab
+from tests.crash.conftest import Lab, LabAws
 from xportal.aws import compute, keys, network, storage, tags
 from xportal.aws.devices import DEVICE
 from xportal.aws.records import Instance, KeyPair, Snapshot, Volume
@@ -184,10 +184,11 @@ class Life:
     @contextmanager
     def later(self) -> Iterator[None]:
         """Eleven minutes go by on AWS's clock."""
-        now = self.lab.aws.now
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(self.lab.aws, "now", lambda: now() + timedelta(minutes=11))
-            yield
+        aws = self.lab.aws
+        assert isinstance(aws, LabAws)
+        aws.passed = timedelta(minutes=11)
+        yield
+        aws.passed = timedelta(0)
 
     # What there is
 

@@ -211,10 +211,9 @@ def typed(*argv: str, stderr: io.StringIO | None = None) -> Said:
     """A command typed in this process, by the program's own `main`. Without a `stderr` of its own the text has both."""
     out = io.StringIO()
     before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
-    sys.argv = ["xportal", *argv]
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(stderr or out):
-            main()
+            main(argv)
     except SystemExit as end:
         return Said(argv, end.code, out.getvalue())
     finally:

@@ -46,8 +46,7 @@ class QuietHost:
 def run(argv: list[str]) -> None:
     """One command, as from a shell."""
     access.connect = lambda *_, **__: QuietHost()  # type: ignore[attr-defined,assignment]
-    sys.argv = ["xportal", *argv]
-    main()
+    main(argv)
 
 
 def warm_up() -> None:

@@ -88,11 +88,10 @@ class Watch:
 
 def _run(argv: list[str]) -> tuple[object, str]:
     """The real program's exit status, and what it said on stderr."""
-    sys.argv = ["xportal", *argv]
     said = io.StringIO()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
         try:
-            main()
+            main(argv)
         except SystemExit as end:
             return end.code, said.getvalue()
     raise AssertionError("the program ends with a status")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import random
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -143,7 +142,6 @@ def account(cloud: Cloud, words: Words, tmp_path: Path, monkeypatch: pytest.Monk
     lab = make_lab(cloud, home, monkeypatch, patience=500.0)
     monkeypatch.setattr("xportal.aws.session.connect", lambda **_: lab.aws)
     monkeypatch.setattr("xportal.portal.access.connect", lambda *_, **__: HostileHost(words))
-    monkeypatch.setattr(sys, "argv", sys.argv)
     yield Account(lab, words, home)
     lab.cloud.clear_faults()
     reset(lab)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.crash.conftest import FileAgent, Lab, Quiet
-from xportal.aws import keys, storage
+from tests.crash.meanwhile import before_call
+from xportal.aws import keys
 from xportal.aws.devices import DEVICE
 from xportal.aws.errors import AwsError
 from xportal.clock import SYSTEM
@@ -39,17 +40,15 @@ def test_final_save_while_aws_is_busy(lab: Lab) -> None:
     lab.down("busy")
 
 
-def test_a_refusal_tells_what_is_left(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_tells_what_is_left(lab: Lab) -> None:
     """AWS refuses for good in the middle of a `down`: the error says what goes on being billed, and how to go on."""
     machine = lab.up("refused", size_gib=1)
 
     def refuse(*_: object) -> None:
         raise AwsError("AWS refused DeleteVolume", code="UnauthorizedOperation", operation="DeleteVolume", hint="ask")
 
-    with monkeypatch.context() as refusing:
-        refusing.setattr(storage, "delete_volume", refuse)
-        with pytest.raises(SaveIncomplete) as caught:
-            lab.down("refused")
+    with before_call(lab.aws, "DeleteVolume", refuse, times=1000), pytest.raises(SaveIncomplete) as caught:
+        lab.down("refused")
     assert caught.value.billed == (f"{machine.disks[DEVICE]} 1 GiB",)
     assert caught.value.hint == "xportal down refused        finishes it; ask"
     assert lab.down("refused").volumes == ()

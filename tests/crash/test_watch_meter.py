@@ -152,7 +152,7 @@ def test_forgotten_machine_that_ended_itself(lab: Lab, drive: str, save: str, mo
     sleeping.check()
     saves_by_itself(lab, drive, machine, save)
     lab.hardware.power_off(machine.id)
-    forget(lab, drive, monkeypatch)
+    forget(lab, drive)
     report = ended(sleeping)
     assert report.why == f"{machine.id} has shut itself down, as when it is idle"
 
@@ -166,14 +166,14 @@ def test_forgotten_machine_that_aws_took(
     sleeping.check()
     saves_by_itself(lab, drive, machine, "notice-1")
     take(lab, machine)
-    forget(lab, drive, monkeypatch)
+    forget(lab, drive)
     watching = pool.submit(sleeping.run)
     next_machine(lab, drive, watching, machine)
     lab.down(drive)
     watching.result(SECONDS)
 
 
-def forget(lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def forget(lab: Lab, drive: str) -> None:
     """An hour passes for AWS's terminated machines, and for the drive's lock."""
     by_drive = tags.drive_filter(drive)
     lock = keys.find_key_pair(lab.aws, lock_name(drive))
@@ -181,9 +181,12 @@ def forget(lab: Lab, drive: str, monkeypatch: pytest.MonkeyPatch) -> None:
     set_tags(lab.aws, lock.id, {tags.HEARTBEAT: (lab.aws.now() - timedelta(hours=1)).isoformat()})
     while any(m.state != "terminated" for m in compute.list_instances(lab.aws, by_drive)):
         time.sleep(0.1)
-    with monkeypatch.context() as passing:
-        passing.setattr(lab.cloud.settings, "terminated_seconds", 0.0)
+    settings, usual = lab.cloud.settings, lab.cloud.settings.terminated_seconds
+    settings.terminated_seconds = 0.0
+    try:
         assert compute.list_instances(lab.aws, by_drive) == []
+    finally:
+        settings.terminated_seconds = usual
 
 
 EDITED = {

@@ -11,14 +11,13 @@ from xportal.undo import HELD, Undo
 
 
 @pytest.mark.parametrize("before", [signal.SIG_IGN, signal.SIG_DFL])
-def test_hangup(before: signal.Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hangup(before: signal.Handlers) -> None:
     """With nohup the program outlives its terminal; without, it ends as it does on Ctrl-C."""
-    monkeypatch.setattr("sys.argv", ["xportal", "--version"])
     found = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
     signal.signal(signal.SIGHUP, before)
     try:
         with pytest.raises(SystemExit):
-            app.main()
+            app.main(["--version"])
         assert (signal.getsignal(signal.SIGHUP) is signal.SIG_IGN) == (before is signal.SIG_IGN)
     finally:
         for number, handler in found.items():

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from types import FrameType
 
 import typer
@@ -46,15 +47,16 @@ app.add_typer(drives.app, name="drives", rich_help_panel="Drives")
 app.add_typer(sandbox.app, name="sandbox")
 
 
-def main() -> None:
-    """Run the program; every ending has its exit status (see EXIT_STATUSES)."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the program with the words of its command line; every ending has its exit status (see EXIT_STATUSES)."""
+    given = sys.argv[1:] if argv is None else list(argv)
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup's: the terminal's end is not ours
         signal.signal(signal.SIGHUP, _interrupt)
     local.open_standard_streams()
     console = Console()
     try:
-        status = app(standalone_mode=False)
+        status = app(given, prog_name="xportal", standalone_mode=False)
         sys.stdout.flush()
     except XportalError as error:
         console.error(error.named(SPEC_OPTIONS) if isinstance(error, SpecError) else error)
@@ -68,19 +70,19 @@ def main() -> None:
         console.error(failed)
         status = failed.exit_status
     except Exception as error:
-        status = _ended(error, console)
-    if status == 130 and (left := GO_ON.get(_command_words().strip())):
+        status = _ended(error, given, console)
+    if status == 130 and (left := GO_ON.get(_command_words(given).strip())):
         console.say(f"interrupted; {left}")
     local.give_up_unwritten()
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _ended(error: Exception, console: Console) -> int:
+def _ended(error: Exception, given: Sequence[str], console: Console) -> int:
     if isinstance(error, typer.Abort):
         return 130
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # the command line was not understood
         if error.format_message():  # without words, help was shown
-            console.error(UsageError(error.format_message(), hint=f"xportal {_command_words()}--help"))
+            console.error(UsageError(error.format_message(), hint=f"xportal {_command_words(given)}--help"))
         return int(error.exit_code)
     if os.environ.get("XPORTAL_DEBUG"):
         traceback.print_exc()
@@ -91,8 +93,8 @@ def _ended(error: Exception, console: Console) -> int:
     return unexpected.exit_status
 
 
-def _command_words() -> str:
-    words = [word for word in sys.argv[1:] if word.replace("-", "").isalpha() and not word.startswith("-")]
+def _command_words(given: Sequence[str]) -> str:
+    words = [word for word in given if word.replace("-", "").isalpha() and not word.startswith("-")]
     names = {c.name or (c.callback and c.callback.__name__) for c in app.registered_commands} | GROUPS
     if not words or words[0] not in names:
         return ""
