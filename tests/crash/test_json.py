@@ -7,7 +7,6 @@ import contextlib
 import io
 import json
 import os
-import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -138,7 +137,6 @@ def account(cloud: Cloud, docker_host: str, tmp_path: Path, monkeypatch: pytest.
     lab = make_lab(cloud, tmp_path / "state", monkeypatch)
     monkeypatch.setattr("xportal.aws.session.connect", lambda **_: lab.aws)
     monkeypatch.setattr("xportal.portal.access.connect", lambda *_, **__: Machine(docker_host))
-    monkeypatch.setattr(sys, "argv", sys.argv)
     monkeypatch.setenv("DOCKER_HOST", docker_host)
     return lab
 

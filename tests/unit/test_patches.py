@@ -13,6 +13,7 @@ PATCHES = {
     "crash/histories/world.py": "a catalogue that never changes is asked for once, and no user data are made",
     "crash/test_choices.py": "AWS's lists as they were, for one step of a command alone",
     "crash/test_doubt.py": "the pauses of botocore's own retries",
+    "crash/test_json.py": "the same as test_hostile_words.py",
     "crash/test_hostile_words.py": "the whole program, with an account and a machine of the test's own",
     "unit/cli/test_exec_environment.py": "what lies between the command line and Docker's API",
 }
