@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from xportal.errors import UsageError
 from xportal.spec import MachineSpec
-
-Gpu = Annotated[bool, typer.Option("--gpu", help="A machine with a GPU.")]
-Cpu = Annotated[bool, typer.Option("--cpu", help="A machine without one. [default at first]")]
-Types = Annotated[list[str] | None, typer.Option("--type", metavar="TYPE", help="An instance type; may be repeated.")]
-MinGpuMemory = Annotated[
-    float | None, typer.Option("--min-gpu-memory", metavar="GIB", help="Memory of one GPU, at least.")
-]
-MaxPrice = Annotated[
-    float | None,
-    typer.Option("--max-price", metavar="USD", help="Take no spot offer above this price an hour at launch."),
-]
-OnDemand = Annotated[bool, typer.Option("--on-demand", help="Pay the full price; never interrupted.")]
-ImageId = Annotated[
-    str | None, typer.Option("--image-id", metavar="AMI", help="Boot this instead of Amazon Linux 2023.")
-]
-Architecture = Annotated[str | None, typer.Option("--architecture", metavar="ARCH", help="x86_64 (default) or arm64.")]
 
 SPEC_OPTIONS = {  # by the path of the field in a specification that they give
     "size_gib": "--size",
@@ -41,25 +25,40 @@ SPEC_OPTIONS = {  # by the path of the field in a specification that they give
 }
 
 
-def machine_spec(
-    gpu: bool,
-    cpu: bool,
-    types: Sequence[str] | None,
-    min_gpu_memory: float | None,
-    max_price: float | None,
-    on_demand: bool,
-    image_id: str | None,
-    architecture: str | None,
-) -> MachineSpec:
-    """The machine that the options ask for. Raises UsageError."""
-    if gpu and cpu:
-        raise UsageError("--gpu and --cpu exclude each other", hint="give one of them")
-    return MachineSpec(
-        gpu=True if gpu else False if cpu else None,
-        types=tuple(types or ()),
-        min_gpu_memory_gib=min_gpu_memory,
-        max_price=max_price,
-        on_demand=on_demand,
-        image_id=image_id,
-        architecture=architecture,
-    )
+@dataclass(frozen=True)
+class MachineOptions:
+    """Their values."""
+
+    gpu: Annotated[bool, typer.Option("--gpu", help="A machine with a GPU.")] = False
+    cpu: Annotated[bool, typer.Option("--cpu", help="A machine without one (at first the default).")] = False
+    types: Annotated[
+        list[str] | None, typer.Option("--type", metavar="TYPE", help="An instance type; may be repeated.")
+    ] = None
+    min_gpu_memory: Annotated[
+        float | None, typer.Option("--min-gpu-memory", metavar="GIB", help="Memory of one GPU, at least.")
+    ] = None
+    max_price: Annotated[
+        float | None,
+        typer.Option("--max-price", metavar="USD", help="Take no spot offer above this price an hour at launch."),
+    ] = None
+    on_demand: Annotated[bool, typer.Option("--on-demand", help="Pay the full price; never interrupted.")] = False
+    image_id: Annotated[
+        str | None, typer.Option("--image-id", metavar="AMI", help="Boot this instead of Amazon Linux 2023.")
+    ] = None
+    architecture: Annotated[
+        str | None, typer.Option("--architecture", metavar="ARCH", help="x86_64 (default) or arm64.")
+    ] = None
+
+    def spec(self) -> MachineSpec:
+        """The machine that they ask for. Raises UsageError."""
+        if self.gpu and self.cpu:
+            raise UsageError("--gpu and --cpu exclude each other", hint="give one of them")
+        return MachineSpec(
+            gpu=True if self.gpu else False if self.cpu else None,
+            types=tuple(self.types or ()),
+            min_gpu_memory_gib=self.min_gpu_memory,
+            max_price=self.max_price,
+            on_demand=self.on_demand,
+            image_id=self.image_id,
+            architecture=self.architecture,
+        )

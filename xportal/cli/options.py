@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property, wraps
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -50,28 +50,43 @@ class Context:
 
 
 def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give `command(ctx: Context, …)` the common options; those on the command win over those before it."""
-    own = list(inspect.signature(command).parameters.values())[1:]
+    """Give `command(ctx: Context, …)` the common options; those on the command win over those before it.
+
+    A parameter whose type is a dataclass is a group: each of its fields is an option of the command.
+    """
     resolved = inspect.get_annotations(command, eval_str=True)
+    own = [p.replace(annotation=resolved[p.name]) for p in inspect.signature(command).parameters.values()][1:]
+    groups: dict[str, Any] = {p.name: p.annotation for p in own if is_dataclass(p.annotation)}
 
     @wraps(command)
     def wrapper(typer_context: typer.Context, **arguments: Any) -> None:
         common = {name: arguments.pop(name) for name in _COMMON}
         for name, value in (typer_context.obj or {}).items():
             common[name] = common[name] or value
+        for name, group in groups.items():
+            arguments[name] = group(**{option.name: arguments.pop(option.name) for option in fields(group)})
         command(_context(**common), **arguments)
 
     parameters = [
         inspect.Parameter("typer_context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context),
-        *(p.replace(annotation=resolved[p.name], kind=inspect.Parameter.KEYWORD_ONLY) for p in own),
-        *(
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-            for name, (annotation, default) in _COMMON.items()
-        ),
+        *(option for p in own for option in _options_of(p)),
+        *(_option(name, annotation, default) for name, (annotation, default) in _COMMON.items()),
     ]
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
     return wrapper
+
+
+def _options_of(parameter: inspect.Parameter) -> list[inspect.Parameter]:
+    group = parameter.annotation
+    if not is_dataclass(group):
+        return [_option(parameter.name, group, parameter.default)]
+    resolved = get_type_hints(group, include_extras=True)
+    return [_option(option.name, resolved[option.name], option.default) for option in fields(group)]
+
+
+def _option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def _show_version(wanted: bool) -> None:

@@ -10,17 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xportal.cli.drives import time_text
-from xportal.cli.machine_options import (
-    Architecture,
-    Cpu,
-    Gpu,
-    ImageId,
-    MaxPrice,
-    MinGpuMemory,
-    OnDemand,
-    Types,
-    machine_spec,
-)
+from xportal.cli.machine_options import MachineOptions
 from xportal.cli.options import Context, with_common_options
 from xportal.cli.ssh_like import SshLike, split_words
 from xportal.errors import LoginRefused, MachineLost, SaveIncomplete, UsageError
@@ -52,12 +42,7 @@ def add_to(app: typer.Typer) -> None:
 def up(
     ctx: Context,
     portal: Portal = DEFAULT_PORTAL,
-    gpu: Gpu = False,
-    cpu: Cpu = False,
-    type_: Types = None,
-    min_gpu_memory: MinGpuMemory = None,
-    max_price: MaxPrice = None,
-    on_demand: OnDemand = False,
+    machine: MachineOptions = MachineOptions(),
     size: Annotated[
         int | None,
         typer.Option("--size", metavar="GIB", help=f"Of a new drive ({DEFAULT_SIZE_GIB}), or to grow to."),
@@ -70,8 +55,6 @@ def up(
             help="A drive, instead of the one of the portal's name; repeated, the others are at /v2, /v3 ...",
         ),
     ] = None,
-    image_id: ImageId = None,
-    architecture: Architecture = None,
     checkpoint_every: Annotated[
         float | None,
         typer.Option(
@@ -108,9 +91,8 @@ def up(
     from xportal.portal.remember import recall
     from xportal.portal.retry import pauses
 
-    machine = machine_spec(gpu, cpu, type_, min_gpu_memory, max_price, on_demand, image_id, architecture)
     alone = UnattendedSpec(on_notice, idle_minutes, checkpoint_on_rebalance, checkpoint_every)
-    asked = PortalSpec(portal, machine, size, tuple(map(_drive_spec, drive or ())), alone)
+    asked = PortalSpec(portal, machine.spec(), size, tuple(map(_drive_spec, drive or ())), alone)
     spec = recall(ctx.aws, asked, ctx.console)
     if dry_run:
         from xportal.portal.up.plan import plan_report, prepare

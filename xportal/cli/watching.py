@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xportal.cli.machine_options import (
-    Architecture,
-    Cpu,
-    Gpu,
-    ImageId,
-    MinGpuMemory,
-    OnDemand,
-    Types,
-    machine_spec,
-)
+from xportal.cli.machine_options import MachineOptions
 from xportal.cli.options import Context, with_common_options
 from xportal.errors import SaveIncomplete
 from xportal.spec import DEFAULT_PORTAL, PortalSpec
@@ -32,20 +24,20 @@ def add_to(app: typer.Typer) -> None:
         app.command(rich_help_panel="Portals")(with_common_options(command))
 
 
-def watch(
-    ctx: Context,
-    portal: Annotated[str, typer.Argument(metavar="PORTAL")],
-    gpu: Gpu = False,
-    cpu: Cpu = False,
-    type_: Types = None,
-    min_gpu_memory: MinGpuMemory = None,
-    on_demand: OnDemand = False,
-    image_id: ImageId = None,
-    architecture: Architecture = None,
+@dataclass(frozen=True)
+class NextMachineOptions(MachineOptions):
+    """Which machine comes after one that AWS took."""
+
     max_price: Annotated[
         float | None,
         typer.Option("--max-price", metavar="USD", help="Save and end it when its offer costs more an hour."),
-    ] = None,
+    ] = None
+
+
+def watch(
+    ctx: Context,
+    portal: Annotated[str, typer.Argument(metavar="PORTAL")],
+    machine: NextMachineOptions = NextMachineOptions(),
     budget: Annotated[
         float | None,
         typer.Option(
@@ -77,8 +69,7 @@ def watch(
     from xportal.watch.step import Limits
     from xportal.watch.watch import Watch
 
-    machine = machine_spec(gpu, cpu, type_, min_gpu_memory, max_price, on_demand, image_id, architecture)
-    spec, limits = PortalSpec(portal, machine), Limits(budget, max_hours)
+    spec, limits = PortalSpec(portal, machine.spec()), Limits(budget, max_hours)
     agent = RemoteAgent(ctx.aws, ctx.console)
 
     def bring_up(wanted: PortalSpec) -> None:
