@@ -130,7 +130,7 @@ class AgentContainerReport(Report):
     gpu: bool | None
     """Whether it has the machine's GPUs."""
     note: str | None
-    """Why it is as it is, in words, as when it could not be started."""
+    """Why it is in this state, in words, for instance why it could not be started."""
     warnings: tuple[str, ...]
     """What it writes outside the drives, and will lose, in words."""
 
@@ -144,7 +144,7 @@ class LeavingReport(Report):
     `down`.
     """
     time: datetime | None
-    """When AWS takes the machine back; null where AWS has not said so."""
+    """When AWS takes the machine back; null if AWS has not said that it does."""
 
 
 @dataclass(frozen=True)
@@ -286,7 +286,7 @@ class PlanReport(Report):
 
 @dataclass(frozen=True)
 class LastTimeReport(Report):
-    """The options of a portal's last `up`, which the next one goes by where it is given none."""
+    """The options of a portal's last `up`, which the next `up` uses unless it is given others."""
 
     portal: str
     """The portal's name."""
@@ -316,7 +316,7 @@ class LastTimeReport(Report):
 
 @dataclass(frozen=True)
 class PortalReport(Report):
-    """A portal. The fields from `machine` to `since`, but for `state`, are null if it is down."""
+    """A portal. If it is down, the fields from `machine` to `since` are null, except `state`."""
 
     portal: str
     """The portal's name."""
@@ -329,7 +329,7 @@ class PortalReport(Report):
     zone: str | None
     """The machine's availability zone."""
     address: str | None
-    """The machine's public IP address; null also if it has none."""
+    """The machine's public IP address; null if it has none, too."""
     spot: bool | None
     """Whether it is a spot machine."""
     price: float | None
@@ -337,11 +337,11 @@ class PortalReport(Report):
     since: datetime | None
     """When the machine was launched."""
     last_time: LastTimeReport | None = None
-    """What it was at its last `up`; null where all portals are listed, or nothing tells."""
+    """The options of its last `up`; null if all portals are listed, or if nothing tells them."""
     ended: str | None = None
-    """Of a portal that is down and was asked for: how it lost its last machine, in words; null if nothing tells."""
+    """How it lost its last machine, in words, if it is down and was asked for; null otherwise, or if nothing tells."""
     agent: AgentReport | None = None
-    """What the agent on the machine says; null where all portals are listed, or it could not be asked."""
+    """What the agent on the machine says; null if all portals are listed, or if it could not be asked."""
 
 
 @dataclass(frozen=True)
@@ -392,7 +392,7 @@ class SaveReport(Report):
 
 @dataclass(frozen=True)
 class NotCommittedReport(Report):
-    """A container whose changes a save at a notice leaves to the next `up`."""
+    """A container whose changes a save at a notice does not commit: the next `up` does."""
 
     container: str
     """The container's name."""
@@ -413,7 +413,7 @@ class RehearsalReport(Report):
     in_time: bool
     """Whether the machine would still have had power: `took` is no more than `limit`."""
     back: float
-    """The seconds from then on until everything ran again."""
+    """The seconds after that until everything ran again."""
     steps: Mapping[str, float]
     """How long each step of the save took, by the step's name, in their order."""
     snapshots: Mapping[str, str]
@@ -557,13 +557,15 @@ class ContainerReport(Report):
     image: str
     """Its image, as it was asked for."""
     status: str
-    """How it is, in Docker's words: `Up 3 minutes`."""
+    """Its state, in Docker's words: `Up 3 minutes`."""
     running: bool
     """Whether it runs."""
     ports: tuple[str, ...]
     """Its ports, as `docker ps` writes them: `127.0.0.1:8888->8888/tcp`."""
     gpu: str | None
-    """The name of the machine's GPU if the container has it, or `yes` if the machine tells no name; null without."""
+    """The name of the machine's GPU if the container has it, or `yes` if the machine tells no name; null if the
+    container has no GPU.
+    """
 
 
 @dataclass(frozen=True)
@@ -601,7 +603,7 @@ class PushReport(Report):
     sent_bytes: int
     """How many bytes were sent."""
     skipped_bytes: int
-    """How many bytes the other layers have."""
+    """How many bytes the skipped layers have."""
 
 
 @dataclass(frozen=True)
@@ -659,8 +661,8 @@ class SandboxDriveReport(Report):
 
 @dataclass(frozen=True)
 class FaultReport(Report):
-    """A fault that is in force. The fields from `rate` on are its options; null: this kind of fault does not have it,
-    or it was not given.
+    """A fault that is in force. The fields from `rate` on are its options. An option is null if this kind of fault does
+    not have it, or if it was not given.
     """
 
     kind: str
@@ -718,9 +720,11 @@ class SandboxSettingsReport(Report):
     snapshot_seconds: float
     """How long every snapshot is pending at least."""
     snapshot_bytes_per_second: float | None
-    """The rate at which the bytes that changed since the last snapshot add to that; null: no limit."""
+    """The bytes that changed since the last snapshot, divided by this rate, are added to that time; null: nothing is
+    added.
+    """
     snapshot_interval_seconds: float
-    """How far two snapshots of a volume must be apart."""
+    """The least time between two snapshots of a volume."""
     invisible_seconds: float
     """How long a new machine is not found by its id."""
     profile_seconds: float
