@@ -53,7 +53,7 @@ ANSWERS = (
         "status",
         reports.PortalReport,
         many=True,
-        note="Without a portal: those that have a machine. With one: that one, also if it is down.",
+        note="Without a portal, the list has all that have a machine; with one, it has that one, even if it is down.",
     ),
     Answer(
         "run",
@@ -90,8 +90,8 @@ NO_ANSWER = ("ssh",)  # its stdout is the remote command's
 
 HEAD = """# What commands answer
 
-With `--json` a command writes JSON to stdout: one object, or a list of objects. Its story, warnings and errors stay
-text on stderr. A command that fails answers nothing, unless it says otherwise here; its exit status tells why
+With `--json` a command writes JSON to stdout: one object, or a list of objects. Progress, warnings and errors are
+text on stderr. A command that fails writes no answer, unless its section says otherwise; its exit status tells why
 (README.md). `xportal ssh` has no answer of its own: its stdout is the remote command's, and so it is for `run` and
 `exec` with `--tty`.
 

@@ -25,6 +25,26 @@ SAVE = "save-1"
 ZONE = "a"
 PROOF = "what the machine alone can show"
 NOWHERE: frozenset[str] = frozenset()
+HEAD = """\
+# The state table
+
+Every combination of what can be observed of a drive ({count}), with the next action for each goal, as
+`xportal/drive/plan.py` gives it; [drive-protocol.md](drive-protocol.md) says why.
+`python -m tests.unit.drive.state_table` writes this page; a test compares it with the planner, and checks every
+combination against the invariants. A cell *any* stands for every value that is possible with the other columns.
+Snapshots: *older* is a completed final save of generation 1; every value except *none* and *forked* includes it;
+*final* and *checkpoint* are of the volume, generation 2. Lock: *ours* is the caller's; *old* and *starting* are
+another command's lock without a machine. An error's name in italics is a refusal: the user chooses. *Up in its zone*:
+a machine can be had in the volume's zone. *Marked*: some command may be about to delete it.
+"""
+UNCONFIRMED_HEAD = """
+## A launch that its holder does not confirm
+
+Every combination of what can be observed of a machine whose lock is lost, or that never ran, and of a copy of a drive
+that its launch made ({count}), as `plan_unconfirmed` gives it. *Ready*: another `up` took the machine over, so it is
+left alone. *Marks*: on the machine and the copy. *Saves*: snapshots of the copy. *Attached*: somebody attached the
+volumes for which the machine was launched.
+"""
 # What is wanted, and the zones where a machine can be had: a column of the table each.
 COLUMNS = {
     "up": (Goal.UP, NOWHERE),
@@ -206,22 +226,7 @@ def table() -> str:
     for column in (3, 0, 2, 1):
         grouped = _merged(grouped, column)
     lines = [
-        "# The state table",
-        "",
-        f"All {len(rows)} combinations of what can be observed of a drive, and the one next action for each goal, as "
-        "`xportal/drive/plan.py`",
-        "gives it; [drive-protocol.md](drive-protocol.md) says why. Written by "
-        "`python -m tests.unit.drive.state_table`; a test compares it",
-        "with the planner and checks every combination against the invariants. *Any* is every value that can come "
-        "together with the",
-        "others. Snapshots: *older* is a completed final of generation 1; all but *none* and *forked* have it too; "
-        "*final* and *checkpoint*",
-        "are of the volume, generation 2. Lock: *ours* is the caller's, *old* and *starting* are another's that has no "
-        "machine. An error's",
-        "name in italics is a refusal: the user chooses. *Up in its zone*: a machine can be had in the volume's zone. "
-        "*Marked*: some command",
-        "may be about to delete it.",
-        "",
+        HEAD.format(count=len(rows)),
         "| lock | machine | volume | snapshots | " + " | ".join(COLUMNS) + " |",
         "|---" * (4 + len(COLUMNS)) + "|",
     ]
@@ -283,16 +288,7 @@ def unconfirmed_table() -> list[str]:
         grouped = _merged(grouped, column)
     every: tuple[Sequence[str], ...] = (UNCONFIRMED_MACHINES, COPIES, tuple(MARKS), tuple(SAVES), ("no", "yes"))
     lines = [
-        "",
-        "## A launch that its holder does not confirm",
-        "",
-        f"All {len(rows)} combinations of what can be observed of a machine whose lock is lost, or that never ran, and "
-        "of a copy of a drive that",
-        "its launch made (`plan_unconfirmed`). *Ready*: another `up` took the machine over, and it is left alone. "
-        "*Marks*: on the machine and",
-        "the copy. *Saves*: snapshots of the copy. *Attached*: somebody attached the volumes for which the machine was "
-        "launched.",
-        "",
+        UNCONFIRMED_HEAD.format(count=len(rows)),
         "| machine | copy | marks | saves | attached | next |",
         "|---|---|---|---|---|---|",
     ]
