@@ -242,10 +242,11 @@ def plan_unconfirmed(found: Unconfirmed) -> Action:
     if machine.state != "terminated":
         return Wait(f"{machine.id} is {machine.state}")
     left = tuple(v for v in found.copies if v not in taken)
-    owned = tuple(s for s in found.saves if tags.STRAY not in s.tags and any(s.volume_id == v.id for v in left))
-    if owned:
-        return Disown(owned)
-    free = tuple(v for v in left if v.state == "available" and found.marked[v.id])
+    ours = tuple(v for v in left if found.marked[v.id])  # a confirmation of before the mark would show
+    saves = tuple(s for s in found.saves if tags.STRAY not in s.tags and any(s.volume_id == v.id for v in ours))
+    if saves:
+        return Disown(saves)
+    free = tuple(v for v in ours if v.state == "available")
     if free:
         return DiscardCopies(free)
     return Wait(f"{left[0].id} is {left[0].state}") if left else Done()

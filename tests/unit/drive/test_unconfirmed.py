@@ -34,8 +34,9 @@ def check(found: p.Unconfirmed) -> None:
             assert all(found.marked[v.id] and v.state == "available" for v in copies)
             assert not any(tags.GENERATION in v.tags for v in copies)
             assert all(tags.STRAY in s.tags for s in found.saves)
-        case p.Disown():
+        case p.Disown(snapshots):
             assert found.machine.state == "terminated"
+            assert all(found.marked[s.volume_id] for s in snapshots)
             assert not any(tags.GENERATION in v.tags for v in found.copies)
         case p.Ready():
             assert found.machine.state in ("pending", "running", "stopped")
