@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.crash.conftest import FileAgent, Lab
 from tests.crash.meanwhile import before_call, launched
-from tests.crash.watches import SECONDS, ended, next_machine, take, watch
+from tests.crash.watches import SECONDS, ended, live, next_machine, take, watch
 from xportal.aws import compute, keys, tags
 from xportal.aws.errors import AwsError
 from xportal.aws.records import Instance, Volume
@@ -107,6 +109,50 @@ def test_a_launch_that_lost_its_lock(lab: Lab, drive: str, pool: ThreadPoolExecu
     [newest, _] = sorted(compute.list_instances(lab.aws, tags.drive_filter(drive)), key=lambda m: m.launched)[::-1]
     assert newest.state == "terminated"
     comes_back(lab, drive, pool, newest)
+
+
+def has_a_down_at_call(lab: Lab, drive: str, pool: ThreadPoolExecutor, nth: int) -> bool:
+    """Before the nth call of a watch that comes back somebody types `down`, who is refused or has the last word.
+    Whether there were so many calls.
+    """
+    take(lab, lab.up(drive, size_gib=1))
+    calls, refused = 0, False
+
+    def type_down(_: object) -> bool:
+        nonlocal calls, refused
+        calls += threading.current_thread() is not threading.main_thread()  # that one only looks
+        if calls < nth:
+            return False
+        try:
+            lab.down(drive)
+        except DriveInUse:
+            refused = True
+        return True
+
+    watching = watch(lab, drive)
+    with before_call(lab.aws, "*", type_down):
+        running = pool.submit(watching.run)
+        deadline = time.monotonic() + SECONDS
+        while not (running.done() or live(lab, drive)):
+            assert time.monotonic() < deadline, lab.story.lines[-20:]
+            time.sleep(0.1)
+        came_back = not running.done()
+        assert came_back == (refused or calls < nth), f"before call {nth}"
+        lab.down(drive)
+        assert running.result(SECONDS).why.startswith("somebody ended")
+    assert observe(lab.aws, drive).live_machine() is None
+    return calls >= nth
+
+
+@pytest.mark.parametrize(
+    ("first", "step"), [(10, 20), *(pytest.param(n, 20, marks=pytest.mark.all) for n in range(1, 21) if n != 10)]
+)
+def test_down_while_it_comes_back(lab: Lab, drive: str, pool: ThreadPoolExecutor, first: int, step: int) -> None:
+    """A `down` beside any call of it."""
+    nth = first
+    while has_a_down_at_call(lab, f"{drive}-{nth}", pool, nth):
+        nth += step
+    assert nth > 2 * step
 
 
 def test_down_without_waiting_after_an_interruption(lab: Lab, drive: str) -> None:

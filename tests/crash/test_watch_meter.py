@@ -19,6 +19,7 @@ from xportal.aws.tagging import set_tags
 from xportal.drive.made import Description
 from xportal.drive.model import lock_name
 from xportal.errors import UsageError
+from xportal.portal.endings import Ends
 from xportal.portal.up import find_or_launch
 from xportal.spec import MachineSpec, PortalSpec, UnattendedSpec
 from xportal.watch.meter import Meter, read_meter
@@ -99,8 +100,8 @@ def test_a_new_machine_counts_from_its_launch(lab: Lab, drive: str, pool: Thread
     before = lab.up(drive, size_gib=1)
     has_cost(lab, before, 7)
 
-    def slow(spec: PortalSpec) -> None:
-        find_or_launch(lab.aws, spec, lab.story, FileAgent(lab))
+    def slow(spec: PortalSpec, ends: Ends) -> None:
+        find_or_launch(lab.aws, spec, lab.story, FileAgent(lab), ends)
         time.sleep(3)
 
     spec, pace = PortalSpec(drive, MachineSpec(gpu=False)), Pace(5.0, lambda: itertools.repeat(5.0))

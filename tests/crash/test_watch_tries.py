@@ -20,6 +20,7 @@ from xportal.aws import tags
 from xportal.aws.session import Aws
 from xportal.aws.tagging import set_tags
 from xportal.errors import MachineLost, NoCredentials, UsageError, XportalError
+from xportal.portal.endings import Ends
 from xportal.portal.up import find_or_launch
 from xportal.spec import MachineSpec, PortalSpec
 from xportal.watch.meter import Meter
@@ -36,9 +37,9 @@ class FailingUp:
         self._launches = launches
         self.left = times
 
-    def __call__(self, spec: PortalSpec) -> None:
+    def __call__(self, spec: PortalSpec, ends: Ends) -> None:
         if self._launches:
-            find_or_launch(self._lab.aws, spec, self._lab.story, FileAgent(self._lab))
+            find_or_launch(self._lab.aws, spec, self._lab.story, FileAgent(self._lab), ends)
         if self.left > 0:
             self.left -= 1
             raise self._error

@@ -13,6 +13,7 @@ from tests.user import SECRET
 from xportal.aws import tags
 from xportal.aws.records import Instance
 from xportal.drive.observe import observe
+from xportal.portal.endings import Ends
 from xportal.portal.up import find_or_launch
 from xportal.reports import WatchReport
 from xportal.sandbox import admin
@@ -27,8 +28,8 @@ def watch(lab: Lab, drive: str, limits: Limits = Limits(), machine: MachineSpec 
     """A watch that looks often."""
     pace = Pace(5.0, lambda: itertools.repeat(5.0))
 
-    def bring_up(spec: PortalSpec) -> None:
-        find_or_launch(lab.aws, spec, lab.story, FileAgent(lab))
+    def bring_up(spec: PortalSpec, ends: Ends) -> None:
+        find_or_launch(lab.aws, spec, lab.story, FileAgent(lab), ends)
 
     return Watch(lab.aws, PortalSpec(drive, machine), limits, lab.story, FileAgent(lab), bring_up, pace)
 

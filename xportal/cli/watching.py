@@ -15,6 +15,7 @@ from xportal.errors import SaveIncomplete
 from xportal.spec import DEFAULT_PORTAL, PortalSpec
 
 if TYPE_CHECKING:
+    from xportal.portal.endings import Ends
     from xportal.reports import RehearsalReport, WatchReport
 
 
@@ -72,8 +73,8 @@ def watch(
     spec, limits = PortalSpec(portal, machine.spec()), Limits(budget, max_hours)
     agent = RemoteAgent(ctx.aws, ctx.console)
 
-    def bring_up(wanted: PortalSpec) -> None:
-        up(ctx.aws, carry_on(ctx.aws, wanted, ctx.console), ctx.console, agent)
+    def bring_up(wanted: PortalSpec, ends: Ends) -> None:
+        up(ctx.aws, carry_on(ctx.aws, wanted, ctx.console), ctx.console, agent, ends=ends)
 
     watching = Watch(ctx.aws, spec, limits, ctx.console, agent, bring_up)
     if install:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import Enum
 
@@ -10,6 +11,7 @@ from xportal import foreign
 from xportal.aws import tags
 from xportal.aws.records import Instance, Snapshot, Volume
 from xportal.drive.model import LIVE, Drive
+from xportal.errors import GoingDown
 
 # State reasons of what a person did, and of what was done on the machine; all others are AWS's doing.
 BY_SOMEBODY, BY_ITSELF = "Client.UserInitiatedShutdown", "Client.InstanceInitiatedShutdown"
@@ -24,6 +26,27 @@ class Ending(Enum):
     INTERRUPTION = "AWS, or an up that needs another one"
     SOMEBODY = "a person, a down, or a watch"
     ITSELF = "a shutdown from within, as when it is idle"
+
+
+@dataclass
+class Ends:
+    """The ends of a portal by a `down` that were known when it was asked for. Whoever types `down` after that wants it
+    no more, also while it is coming up.
+    """
+
+    portal: str
+    known: frozenset[str] | None = None  # as the drives' copies tell them; None: those that the first look shows
+
+    def look(self, drives: Iterable[Drive]) -> None:
+        """Raises GoingDown if the drives tell of another end."""
+        told = frozenset(end for drive in drives for copy in drive.copies if (end := copy.tags.get(tags.ENDED)))
+        if self.known is None:
+            self.known = told
+        elif told - self.known:
+            raise GoingDown(
+                f'somebody has brought portal "{self.portal}" down meanwhile',
+                hint=f"xportal up {self.portal} brings it up again",
+            )
 
 
 def ending_of(machine: Instance, drives: Sequence[Drive]) -> Ending:

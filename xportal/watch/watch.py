@@ -14,6 +14,7 @@ from xportal.drive.model import LIVE
 from xportal.drive.snapshots import Agent
 from xportal.errors import DriveForked, Refused, SnapshotFailed, TooDear, UsageError, XportalError
 from xportal.portal.down import down
+from xportal.portal.endings import Ends
 from xportal.portal.prices import price_of
 from xportal.portal.retry import pauses
 from xportal.progress import Progress
@@ -21,7 +22,7 @@ from xportal.reports import WatchReport
 from xportal.spec import DriveSpec, PortalSpec
 from xportal.watch.look import Lookout
 from xportal.watch.meter import Meter
-from xportal.watch.step import ComeBack, End, Leave, Limits, Wait, next_step
+from xportal.watch.step import ComeBack, End, Leave, Limits, Sight, Wait, next_step
 from xportal.watch.successor import successor
 
 LOOK_SECONDS = 15.0
@@ -72,7 +73,7 @@ class Watch:
         limits: Limits,
         progress: Progress,
         agent: Agent,
-        bring_up: Callable[[PortalSpec], object],
+        bring_up: Callable[[PortalSpec, Ends], object],
         pace: Pace = Pace(),
     ) -> None:
         if limits.dollars is not None and spec.machine.on_demand:
@@ -88,6 +89,7 @@ class Watch:
         self._pace = pace
         self._lookout = Lookout(aws, spec.name)
         self._tries = Tries(pace.waits, aws.clock)
+        self._ends = Ends(spec.name)
         self._interrupted: set[str] = set()  # the machines that AWS took
 
     def run(self) -> WatchReport:
@@ -132,14 +134,18 @@ class Watch:
             case Wait(text):
                 self._progress.update(text)
             case ComeBack():
-                self._come_back(sight.machine)
+                self._come_back(sight)
             case Leave(why, meter):
                 return self._report(why, meter)
             case End(why, meter):
                 return self._end(why, sight.machine, meter)
         return None
 
-    def _come_back(self, machine: Instance) -> None:
+    def _come_back(self, sight: Sight) -> None:
+        machine = sight.machine
+        if machine.state not in LIVE:  # of the ends that its drives told of, none is this machine's
+            self._ends = Ends(self._spec.name)
+            self._ends.look(sight.drives)
         if machine.state not in LIVE and machine.id not in self._interrupted:
             self._interrupted.add(machine.id)
             self._progress.say(f"{machine.id} ({machine.type} in {machine.zone}) is gone: {machine.state_reason}")
@@ -149,7 +155,7 @@ class Watch:
         drives = tuple(DriveSpec(name) for name in tags.drive_names(machine.tags))
         try:
             wanted = successor(self._aws, self._spec.machine, machine)
-            self._bring_up(replace(self._spec, machine=wanted, drives=drives))
+            self._bring_up(replace(self._spec, machine=wanted, drives=drives), self._ends)
         except XportalError:
             self._tries.failed()
             raise

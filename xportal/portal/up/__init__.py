@@ -24,6 +24,7 @@ from xportal.machine.launch import DriveOrder
 from xportal.machine.offers import Offer
 from xportal.portal.claims import earlier_claim, give_up
 from xportal.portal.down import down
+from xportal.portal.endings import Ends
 from xportal.portal.prices import price_of
 from xportal.portal.remember import remember
 from xportal.portal.reporting import agent_report, machine_report
@@ -38,27 +39,36 @@ from xportal.undo import Undo
 
 
 def up(
-    aws: Aws, spec: PortalSpec, progress: Progress, agent: Agent, *, waits: Iterator[float] | None = None
+    aws: Aws,
+    spec: PortalSpec,
+    progress: Progress,
+    agent: Agent,
+    *,
+    waits: Iterator[float] | None = None,
+    ends: Ends | None = None,
 ) -> UpReport:
     """Bring a portal up; idempotent. Raises errors of xportal.errors, after undoing what it began.
 
-    A `down` that broke off is finished first. With `waits` it tries again after so many seconds each time, until there
-    is capacity.
+    A `down` that broke off is finished first; one that comes while this is at work has the last word: GoingDown.
+    `ends` are those that came before; None: those of now. With `waits` it tries again after so many seconds each time,
+    until there is capacity.
 
     A machine that was launched stays, whatever comes after: it may hold work. The next `up` goes on
     with it, `down` saves and ends it.
     """
     began = aws.clock.monotonic()
-    launching = partial(find_or_launch, aws, spec, progress, agent)
+    ends = ends or Ends(spec.name)
+    launching = partial(find_or_launch, aws, spec, progress, agent, ends)
     machine, new = until_capacity(launching, progress, waits, aws.clock) if waits else launching()
     launched = aws.clock.monotonic()
     remember(aws, machine, spec, progress)
     try:
         status, seconds = wait_ready(aws, spec, machine, progress, new=new)
     except GoingDown as error:
+        ends.look(observe(aws, name) for name in tags.drive_names(machine.tags))
         progress.say(f"{error.message}: finishing that, then it comes up again")
         down(aws, spec.name, progress, agent)
-        return up(aws, spec, progress, agent, waits=waits)
+        return up(aws, spec, progress, agent, waits=waits, ends=ends)
     return UpReport(
         portal=spec.name,
         machine=machine_report(machine),
@@ -70,9 +80,14 @@ def up(
     )
 
 
-def find_or_launch(aws: Aws, spec: PortalSpec, progress: Progress, agent: Agent) -> tuple[Instance, bool]:
-    """The portal's machine, running, and whether it was launched just now."""
-    earlier = _earlier_claim(aws, spec)
+def find_or_launch(
+    aws: Aws, spec: PortalSpec, progress: Progress, agent: Agent, ends: Ends | None = None
+) -> tuple[Instance, bool]:
+    """The portal's machine, running, and whether it was launched just now. Raises GoingDown at an end beyond `ends`."""
+    ends = ends or Ends(spec.name)
+    drives = [observe(aws, name) for name in sorted(drive.name for drive in spec.drives) or [spec.name]]
+    ends.look(drives)
+    earlier = next((claim for drive in drives if (claim := earlier_claim(drive))), None)
     try:
         prepared = prepare(aws, spec, launch_id=earlier.launch if earlier else None)
     except BaseException:
@@ -80,18 +95,15 @@ def find_or_launch(aws: Aws, spec: PortalSpec, progress: Progress, agent: Agent)
             earlier.release()
         raise
     if isinstance(prepared, Preparation):
-        return _launch_locked(aws, prepared, earlier or new_claim(), progress, agent), True
+        return _launch_locked(aws, prepared, earlier or new_claim(), progress, agent, ends), True
     if earlier:
         earlier.release()
     return attach_drives(aws, adopt(aws, spec, prepared, progress), progress), False
 
 
-def _earlier_claim(aws: Aws, spec: PortalSpec) -> Claim | None:
-    names = [drive.name for drive in spec.drives] or [spec.name]
-    return next((claim for name in sorted(names) if (claim := earlier_claim(observe(aws, name)))), None)
-
-
-def _launch_locked(aws: Aws, prepared: Preparation, claim: Claim, progress: Progress, agent: Agent) -> Instance:
+def _launch_locked(
+    aws: Aws, prepared: Preparation, claim: Claim, progress: Progress, agent: Agent, ends: Ends
+) -> Instance:
     """All drives or none: their locks are taken in the order of their names, so that no two wait for each other."""
     drives: Settled = {}
     with Undo(progress.warn) as undo:
@@ -100,8 +112,8 @@ def _launch_locked(aws: Aws, prepared: Preparation, claim: Claim, progress: Prog
             portal = prepared.spec.name
             lifecycle = Lifecycle(aws, planned.name, portal=portal, agent=agent, progress=progress, lock=claim)
             drives[planned.name] = lifecycle, _settle(prepared, planned, lifecycle, _zones_for(prepared, planned))
-        machine, offer = _launch_near(aws, prepared, drives, claim, progress) or _launch_anywhere(
-            aws, prepared, drives, claim, progress
+        machine, offer = _launch_near(aws, prepared, drives, claim, progress, ends) or _launch_anywhere(
+            aws, prepared, drives, claim, progress, ends
         )
         undo.keep()
     claim.release()
@@ -115,7 +127,7 @@ Settled = dict[str, tuple[Lifecycle, DriveOrder]]  # by drive, each with its loc
 
 
 def _launch_near(
-    aws: Aws, prepared: Preparation, settled: Settled, claim: Claim, progress: Progress
+    aws: Aws, prepared: Preparation, settled: Settled, claim: Claim, progress: Progress, ends: Ends
 ) -> tuple[Instance, Offer] | None:
     """A machine for the volumes that are left, where they are; None if not all drives are there, or no machine is.
 
@@ -127,7 +139,7 @@ def _launch_near(
     if not offers or len(volumes) < len(settled):
         return None
     try:
-        machine, offer = _launch(aws, replace(prepared, offers=offers), settled, claim, progress)
+        machine, offer = _launch(aws, replace(prepared, offers=offers), settled, claim, progress, ends)
     except NoCapacity:
         progress.say(f"no machine in {offers[0].zone}, where {', '.join(v.id for v in volumes)} is: snapshots move it")
         return None
@@ -141,18 +153,19 @@ def _launch_near(
 
 
 def _launch_anywhere(
-    aws: Aws, prepared: Preparation, settled: Settled, claim: Claim, progress: Progress
+    aws: Aws, prepared: Preparation, settled: Settled, claim: Claim, progress: Progress, ends: Ends
 ) -> tuple[Instance, Offer]:
     """A machine with its drives restored from snapshots; volumes that are left are saved first."""
     for name, (lifecycle, drive) in settled.items():
         if isinstance(drive.source, Volume):
             settled[name] = lifecycle, _settle(prepared, drive, lifecycle, frozenset())
-    return _launch(aws, prepared, settled, claim, progress)
+    return _launch(aws, prepared, settled, claim, progress, ends)
 
 
 def _launch(
-    aws: Aws, prepared: Preparation, settled: Settled, claim: Claim, progress: Progress
+    aws: Aws, prepared: Preparation, settled: Settled, claim: Claim, progress: Progress, ends: Ends
 ) -> tuple[Instance, Offer]:
+    ends.look(lifecycle.observed for lifecycle, _ in settled.values())
     ordered = [settled[drive.name] for drive in prepared.drives]
     locks = [lock for lifecycle, _ in ordered if (lock := lifecycle.observed.lock)]
     return launch_machine(aws, prepared, [drive for _, drive in ordered], locks, claim, progress)
