@@ -501,6 +501,30 @@ class CopyReport(Report):
     """In words: whether it is the newest or forked, and what it was restored from."""
 
 
+@dataclass(frozen=True)
+class PruneReport(Report):
+    """What a prune has deleted, or with `--dry-run` would delete."""
+
+    drive: str
+    """The drive's name."""
+    deleted: tuple[CopyReport, ...]
+    """The snapshots that went, oldest first."""
+    kept: int
+    """How many snapshots stay."""
+
+
+@dataclass(frozen=True)
+class DeleteReport(Report):
+    """What is left of a drive that was given up."""
+
+    drive: str
+    """The drive's name."""
+    deleted: tuple[CopyReport, ...]
+    """The copies that went, oldest first."""
+    left: tuple[CopyReport, ...]
+    """Copies that stay: snapshots that were made by hand, and those of which somebody made an image."""
+
+
 # Containers
 
 

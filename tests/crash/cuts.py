@@ -174,6 +174,7 @@ def _type_on(world: World, argv: tuple[str, ...], outcome: Outcome) -> None:
         else:
             break
     unknown = 'there is no portal "demo"' in ended.said and world.knows_nothing()  # cut before there was anything
+    unknown |= 'there is no drive "demo"' in ended.said and not world.has_copies()  # cut after all was deleted
     if ended.status != (3 if unknown else 0):
         outcome.wrong.append(f"{' '.join(argv)} ended with {ended.status}")
 

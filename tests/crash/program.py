@@ -15,7 +15,7 @@ import signal
 import socketserver
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from xportal.portal import access
 from xportal.sandbox import admin
 
 FAST = 50
-WARMING = (["up"], ["down"], ["save"], ["sweep"], ["drives", "restore", "x", "snap-0"])
+WARMING = (["up"], ["down"], ["save"], ["sweep"], ["drives", "restore", "x", "snap-0"], ["drives", "delete", "x"])
 REGION = "us-east-1"
 
 
@@ -45,7 +45,7 @@ class Command(socketserver.StreamRequestHandler):
         cut_at = CutAt(Place(cut["operation"], cut["nth"]), Cut(cut["cut"])) if cut else None
         os.environ |= {"HOME": order["home"], "XDG_STATE_HOME": f"{order['home']}/state"}
         os.environ["USER"] = os.environ["LOGNAME"] = Path(order["home"]).name
-        watch = Watch(Disks(Path(order["disks"])), self._tell, discards="--discard" in order["argv"])
+        watch = Watch(Disks(Path(order["disks"])), self._tell, order["argv"])
         steps = Steps(lambda place: self._tell(step=str(place)), cut_at)
         _before_send[:] = [watch.before_send, steps.before_send]
         access.connect = lambda login, **_: log_in(Path(order["disks"]), login, steps)  # type: ignore[attr-defined,assignment]
@@ -59,10 +59,11 @@ class Command(socketserver.StreamRequestHandler):
 class Watch:
     """I2 at every deletion: what goes is on no machine, and all its records are in another, completed snapshot."""
 
-    def __init__(self, disks: Disks, tell: Callable[..., None], *, discards: bool) -> None:
+    def __init__(self, disks: Disks, tell: Callable[..., None], argv: Sequence[str]) -> None:
         self._disks = disks
         self._tell = tell
-        self._discards = discards
+        self._discards = "--discard" in argv
+        self._gives_up = "delete" in argv  # the last copy, too
 
     def before_send(self, request: Any, event_name: str, **_: Any) -> None:
         """Look at the cloud before a deletion arrives there."""
@@ -80,8 +81,13 @@ class Watch:
         if any(copy in machine["volumes"].values() for machine in cloud["instances"]):
             return f"{copy} is deleted while a machine has it"
         there = self._disks.snapshot(copy) if copy.startswith("snap-") else self._disks.volume(copy)
-        others = [s["id"] for s in cloud["snapshots"] if s["state"] == "completed" and s["id"] != copy]
-        if there and not any(self._disks.snapshot(other)[: len(there)] == there for other in others):
+        others = [
+            self._disks.snapshot(s["id"]) for s in cloud["snapshots"] if s["state"] == "completed" and s["id"] != copy
+        ]
+        if self._gives_up:  # the newest copy goes last, also if it is a volume
+            others += [self._disks.volume(v["id"]) for v in cloud["volumes"] if v["id"] != copy]
+            others += [] if len([*cloud["volumes"], *cloud["snapshots"]]) > 1 else [there]
+        if there and not any(other[: len(there)] == there for other in others):
             return f"{copy} is deleted and no completed snapshot has its records"
         return None
 

@@ -15,6 +15,8 @@ NO_WAIT = ("down", DRIVE, "--no-wait")
 DISCARD = ("down", DRIVE, "--discard", "--yes")
 SAVE = ("save", DRIVE)
 SWEEP = ("sweep",)
+PRUNE = ("drives", "prune", DRIVE, "--keep-last", "1", "--yes")
+DELETE = ("drives", "delete", DRIVE, "--yes")
 RESTORE = ("drives", "restore", DRIVE, OLDEST)
 
 
@@ -49,6 +51,14 @@ def _saved_twice(world: World) -> None:
 def _interrupted(world: World) -> None:
     """AWS took the machine of a second life; the volume is left."""
     _second_life(world)
+    world.interrupt()
+
+
+def _left(world: World) -> None:
+    """Snapshots of two lives, and the volume of a third that nobody saved."""
+    _saved_twice(world)
+    world.type_well(*UP)
+    world.work("third")
     world.interrupt()
 
 
@@ -100,4 +110,6 @@ SCENARIOS = (
     Scenario("up, two drives", UP_TWO, _two_drives, (UP_TWO, DOWN, SWEEP), drives=TWO_DRIVES),
     Scenario("down, two drives", DOWN, _two_drives_at_work, (DOWN, UP_TWO, SWEEP), drives=TWO_DRIVES),
     Scenario("drives restore", RESTORE, _saved_twice, (RESTORE, UP, SWEEP), World.note_restore),
+    Scenario("drives prune", PRUNE, _saved_twice, (PRUNE, UP, DOWN, SWEEP)),
+    Scenario("drives delete", DELETE, _left, (DELETE, UP, DOWN, SWEEP), World.note_delete),
 )

@@ -170,6 +170,13 @@ def test_portals_and_drives(account: Lab, tmp_path: Path, monkeypatch: pytest.Mo
     assert [copy["kind"] for copy in check("drives history", "drives history demo")] == ["final", "checkpoint"]
     assert check("drives restore", f"drives restore demo {saved['id']}")["note"] == "newest, restored, was generation 1"
 
+    pruned = check("drives prune", "drives prune demo --keep-last 2 --dry-run")
+    assert (pruned["deleted"], pruned["kept"]) == ([], 2)
+    pruned = check("drives prune", "drives prune demo --keep-last 1 --yes")
+    assert (len(pruned["deleted"]), pruned["kept"]) == (0, 2)  # the last one, and the one that was chosen
+    gone = check("drives delete", "drives delete demo --yes")
+    assert (len(gone["deleted"]), gone["left"]) == (2, [])
+
     machine = account.up("alone", size_gib=1)
     account.aws.ec2.terminate_instances(InstanceIds=[machine.id])
     assert [(swept["drive"], swept["snapshot"]["size_gib"]) for swept in check("sweep")] == [("alone", 1)]
@@ -182,7 +189,9 @@ def test_portals_and_drives(account: Lab, tmp_path: Path, monkeypatch: pytest.Mo
         patch.delenv("AWS_ACCESS_KEY_ID", raising=False)
         assert check("watch --install", "watch watched --install")["service"].startswith("xportal-watch-watched:")
     assert check("watch", "watch watched --max-hours 0.000000001")["saved"]["drives"][0]["drive"] == "watched"
-    assert check("watch", "watch demo")["saved"] is None
+    account.up("left", size_gib=1)
+    account.down("left")
+    assert check("watch", "watch left")["saved"] is None
 
 
 def test_kinds_of_copies(account: Lab) -> None:

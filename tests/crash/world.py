@@ -159,6 +159,10 @@ class World:
         found = [i for r in self.ec2.describe_instances()["Reservations"] for i in r["Instances"]]
         return not (found or self.locks() or self.snapshots() or self.ec2.describe_volumes()["Volumes"])
 
+    def has_copies(self) -> bool:
+        """Whether anything holds data."""
+        return bool(self.snapshots() or list((self.cloud_directory / "volumes").iterdir()))
+
     def instances(self) -> list[Any]:
         """Every instance that is not terminated."""
         found = [i for r in self.ec2.describe_instances()["Reservations"] for i in r["Instances"]]
@@ -187,6 +191,11 @@ class World:
         if not list((self.cloud_directory / "volumes").iterdir()):
             finals = self.finals()
             self.disks.set_ledger(DEVICE, self._records(finals[-1] if finals else None))
+
+    def note_delete(self) -> None:
+        """If nothing of the drive is left, its records are not missed. As long as anything is, the newest one is."""
+        if not self.has_copies():
+            self.disks.set_ledger(DEVICE, [])
 
     def note_restore(self) -> None:
         """If the oldest snapshot was chosen, its records are those that count."""

@@ -70,6 +70,8 @@ ANSWERS = (
     Answer("drives", reports.DriveReport, many=True),
     Answer("drives history", reports.CopyReport, many=True, note="The newest comes first."),
     Answer("drives restore", reports.CopyReport, note="The copy, as it is now."),
+    Answer("drives prune", reports.PruneReport),
+    Answer("drives delete", reports.DeleteReport),
     Answer(
         "sweep",
         reports.DriveLeftReport,

@@ -17,6 +17,7 @@ ARCHITECTURE = "xportal:architecture"
 KIND = "xportal:kind"  # on snapshots: FINAL, WITHDRAWN or CHECKPOINT
 SAVE = "xportal:save"  # on checkpoints: the id of the save that took it
 ROLLING = "xportal:rolling"  # "1" on checkpoints of the machine's own that go after a later final save; "0": it stays
+STAYS = "xportal:stays"  # on snapshots that were to be deleted: why AWS does not let them
 SET = "xportal:set"  # on snapshots of several drives of one moment
 RESTORED = "xportal:restored"  # on a copy that was chosen to go on from: which generation it was, and when that was
 AWAITS = "xportal:awaits"  # on machines whose drives are yet to be attached: the generations that those will be

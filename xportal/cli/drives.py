@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from xportal.cli.options import Context, Json, Profile, Region, Sandbox, common_callback, with_common_options
+from xportal.errors import UsageError
 
-app = typer.Typer(help="List the drives and where their newest data is; show or choose the copies of one.")
+if TYPE_CHECKING:
+    from xportal.reports import CopyReport
+
+app = typer.Typer(help="List the drives and where their newest data is; show, choose or delete the copies of one.")
 Drive = Annotated[str, typer.Argument(metavar="DRIVE", help="The drive's name.")]
 
 
+@dataclass(frozen=True)
+class KeepOptions:
+    """Which snapshots stay."""
+
+    last: Annotated[int, typer.Option("--keep-last", metavar="N", help="Keep the last N.", min=0)] = 0
+    hourly: Annotated[
+        int, typer.Option("--keep-hourly", metavar="N", help="Keep the last of each of N hours that have any.", min=0)
+    ] = 0
+    daily: Annotated[
+        int, typer.Option("--keep-daily", metavar="N", help="Keep the last of each of N days that have any.", min=0)
+    ] = 0
+    weekly: Annotated[
+        int, typer.Option("--keep-weekly", metavar="N", help="Keep the last of each of N weeks that have any.", min=0)
+    ] = 0
+
+
 def drives(ctx: Context) -> None:
-    """List the drives and where their newest data is; show or choose the copies of one."""
+    """List the drives and where their newest data is; show, choose or delete the copies of one."""
     from xportal.portal import status
 
     rows = status.list_drives(ctx.aws)
@@ -48,13 +71,7 @@ def history(ctx: Context, drive: Drive) -> None:
     if ctx.json:
         ctx.console.answer_json(copies)
     else:
-        ctx.console.table(
-            ("COPY", "KIND", "STATE", "GENERATION", "SIZE", "MADE", ""),
-            [
-                (c.id, c.kind, c.state, str(c.generation), f"{c.size_gib} GiB", time_text(c.made), c.note)
-                for c in copies
-            ],
-        )
+        _show_copies(ctx, copies)
 
 
 def restore(
@@ -75,6 +92,81 @@ def restore(
         ctx.console.answer(f"{drive}: goes on from {chosen.id} at the next xportal up")
 
 
+def prune(
+    ctx: Context,
+    drive: Drive,
+    keep: KeepOptions = KeepOptions(),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete the snapshots that no --keep option names; without this command all are kept.
+
+    A snapshot stays if one of the options names it. The newest complete one always stays, and so do those that were
+    made by hand. Hours, days and weeks are in UTC.
+    """
+    from xportal.drive.keep import Keep
+    from xportal.portal import names
+    from xportal.portal import prune as pruning
+
+    kept = Keep(keep.last, keep.hourly, keep.daily, keep.weekly)
+    names.check_drive_known(ctx.aws, drive)
+    report = pruning.find_needless(ctx.aws, drive, kept)
+    if report.deleted and not dry_run:
+        if not yes:
+            _ask(ctx, "prune", report.deleted, "Delete them?")
+        with ctx.console.waiting(f"pruning {drive}"):
+            report = pruning.prune(ctx.aws, drive, kept, ctx.console)
+    if ctx.json:
+        ctx.console.answer_json(report)
+        return
+    if dry_run and report.deleted:
+        _show_copies(ctx, report.deleted)
+    what = "would be deleted" if dry_run else "deleted"
+    ctx.console.answer(f"{drive}: {_count(report.deleted)} {what}, {report.kept} kept")
+
+
+def delete(ctx: Context, drive: Drive, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Give a drive up: delete its volume and all its snapshots. Snapshots that were made by hand stay.
+
+    It cannot be undone, unless a rule of AWS's Recycle Bin keeps deleted snapshots for a while.
+    """
+    from xportal.portal import delete as deletion
+    from xportal.portal import names
+
+    names.check_drive_known(ctx.aws, drive)
+    found = deletion.find_copies(ctx.aws, drive)
+    if not yes:
+        _ask(ctx, "delete", found.deleted, f"Delete all of drive {drive}?")
+    with ctx.console.waiting(f"deleting {drive}"):
+        report = deletion.delete(ctx.aws, drive, [copy.id for copy in found.deleted], ctx.console)
+    if ctx.json:
+        ctx.console.answer_json(report)
+        return
+    ctx.console.answer(f"{drive}: {_count(report.deleted)} deleted")
+    for copy in report.left:
+        ctx.console.answer(f"{drive}: {copy.id} stays, {copy.kind}: the next xportal up {drive} would go on from it")
+
+
+def _ask(ctx: Context, command: str, copies: Sequence[CopyReport], question: str) -> None:
+    """Name what goes, and ask. Raises UsageError where nobody can answer, typer.Abort on a no."""
+    for copy in copies:
+        ctx.console.say(f"{copy.id} ({copy.kind} of {time_text(copy.made)}, {copy.size_gib} GiB) is deleted")
+    if not sys.stdin.isatty():
+        raise UsageError(f"{command} asks before it deletes, and nobody can answer here", hint="--yes says it at once")
+    typer.confirm(question, abort=True, err=True)
+
+
+def _count(copies: Sequence[CopyReport]) -> str:
+    return "1 copy" if len(copies) == 1 else f"{len(copies)} copies"
+
+
+def _show_copies(ctx: Context, copies: Sequence[CopyReport]) -> None:
+    ctx.console.table(
+        ("COPY", "KIND", "STATE", "GENERATION", "SIZE", "MADE", ""),
+        [(c.id, c.kind, c.state, str(c.generation), f"{c.size_gib} GiB", time_text(c.made), c.note) for c in copies],
+    )
+
+
 def time_text(moment: object) -> str:
     """A moment in UTC, for a table."""
     return f"{moment:%Y-%m-%d %H:%M:%S}" if moment else ""
@@ -93,5 +185,5 @@ def _list_if_alone(
         with_common_options(drives)(typer_context, json=False, profile=None, region=None, sandbox=False)
 
 
-for _command in (history, restore):
+for _command in (history, restore, prune, delete):
     app.command()(with_common_options(_command))

@@ -30,7 +30,7 @@ class Executor:
         self._lock = lock
         self._snapshots = Snapshots(aws, agent, progress)
 
-    def carry_out(self, action: p.Action, drive: Drive, choice: str) -> None:  # noqa: C901, PLR0912  one case an action
+    def carry_out(self, action: p.Action, drive: Drive, choice: str) -> None:  # noqa: C901  one case an action
         """One action, planned from the observed `drive`; `choice` as in the request.
 
         Raises Stuck, and what the calls to AWS raise.
@@ -57,10 +57,9 @@ class Executor:
             case p.SnapshotVolume(volume):
                 self._snapshots.final(drive, volume)
             case p.Mark(copies):
-                for copy in copies:
-                    set_tags(self._aws, copy.id, {tags.MARKED: self._aws.now().isoformat()})
-            case p.Prune(snapshots):
-                self._prune(snapshots)
+                set_tags_of_all(self._aws, [copy.id for copy in copies], {tags.MARKED: self._aws.now().isoformat()})
+            case p.Prune(snapshots, why, asked):
+                self._prune(snapshots, why, asked)
             case p.DeleteVolume(volume, why):
                 self._progress.say(f"deleting {volume.id}: {why}")
                 self._delete(drive, volume)
@@ -125,14 +124,16 @@ class Executor:
             except (AwsError, Unreachable) as error:
                 self._progress.warn(f'a forged copy of drive "{drive.name}" might not be noticed: {error.message}')
 
-    def _prune(self, snapshots: Sequence[Snapshot]) -> None:
-        self._progress.say(f"{len(snapshots)} rolling checkpoints are deleted: the final save has all that they have")
+    def _prune(self, snapshots: Sequence[Snapshot], why: str, asked: bool) -> None:
+        many = "1 snapshot is" if len(snapshots) == 1 else f"{len(snapshots)} snapshots are"
+        self._progress.say(f"{many} deleted: {why}")
         for snapshot in snapshots:
             try:
                 storage.delete_snapshot(self._aws, snapshot.id)
             except AwsError as error:
-                if error.code != "InvalidSnapshot.InUse" and not is_forbidden(error):
+                if error.code != "InvalidSnapshot.InUse" and (asked or not is_forbidden(error)):
                     raise
-                why = "this account may not delete it" if is_forbidden(error) else "somebody made an image of it"
-                self._progress.say(f"{snapshot.id} stays: {why}")
-                set_tags(self._aws, snapshot.id, {tags.ROLLING: "0"})  # deleting tags may be forbidden, too
+                reason = "this account may not delete it" if is_forbidden(error) else "somebody made an image of it"
+                self._progress.say(f"{snapshot.id} stays: {reason}")
+                # Deleting tags may be forbidden, too.
+                set_tags(self._aws, snapshot.id, {tags.STAYS: reason} if asked else {tags.ROLLING: "0"})

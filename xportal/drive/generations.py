@@ -51,11 +51,11 @@ class Copies:
 
     def newest(self) -> Volume | Snapshot | None:
         """The newest copy of the drive, by rules 5 to 8."""
-        return max(self.copies, key=self._order, default=None)
+        return max(self.copies, key=self.order_of, default=None)
 
     def newest_snapshot(self) -> Snapshot | None:
         """The newest, in whatever state."""
-        return max(self.snapshots, key=self._order, default=None)
+        return max(self.snapshots, key=self.order_of, default=None)
 
     def next_generation(self) -> int:
         """One more than any that there is."""
@@ -115,7 +115,7 @@ class Copies:
             if self._is_unfollowed(s) and not (self.told_by_volume(s) or s.tags.get(tags.FOLLOWED) in saved)
             if s.state != "error"
         )
-        return tuple(sorted(passed, key=self._order, reverse=True))
+        return tuple(sorted(passed, key=self.order_of, reverse=True))
 
     def told_by_volume(self, snapshot: Snapshot) -> str:
         """With what the drive went on after the volume of a snapshot, as the volume tells; "" if it tells nothing.
@@ -145,7 +145,8 @@ class Copies:
         later = next(before, None)
         return self._told_follower(volume) or (later.id if later else tags.NOBODY)
 
-    def _order(self, item: Volume | Snapshot) -> tuple[int, bool, bool, datetime, bool, int]:
+    def order_of(self, item: Volume | Snapshot) -> tuple[int, bool, bool, datetime, bool, int]:
+        """What copies are compared by, by rules 5 to 8: the newest has the highest."""
         made = item.created if isinstance(item, Volume) else item.started
         # StartTimes may be told to the second: a final save comes after every checkpoint, one that failed before both;
         # also one that is a checkpoint by now, for its volume was attached once more: then its next one comes last.

@@ -18,6 +18,7 @@ from xportal.aws.session import Aws
 from xportal.aws.tagging import tag_machine
 from xportal.drive import plan as p
 from xportal.drive.act import Executor
+from xportal.drive.keep import Keep
 from xportal.drive.locks import Heart, Lock
 from xportal.drive.made import described
 from xportal.drive.model import Drive
@@ -67,15 +68,17 @@ class Lifecycle:
         choice: str = "",
         wait: bool = True,
         zones: frozenset[str] = frozenset(),
+        keep: Keep | None = None,
+        given_up: frozenset[str] = frozenset(),
         until: tuple[type, ...] = (),
     ) -> p.Launch | p.Attach | p.Ready | p.Done | p.Wait:
         """Act until the plan is Launch, Attach, Ready or Done, or an action of a type in `until` would be next.
 
-        `choice`, `wait` and `zones`: see plan.Request. Raises what Refuse carries, and SaveIncomplete when an action
-        has no effect however often it is taken, or when a wait's text, progress included, does not
-        change for as long as `aws.patience`.
+        `choice`, `wait`, `zones`, `keep` and `given_up`: see plan.Request. Raises what Refuse carries, and
+        SaveIncomplete when an action has no effect however often it is taken, or when a wait's text, progress included,
+        does not change for as long as `aws.patience`.
         """
-        asked = p.Request(goal, choice=choice, wait=wait, zones=zones)
+        asked = p.Request(goal, choice=choice, wait=wait, zones=zones, keep=keep, given_up=given_up)
         pause = POLL_SECONDS[0]
         taken: dict[str, int] = {}
         done: tuple[p.Action | None, float] = (None, 0.0)  # the last action, and until when AWS may not show it

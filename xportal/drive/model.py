@@ -176,7 +176,7 @@ class Drive(Copies):
             s
             for s in rolling
             if any(
-                f.volume_id == s.volume_id and s.started <= f.started and self._order(s) < self._order(f)
+                f.volume_id == s.volume_id and s.started <= f.started and self.order_of(s) < self.order_of(f)
                 for f in finals
             )
         )

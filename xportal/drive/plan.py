@@ -6,13 +6,16 @@ successor is complete, I3 one writer. docs/drive-protocol.md has the table in wo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from xportal.aws import tags
 from xportal.aws.records import Instance, KeyPair, Snapshot, Volume
 from xportal.drive import refusals
+from xportal.drive.keep import Keep, needless
+from xportal.drive.made import described
 from xportal.drive.model import ENDING, LIVE, Drive, LockState
 from xportal.errors import XportalError
 
@@ -26,6 +29,8 @@ class Goal(Enum):
     DISCARD = "discard"  # end without saving
     SWEEP = "sweep"
     RESTORE = "restore"  # a copy that the user chose becomes the newest
+    PRUNE = "prune"  # snapshots that the user does not keep are deleted
+    DELETE = "delete"  # the drive is given up, with all that xportal made of it
 
 
 # Actions that the lifecycle carries out
@@ -114,9 +119,11 @@ class DiscardCopies:
 
 @dataclass(frozen=True)
 class Prune:
-    """Delete rolling checkpoints that a later final save made needless."""
+    """Delete snapshots; `why` is a clause. `asked`: a user asked for it, and an error is theirs to mend."""
 
     snapshots: tuple[Snapshot, ...]
+    why: str
+    asked: bool = False
 
 
 @dataclass(frozen=True)
@@ -196,6 +203,8 @@ class Request:
     wait: bool = True  # False: a `down` is done as soon as everything that is left goes on by itself
     # Those in which the caller can have a machine: a volume that is there is attached, not saved first (UP).
     zones: frozenset[str] = frozenset()
+    keep: Keep | None = None  # which snapshots stay (PRUNE)
+    given_up: frozenset[str] = frozenset()  # ids of the copies that the user said go (DELETE)
 
 
 def plan(drive: Drive, asked: Request) -> Action:
@@ -207,6 +216,10 @@ def plan(drive: Drive, asked: Request) -> Action:
             return _plan_save(drive, asked)
         case Goal.RESTORE:
             return _plan_restore(drive, asked)
+        case Goal.PRUNE:
+            return _plan_prune(drive, asked)
+        case Goal.DELETE:
+            return _plan_delete(drive, asked)
         case Goal.DISCARD:
             return _plan_discard(drive, asked)
         case Goal.DOWN | Goal.SWEEP:
@@ -279,11 +292,8 @@ def _plan_up(drive: Drive, asked: Request) -> Action:
 
 
 def _unclear(drive: Drive) -> Refuse | None:
-    """I1: which copy is the newest, the user must say."""
-    if drive.forks():
-        return Refuse(refusals.forked(drive))
-    newest, passed_over = drive.newest_snapshot(), drive.passed_over()
-    return Refuse(refusals.unexplained(drive, newest, passed_over[0])) if newest and passed_over else None
+    error = refusals.unclear(drive)
+    return Refuse(error) if error else None
 
 
 def _attach(drive: Drive) -> Attach | None:
@@ -340,18 +350,10 @@ def _plan_save(drive: Drive, asked: Request) -> Action:
 
 
 def _plan_restore(drive: Drive, asked: Request) -> Action:
-    machine = next((m for m in drive.machines.values() if m.state != "terminated" and not drive.is_foreign(m)), None)
-    if machine:
-        return (
-            Wait(f"{machine.id} is {machine.state}")
-            if machine.state in ENDING
-            else Refuse(refusals.in_use(drive, machine))
-        )
+    busy = _busy(drive, asked)
+    if busy:
+        return busy
     state = drive.lock_state(asked.launch_id)
-    if drive.lock and state is LockState.FOREIGN:
-        return Refuse(refusals.strange_lock(drive, drive.lock))
-    if state is LockState.STARTING:
-        return Refuse(refusals.in_use(drive, None))
     chosen = drive.find_copy(asked.choice)
     if chosen is None or chosen.state == "error":
         return Refuse(refusals.no_such_copy(drive, asked.choice, chosen))
@@ -364,6 +366,64 @@ def _plan_restore(drive: Drive, asked: Request) -> Action:
     if state is LockState.FREE:
         return TakeLock()
     return Choose(chosen, drive.next_generation())
+
+
+def _busy(drive: Drive, asked: Request) -> Wait | Refuse | None:
+    """Why nobody but its machine, or who is about to launch one, decides about a drive."""
+    machine = next((m for m in drive.machines.values() if m.state != "terminated" and not drive.is_foreign(m)), None)
+    if machine:
+        return (
+            Wait(f"{machine.id} is {machine.state}")
+            if machine.state in ENDING
+            else Refuse(refusals.in_use(drive, machine))
+        )
+    state = drive.lock_state(asked.launch_id)
+    if drive.lock and state is LockState.FOREIGN:
+        return Refuse(refusals.strange_lock(drive, drive.lock))
+    return Refuse(refusals.in_use(drive, None)) if state is LockState.STARTING else None
+
+
+def _plan_prune(drive: Drive, asked: Request) -> Action:
+    """Without the lock, and while the drive is awake: the newest data is never among what goes."""
+    if asked.keep is None:
+        raise AssertionError("who prunes says what to keep")
+    return _unclear(drive) or _prune(needless(drive, asked.keep), "the others are kept", asked=True) or Done()
+
+
+def _plan_delete(drive: Drive, asked: Request) -> Action:
+    """Oldest first: if it breaks off, the newest data is still whole, and the next `up` goes on from it (I1)."""
+    busy = _busy(drive, asked)
+    if busy:
+        return busy
+    for volume in drive.volumes:
+        machine = drive.machine_of(volume)
+        if machine:
+            return Refuse(refusals.attached_elsewhere(drive, volume, machine))
+    ours = (s for s in drive.snapshots if described(s) and tags.STAYS not in s.tags)
+    copies: list[Volume | Snapshot] = [*drive.volumes, *ours]
+    going = sorted(copies, key=drive.order_of)
+    later = next((copy for copy in going if copy.id not in asked.given_up), None)
+    if later:
+        return Refuse(refusals.came_later(drive, later))
+    if not going:
+        return _release(drive, "nothing is left of the drive")
+    state = drive.lock_state(asked.launch_id)
+    if drive.lock and state is LockState.STALE:
+        return ReleaseLock(drive.lock, "its holder is gone")
+    return TakeLock() if state is LockState.FREE else _delete_oldest(going)
+
+
+def _delete_oldest(going: Sequence[Volume | Snapshot]) -> Action:
+    unmarked = tuple(copy for copy in going if tags.MARKED not in copy.tags)
+    if unmarked:
+        return Mark(unmarked)
+    first = going[0]
+    if first.state in ("pending", "creating", "deleting"):
+        return Wait(f"{first.id} is {first.state}")
+    if isinstance(first, Volume):
+        return DeleteVolume(first, "its drive is given up")
+    oldest = tuple(itertools.takewhile(lambda copy: isinstance(copy, Snapshot) and copy.state != "pending", going))
+    return Prune(tuple(s for s in oldest if isinstance(s, Snapshot)), "their drive is given up", asked=True)
 
 
 def _plan_discard(drive: Drive, asked: Request) -> Action:
@@ -403,16 +463,16 @@ def _plan_end(drive: Drive, asked: Request) -> Action:
     goes_on_by_itself = machine is None and all(map(drive.is_final_started, drive.volumes))
     if isinstance(action, Wait) and not asked.wait and goes_on_by_itself:
         return Done()
-    return action or _prune(drive) or _release(drive, "all is saved")
+    rolled = _prune(drive.superseded(), "they were rolling checkpoints, and the final save has all that they have")
+    return action or rolled or _release(drive, "all is saved")
 
 
-def _prune(drive: Drive) -> Action | None:
+def _prune(going: tuple[Snapshot, ...], why: str, *, asked: bool = False) -> Action | None:
     """Marked before the last look: no `drives restore` chooses one from then on."""
-    needless = drive.superseded()
-    unmarked = tuple(s for s in needless if tags.MARKED not in s.tags)
+    unmarked = tuple(s for s in going if tags.MARKED not in s.tags)
     if unmarked:
         return Mark(unmarked)
-    return Prune(needless) if needless else None
+    return Prune(going, why, asked) if going else None
 
 
 def _refuse_end(drive: Drive, asked: Request) -> Refuse | None:

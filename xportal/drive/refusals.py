@@ -31,6 +31,14 @@ def strange_lock(drive: Drive, lock: KeyPair) -> DriveInUse:
     )
 
 
+def unclear(drive: Drive) -> DriveForked | None:
+    """I1: which copy is the newest, the user must say."""
+    if drive.forks():
+        return forked(drive)
+    newest, passed_over = drive.newest_snapshot(), drive.passed_over()
+    return unexplained(drive, newest, passed_over[0]) if newest and passed_over else None
+
+
 def forked(drive: Drive) -> DriveForked:
     """Two copies are the newest."""
     return DriveForked(
@@ -111,6 +119,14 @@ def is_going(drive: Drive, chosen: Volume | Snapshot) -> NoSuchCopy:
     return NoSuchCopy(
         f'drive "{drive.name}" cannot go on from {chosen.id}: it is to be deleted, and a later save has all of it',
         hint=f"xportal drives history {drive.name} shows the saves",
+    )
+
+
+def came_later(drive: Drive, copy: Volume | Snapshot) -> Refused:
+    """A copy that was not there when the user gave the drive up."""
+    return Refused(
+        f'drive "{drive.name}" has {copy.id} by now, which came after you were asked: nothing more is deleted',
+        hint=f"xportal drives history {drive.name} shows all that is left",
     )
 
 

@@ -70,8 +70,8 @@ def count_a_late_final_save(patch: pytest.MonkeyPatch) -> None:
 def prune_without_a_mark(patch: pytest.MonkeyPatch) -> None:
     """The final save has all that they have: they go."""
 
-    def hurried(drive: Drive) -> p.Action | None:
-        return p.Prune(drive.superseded()) if drive.superseded() else None
+    def hurried(going: tuple[Snapshot, ...], why: str, *, asked: bool = False) -> p.Action | None:
+        return p.Prune(going, why, asked) if going else None
 
     patch.setattr(p, "_prune", hurried)
 

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 
@@ -15,6 +16,7 @@ from xportal.aws import tags
 from xportal.aws.devices import DEVICE
 from xportal.aws.records import Instance, KeyPair, Snapshot, Volume
 from xportal.drive import plan as p
+from xportal.drive.keep import Keep
 from xportal.drive.made import Description
 from xportal.drive.model import Drive
 from xportal.drive.plan import Goal
@@ -25,6 +27,7 @@ SAVE = "save-1"
 ZONE = "a"
 PROOF = "what the machine alone can show"
 NOWHERE: frozenset[str] = frozenset()
+KEEP = Keep(last=1)
 HEAD = """\
 # The state table
 
@@ -36,6 +39,11 @@ Snapshots: *older* is a completed final save of generation 1; every value except
 *final* and *checkpoint* are of the volume, generation 2. Lock: *ours* is the caller's; *old* and *starting* are
 another command's lock without a machine. An error's name in italics is a refusal: the user chooses. *Up in its zone*:
 a machine can be had in the volume's zone. *Marked*: some command may be about to delete it.
+"""
+DELETIONS_HEAD = """
+## Copies that the user gives up
+
+The same combinations. *Prune* is told to keep the last snapshot; *delete* gives up all copies that are there.
 """
 UNCONFIRMED_HEAD = """
 ## A launch that its holder does not confirm
@@ -51,6 +59,7 @@ COLUMNS = {
     "up in its zone": (Goal.UP, frozenset({ZONE})),
     **{goal.value: (goal, NOWHERE) for goal in (Goal.SAVE, Goal.DOWN, Goal.SWEEP, Goal.DISCARD)},
 }
+DELETIONS = {goal.value: (goal, NOWHERE) for goal in (Goal.PRUNE, Goal.DELETE)}  # those of another table
 
 
 def machine(state: str, *, portal: str = "demo", disk: bool = True, awaits: bool = False) -> Instance:
@@ -150,7 +159,7 @@ class State:
     volume: str
     snapshots: str
 
-    @property
+    @functools.cached_property
     def drive(self) -> Drive:
         """What `observe` would return."""
         there = [m for m in (MACHINES[self.machine], STRANGER if self.volume == "on a stranger" else None) if m]
@@ -163,10 +172,13 @@ class State:
             machines={m.id: m for m in there},
         )
 
+    @functools.cache  # noqa: B019  the tests ask several times, and states live as long as they do
     def plan(self, goal: Goal, zones: frozenset[str] = NOWHERE, *, mine: str | None = CALLER) -> p.Action:
         """The next action."""
         portal = None if goal is Goal.SWEEP else "demo"
-        return p.plan(self.drive, p.Request(goal, portal, mine, choice=SAVE, zones=zones))
+        known = {copy.id for copy in self.drive.copies} if goal is Goal.DELETE else set[str]()
+        asked = p.Request(goal, portal, mine, choice=SAVE, zones=zones, keep=KEEP, given_up=frozenset(known))
+        return p.plan(self.drive, asked)
 
 
 WITHOUT = ("running, without the drive", "pending, to get the drive", "running, to get the drive")
@@ -188,6 +200,9 @@ def is_possible(state: State) -> bool:
     if state.machine in ("pending", "running", "another portal's, running") and not state.volume.startswith("attached"):
         return False
     return state.lock != "the machine's" or state.machine != "none"
+
+
+STATES = tuple(states())
 
 
 def words(action: p.Action) -> str:
@@ -217,23 +232,37 @@ def words(action: p.Action) -> str:
 
 
 def table() -> str:
-    """The page: rows that differ in one column alone and agree on every action are one row."""
+    """The page."""
+    count = len(STATES)
+    return "\n".join(
+        [
+            HEAD.format(count=count),
+            *goals_table(COLUMNS),
+            DELETIONS_HEAD,
+            *goals_table(DELETIONS),
+            *unconfirmed_table(),
+            "",
+        ]
+    )
+
+
+def goals_table(columns: Mapping[str, tuple[Goal, frozenset[str]]]) -> list[str]:
+    """Lines of the page: rows that differ in one column alone and agree on every action are one row."""
     rows = [
-        ((s.lock, s.machine, s.volume, s.snapshots), tuple(words(s.plan(*column)) for column in COLUMNS.values()))
-        for s in states()
+        ((s.lock, s.machine, s.volume, s.snapshots), tuple(words(s.plan(*column)) for column in columns.values()))
+        for s in STATES
     ]
     grouped: list[Row] = [(tuple((name,) for name in facts), actions) for facts, actions in rows]
     for column in (3, 0, 2, 1):
         grouped = _merged(grouped, column)
     lines = [
-        HEAD.format(count=len(rows)),
-        "| lock | machine | volume | snapshots | " + " | ".join(COLUMNS) + " |",
-        "|---" * (4 + len(COLUMNS)) + "|",
+        "| lock | machine | volume | snapshots | " + " | ".join(columns) + " |",
+        "|---" * (4 + len(columns)) + "|",
     ]
     every: tuple[Collection[str], ...] = (LOCKS, MACHINES, VOLUMES, SNAPSHOTS)
     for facts, actions in grouped:
         lines.append("| " + " | ".join([*_cells(facts, every), *actions]) + " |")
-    return "\n".join([*lines, *unconfirmed_table()]) + "\n"
+    return lines
 
 
 # A launch that its holder does not confirm: what its machine, one of its copies, and the marks on both can be.

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.unit.drive.state_table import CALLER, COLUMNS, NOW, SAVE, State, lock, snapshot, states, table
+from tests.unit.drive.state_table import (
+    CALLER,
+    COLUMNS,
+    DELETIONS,
+    KEEP,
+    NOW,
+    SAVE,
+    STATES,
+    State,
+    lock,
+    snapshot,
+    table,
+)
 from xportal.aws import tags
 from xportal.aws.records import Snapshot, Volume
 from xportal.drive import plan as p
@@ -16,11 +29,10 @@ from xportal.drive.generations import restored_text
 from xportal.drive.model import ENDING, LIVE, Drive, LockState
 from xportal.drive.plan import Goal
 
-STATES = list(states())
 PAGE = Path(__file__).parents[3] / "docs" / "state-table.md"
 MOST_STEPS = 20
 LATER = NOW + timedelta(days=1)
-GOALS = {**COLUMNS, "restore": (Goal.RESTORE, frozenset[str]())}
+GOALS = {**COLUMNS, **DELETIONS, "restore": (Goal.RESTORE, frozenset[str]())}
 
 
 def test_the_page_is_the_planner() -> None:
@@ -41,14 +53,16 @@ def check(goal: Goal, drive: Drive, action: p.Action, mine: str | None) -> None:
     lock_state = drive.lock_state(mine)
     live = drive.live_machine()
     match action:
+        case p.DeleteVolume(volume) if goal is Goal.DELETE:
+            check_given_up(drive, (volume,), mine)
         case p.DeleteVolume(volume):
             assert drive.machine_of(volume) is None
             complete = [s for s in drive.snapshots if s.volume_id == volume.id and s.state == "completed"]
             assert goal is Goal.DISCARD or any(s.tags[tags.KIND] == tags.FINAL for s in complete)  # I2
-            assert goal not in (Goal.SAVE, Goal.RESTORE)
+            assert goal in (Goal.UP, Goal.DOWN, Goal.SWEEP, Goal.DISCARD)
             assert goal is not Goal.DISCARD or tags.MARKED in volume.tags  # I11
         case p.Mark(copies):
-            assert goal in (Goal.DISCARD, Goal.DOWN, Goal.SWEEP)
+            assert goal in (Goal.DISCARD, Goal.DOWN, Goal.SWEEP, Goal.PRUNE, Goal.DELETE)
             assert not any(tags.MARKED in copy.tags for copy in copies)
         case p.Launch(source):
             assert goal is Goal.UP
@@ -70,14 +84,14 @@ def check(goal: Goal, drive: Drive, action: p.Action, mine: str | None) -> None:
             assert all(drive.generation_of(s) < generation for s in drive.snapshots)  # I2: none counts as its final
             assert lives(drive, volume)
         case p.TakeLock():
-            assert goal in (Goal.UP, Goal.RESTORE)
+            assert goal in (Goal.UP, Goal.RESTORE, Goal.DELETE)
             assert drive.lock is None
         case p.ReleaseLock(held):
             assert held == drive.lock
             assert lock_state not in (LockState.STARTING, LockState.FOREIGN)
             assert lock_state is not LockState.HELD
         case p.Terminate(machine):
-            assert goal not in (Goal.SAVE, Goal.RESTORE)
+            assert goal in (Goal.UP, Goal.DOWN, Goal.SWEEP, Goal.DISCARD)
             assert not drive.is_foreign(machine)
             attached = [v for v in drive.volumes if v.instance_id == machine.id]
             assert goal is not Goal.SWEEP or machine.state == "stopped" or drive.is_spent(machine)
@@ -98,6 +112,15 @@ def check(goal: Goal, drive: Drive, action: p.Action, mine: str | None) -> None:
             assert drive.awaiting() is None  # what is attached after a snapshot must not be taken for saved
         case p.Checkpoint():
             assert goal is Goal.SAVE
+        case p.Prune(snapshots) if goal is Goal.DELETE:
+            check_given_up(drive, snapshots, mine)
+        case p.Prune(snapshots) if goal is Goal.PRUNE:
+            newest = max((s for s in drive.snapshots if s.state == "completed"), key=drive.order_of)
+            assert newest not in snapshots
+            assert all(s.state == "completed" and tags.MARKED in s.tags for s in snapshots)  # I11
+            assert not drive.forks()
+            there = {v.id for v in drive.volumes} | {v.snapshot_id for v in drive.volumes}
+            assert not there & {id_ for s in snapshots for id_ in (s.id, s.volume_id)}  # they may permit a deletion
         case p.Prune(snapshots):
             assert goal in (Goal.DOWN, Goal.SWEEP)
             assert live is None
@@ -110,6 +133,16 @@ def check(goal: Goal, drive: Drive, action: p.Action, mine: str | None) -> None:
             assert (goal, lock_state, live) == (Goal.RESTORE, LockState.MINE, None)
         case p.Refuse(error):
             assert error.hint
+
+
+def check_given_up(drive: Drive, gone: Sequence[Volume | Snapshot], mine: str | None) -> None:
+    """A drive that is deleted: nobody works on it or is about to, all is marked, and the newest copy goes last."""
+    assert drive.live_machine() is None
+    assert drive.lock_state(mine) is LockState.MINE  # I3
+    ours = [copy for copy in drive.copies if isinstance(copy, Volume) or copy.description]
+    assert all(tags.MARKED in copy.tags for copy in ours)  # I11
+    left = [copy for copy in ours if copy not in gone]
+    assert not left or max(ours, key=drive.order_of) in left
 
 
 def lives(drive: Drive, volume: Volume) -> bool:
@@ -138,6 +171,8 @@ def test_every_state_leads_to_an_end(goal: Goal, zones: frozenset[str]) -> None:
             drive = carried_out(drive, action)
         else:
             pytest.fail(f"{goal.value} goes round in {state}: {action}")
+        if goal is Goal.DELETE and isinstance(action, p.Done):
+            assert not [copy for copy in drive.copies if isinstance(copy, Volume) or copy.description], state
         if goal in (Goal.DOWN, Goal.SWEEP) and isinstance(action, p.Done):
             check_rest(goal, state, drive)
 
@@ -146,7 +181,9 @@ def planned(goal: Goal, drive: Drive, zones: frozenset[str]) -> p.Action:
     """The next action of a caller who has the lock, or takes it."""
     portal = None if goal is Goal.SWEEP else "demo"
     choice = "snap-1" if goal is Goal.RESTORE else SAVE
-    return p.plan(drive, p.Request(goal, portal, CALLER, choice=choice, zones=zones))
+    known = {copy.id for copy in drive.copies} if goal is Goal.DELETE else set[str]()
+    asked = p.Request(goal, portal, CALLER, choice=choice, zones=zones, keep=KEEP, given_up=frozenset(known))
+    return p.plan(drive, asked)
 
 
 def check_rest(goal: Goal, state: State, drive: Drive) -> None:
