@@ -8,8 +8,10 @@ from typing import Any
 import moto.core.responses
 from moto.core.common_types import TYPE_RESPONSE
 from moto.core.responses import ActionResult
+from moto.core.serialize import SERVICE_SPECIFIC_SERIALIZERS
 from moto.ec2.responses import EC2Response
 
+from xportal.sandbox.api.ec2.answers import AnswerSerializer
 from xportal.sandbox.api.ec2.calls.catalogue import CatalogueCalls
 from xportal.sandbox.api.ec2.calls.instances import InstanceCalls
 from xportal.sandbox.api.ec2.calls.key_pairs import KeyPairCalls
@@ -24,6 +26,7 @@ from xportal.sandbox.api.ec2.text_limits import check_texts
 # moto lists a class's methods at every request, which takes as long as most of its answers.
 _names = functools.cache(moto.core.responses.method_names_from_class)  # type: ignore[attr-defined]
 moto.core.responses.method_names_from_class = _names  # type: ignore[attr-defined]
+SERVICE_SPECIFIC_SERIALIZERS["ec2"] = {"ec2": AnswerSerializer}
 
 # moto answers these from its records alone: no disk and no machine would follow.
 NOT_PROVIDED = frozenset((
