@@ -10,15 +10,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.config import Config
 
+from tests.crash.direct import Wire
 from tests.user import SECRET, make_session
 from xportal.aws import storage
 from xportal.aws.devices import DEVICE
 from xportal.aws.records import Instance, Volume
 from xportal.aws.session import PATIENCE_SECONDS, Aws
-from xportal.clock import FastClock
+from xportal.clock import Clock, FastClock
 from xportal.drive.lifecycle import Lifecycle
 from xportal.drive.model import Drive
 from xportal.drive.observe import observe
@@ -50,9 +53,21 @@ class LabClock(FastClock):
 
 
 class LabAws(Aws):
-    """An account on whose clock more time has passed when a test says so."""
+    """An account whose requests go to the cloud without a socket, and on whose clock more time has passed when a test
+    says so.
+    """
 
     passed = timedelta(0)
+
+    def __init__(self, cloud: Cloud, clock: Clock, patience: float) -> None:
+        self._wire = Wire(cloud.application())
+        super().__init__(make_session(), "us-east-1", clock=clock, patience=patience)
+
+    def _client(self, service: str, config: Config) -> Any:
+        client = super()._client(service, config)
+        client._endpoint.http_session.close()
+        client._endpoint.http_session = self._wire
+        return client
 
     def now(self) -> datetime:
         """AWS's time."""
@@ -180,7 +195,7 @@ def make_lab(cloud: Cloud, home: Path, monkeypatch: pytest.MonkeyPatch, patience
     monkeypatch.setenv("AWS_ENDPOINT_URL", cloud.endpoint_url)
     hardware = cloud.hardware
     assert isinstance(hardware, FileHardware)
-    return Lab(LabAws(make_session(), "us-east-1", clock=LabClock(FAST), patience=patience), hardware, cloud)
+    return Lab(LabAws(cloud, LabClock(FAST), patience), hardware, cloud)
 
 
 @pytest.fixture

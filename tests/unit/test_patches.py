@@ -9,7 +9,7 @@ TESTS = Path(__file__).parents[1]
 # Each with what no seam is there for.
 PATCHES = {
     "crash/histories/clock.py": "the sandbox's and AWS's SDK's time, for a virtual clock",
-    "crash/histories/wire.py": "moto and botocore, which look up once what they look up for each value",
+    "crash/histories/wire.py": "botocore, which reads once what is answered again",
     "crash/histories/world.py": "a catalogue that never changes is asked for once, and no user data are made",
     "crash/test_choices.py": "AWS's lists as they were, for one step of a command alone",
     "crash/test_doubt.py": "the pauses of botocore's own retries",

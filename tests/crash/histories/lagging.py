@@ -18,8 +18,8 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 
 from tests.crash.answers import make_answer
+from tests.crash.direct import Direct, text_of
 from tests.crash.histories.clock import Clock
-from tests.crash.histories.wire import Direct, text_of
 from xportal.sandbox.api.ec2 import instances
 
 LAG_SECONDS = (1.0, 3.0)

@@ -16,8 +16,8 @@ from botocore.config import Config
 from botocore.exceptions import ConnectionClosedError
 
 from tests.crash.answers import make_answer
+from tests.crash.direct import text_of
 from tests.crash.histories.clock import CALL_SECONDS, Clock, CtrlC
-from tests.crash.histories.wire import text_of
 from tests.user import make_session
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws

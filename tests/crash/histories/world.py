@@ -8,21 +8,19 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from moto.core import responses as moto_responses
 from moto.core.models import DEFAULT_ACCOUNT_ID
-from moto.core.utils import method_names_from_class
 from moto.ec2.models import ec2_backends
 
+from tests.crash.direct import Direct
 from tests.crash.histories.clock import Clock, ticking
 from tests.crash.histories.lagging import Lagging
 from tests.crash.histories.laptop import Laptop, Wire
 from tests.crash.histories.ledger import Copy, Ledger, Violation, append_records
-from tests.crash.histories.wire import Direct, quicken
+from tests.crash.histories.wire import quicken
 from tests.user import SECRET
 from xportal.agent.core.config import AgentConfig, Paths
 from xportal.agent.full.ec2 import Ec2
@@ -451,10 +449,9 @@ def open_world(directory: Path, *, lagging: bool = False) -> Iterator[World]:
         patch.setattr(preparing, "_find_offers", lambda aws, spec: _as_ranked_by(aws, *find_offers(aws, spec)))
         patch.setattr(catalogue, "list_instance_types", _once(catalogue.list_instance_types, tuple))
         patch.setattr(network, "list_default_subnets", _once(network.list_default_subnets))
-        patch.setattr(moto_responses, "method_names_from_class", cache(method_names_from_class))
         quicken(patch)
         patch.setattr(launching, "_find_profile", lambda *_: None)
-        direct = Direct(cloud._application_for_user(), clock.http_date)
+        direct = Direct(cloud.application(), clock.http_date)
         late = Lagging(direct, clock) if lagging else None
         if late:
             clock.worked = late.note

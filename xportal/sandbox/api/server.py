@@ -94,7 +94,7 @@ class Cloud:
                 self._engine = Engine(self.hardware, self.settings, self._changed)
                 undo.callback(self._engine.stop)
                 self._prepare()
-                self._listeners.append(Listener(listener, self._application_for_user()))
+                self._listeners.append(Listener(listener, self.application()))
             undo.pop_all()
         self._running = True
 
@@ -108,7 +108,8 @@ class Cloud:
         self.hardware.connect(self)
         recovery.reconcile(self._engine, all_backends())
 
-    def _application_for_user(self) -> Application:
+    def application(self) -> Application:
+        """What answers on `endpoint_url`, once started: for clients in this process that do without a socket."""
         callers = Callers(self._engine, self.faults, self.secret)
         admin = Admin(self._engine, self.faults, self.calls, callers, self._describe)
         return Application(self._engine, self.faults, self.calls, self._state.flush, callers, admin)
