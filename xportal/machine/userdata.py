@@ -30,8 +30,11 @@ CORE = "core"  # the room of the agent that the user data carry; the others come
 MAIN = "import sys\nfrom agent.core.main import main\nsys.exit(main(sys.argv[1:]))\n"
 
 # Runs at every boot, before networks, users and Docker: so what it does can be done again.
-# Its arguments are the launch's facts and the agent: names and sources in turn, parted by NULs.
-BOOT = '''import base64,bz2,io,os,subprocess,sys,zipfile
+# Its arguments are the launch's facts and the agent: names and sources in turn, parted by NULs. It compiles each source
+# once, for several of the agent's commands run before the full one comes. The compiled file (PEP 552, not to be checked
+# against its source) stands beside the source, which a Python of another version takes instead.
+BOOT = '''import base64,bz2,io,marshal,os,subprocess,sys,zipfile
+from importlib.util import MAGIC_NUMBER
 def put(path,data,mode):
  os.makedirs(os.path.dirname(path),exist_ok=True)
  with open(path+".new","wb") as f:
@@ -46,7 +49,9 @@ parts=bz2.decompress(base64.b64decode(sys.argv[2])).split(b"\\0")
 out=io.BytesIO()
 with zipfile.ZipFile(out,"w") as z:
  for name,text in zip(parts[::2],parts[1::2]):
-  z.writestr(name.decode(),text)
+  name=name.decode()
+  z.writestr(name,text)
+  z.writestr(name+"c",MAGIC_NUMBER+b"\\1"+bytes(11)+marshal.dumps(compile(text,agent+".pyz/"+name,"exec")))
 put(agent+".pyz",out.getvalue(),0o644)
 put(agent,b"""#!/bin/sh
 cd /

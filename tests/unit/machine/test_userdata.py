@@ -99,6 +99,32 @@ def test_the_core_needs_nothing_else(tmp_path: Path) -> None:
     assert done.stdout == "Extensions\n", done.stderr
 
 
+def test_the_core_is_compiled_when_the_machine_boots(tmp_path: Path) -> None:
+    """No command compiles it again; a Python of another version takes the sources that stand beside."""
+    program = userdata.BOOT.replace("/opt/xportal", str(tmp_path)).replace("/etc/xportal", str(tmp_path))
+    assert '"open"' in program
+    agent = cloud_config(LONG)["bootcmd"][0][4]  # type: ignore[index]
+    argv = [sys.executable, "-Ic", program.replace('"open"', '"--help"'), "{}", agent]
+    subprocess.run(argv, check=False, capture_output=True)
+    packed = tmp_path / "agent.pyz"
+    with zipfile.ZipFile(packed) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    sources = {name for name in files if name.endswith(".py")}
+    assert sources | {f"{name}c" for name in sources} == files.keys()
+
+    def told(without: str) -> str:
+        spoilt = tmp_path / "spoilt.pyz"
+        with zipfile.ZipFile(spoilt, "w") as archive:
+            for name, content in files.items():
+                archive.writestr(name, b"?" * 20 if name.endswith(without) else content)
+        done = subprocess.run([sys.executable, "-I", spoilt, "--help"], check=False, capture_output=True, text=True)
+        return done.stderr.replace(spoilt.name, packed.name)
+
+    whole = subprocess.run([sys.executable, "-I", packed, "--help"], check=False, capture_output=True, text=True).stderr
+    assert "the full agent is not here yet" in whole
+    assert told(without=".py") == told(without=".pyc") == whole
+
+
 def test_the_full_agent_knows_that_it_is_full() -> None:
     """As the package is here."""
     assert type(extensions.load()).__name__ == "Full"
