@@ -21,8 +21,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import typer
-from botocore.loaders import JSONFileLoader
+import botocore.session
+import typer.main
+from botocore.loaders import create_loader
 
 from xportal.aws.session import connect
 from xportal.cli.app import app, main
@@ -131,7 +132,10 @@ def import_all() -> None:
             importlib.import_module(module.name)
     for name in ("docker", "fabric"):
         importlib.import_module(name)
-    JSONFileLoader.load_file = functools.cache(JSONFileLoader.load_file)  # type: ignore[method-assign]
+    botocore.session.create_loader = functools.cache(
+        create_loader
+    )  # one for all sessions, which keeps what it has read
+    typer.main.get_command = functools.cache(typer.main.get_command)  # the commands and their options, worked out once
     os.environ |= {"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none"}  # here; each command has its own
     connect(region="us-east-1")
     with contextlib.suppress(typer.BadParameter):  # typer imports the rest when it first parses
