@@ -79,20 +79,6 @@ def test_a_machine_without_a_role_ends_itself(user: User) -> None:
     user.types("down", "demo", "--discard", "--yes")
 
 
-def test_up_finishes_a_down_that_died(user: User) -> None:
-    """It does not wait for the machine to end itself, and does not refuse."""
-    user.types(*UP)
-    user.types("ssh", "demo", "--", "echo third > ~/file")
-    kill_down(user, ALONE)
-    before = live_machines(user.client())
-    user.types(*UP)
-    after = live_machines(user.client())
-    assert [one["InstanceId"] for one in after] != [one["InstanceId"] for one in before]
-    assert user.types("ssh", "demo", "--", "cat ~/file").stdout == "third\n"
-    user.types("down", "demo")
-    nothing_is_billed(user)
-
-
 @pytest.fixture(params=["role", "no role"])
 def roles(user: User, request: pytest.FixtureRequest) -> Iterator[None]:
     """Machines that can take their snapshot by themselves, or cannot."""

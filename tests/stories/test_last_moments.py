@@ -1,4 +1,8 @@
-"""AWS takes the machine back, with a short notice, at the worst moments and in the worst company. Nobody watches."""
+"""AWS takes the machine back, with a short notice, at the worst moments and in the worst company. Nobody watches.
+
+Then machines cut in the middle: a sample of what `python -m tests.stories.machine_cuts` does at every line of a phase.
+One portal lives through all of it.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ import pytest
 
 from tests.stories.conftest import User
 from tests.stories.long_lived import Portal, begun_portal, is_done, sentence
+from tests.stories.machine_cuts import Kind, Lives, Phase, Trial
 from tests.stories.machine_probe import MachineProbe, wait_for
 
 pytestmark = pytest.mark.machine
@@ -19,6 +24,22 @@ pytestmark = pytest.mark.machine
 SECONDS = 25.0  # of notice
 DEAF = 'trap "" TERM; while :; do sleep 1; done'
 CROWD = "i=0; while [ $i -lt 500 ]; do sleep 9999 & i=$((i+1)); done; wait"
+
+# The quick ones: each is a life or two.
+SAMPLE = [
+    Trial(Phase.RUN, 2, Kind.KILL),
+    Trial(Phase.RUN, 1, Kind.NETWORK),
+    Trial(Phase.OPEN, 3, Kind.KILL),
+    Trial(Phase.NOTICE, 3, Kind.POWER),
+    Trial(Phase.RESTORE, 2, Kind.KILL),
+    Trial(Phase.NOTICE, 11, Kind.KILL),
+    Trial(Phase.NOTICE, 9, Kind.NETWORK),
+    Trial(Phase.RUN, 1, Kind.POWER),
+    Trial(Phase.FINAL, 8, Kind.POWER),
+    Trial(Phase.OPEN, 4, Kind.NETWORK),
+    Trial(Phase.NOTICE, 11, Kind.POWER),
+    Trial(Phase.RUN, 3, Kind.POWER),
+]
 
 
 @pytest.fixture(scope="module")
@@ -258,3 +279,22 @@ def test_twice(portal: Portal) -> None:
     assert len(snapshots(portal)) == before + 1
     goes_on(portal)
     on(portal, "docker rm -f deaf")
+
+
+@pytest.fixture(scope="module")
+def lives(portal: Portal) -> Lives:
+    """The same portal, which goes on living."""
+    return Lives(portal)
+
+
+@pytest.mark.parametrize("trial", SAMPLE, ids=str)
+def test_cut(lives: Lives, trial: Trial) -> None:
+    """What was acknowledged is there after the next `up`, in order, and the container writes on."""
+    outcome = lives.run(trial)
+    assert outcome.at, f"the line never came: {outcome}"
+    assert outcome.is_fine, str(outcome)
+
+
+def test_power_cuts_lose_what_was_not_flushed(lives: Lives) -> None:
+    """Without that they would prove nothing."""
+    assert lives.portal.ledger.seen_lost

@@ -1,8 +1,11 @@
-"""AWS takes the machine back and nobody is there: what was acknowledged comes back, the containers running."""
+"""AWS takes the machine back and nobody is there, or somebody who follows a container. What was acknowledged
+comes back, the containers running.
+"""
 
 from __future__ import annotations
 
 import re
+import subprocess
 import time
 from typing import Any
 
@@ -16,18 +19,25 @@ pytestmark = pytest.mark.machine
 # A line counts as written once it is flushed. It goes on with the number after the last.
 LEDGER = """n=0; while read last; do n=$last; done < /v1/ledger
 while :; do n=$((n+1)); echo $n >> /v1/ledger; sync /v1/ledger; sleep 0.1; done"""
+# As good training code does, it ends well when it is asked to.
+TRAIN = "trap 'echo saved; exit 0' TERM; echo began; while :; do sleep 0.2; done"
 SECONDS = 20.0
 
 
 def interrupt(user: User) -> int:
-    """Let AWS take the machine back, and wait until it is gone, with no command running. The acknowledged lines."""
+    """Let AWS take the machine back, and wait until it is gone. The acknowledged lines."""
     acknowledged = ledger(user)[-1]
     user.types("sandbox", "interrupt", "demo", "--notice-seconds", f"{SECONDS:.0f}")
+    wait_until_gone(user)
+    return acknowledged
+
+
+def wait_until_gone(user: User) -> None:
+    """No machine is left."""
     deadline = time.monotonic() + SECONDS + 30
     while user.asks("status"):
         assert time.monotonic() < deadline, "the machine still has power"
         time.sleep(1)
-    return acknowledged
 
 
 def ledger(user: User) -> list[int]:
@@ -57,6 +67,34 @@ def volumes(user: User) -> list[Any]:
     return found
 
 
+def follow(user: User) -> list[subprocess.Popen[str]]:
+    """`logs -f` and `run --attach` of two containers, once they have shown something."""
+    user.types("run", "demo", "--name", "told", "--no-init", "tiny", "--", "sh", "-c", TRAIN)
+    attach = ("run", "demo", "--attach", "--no-init", "--name", "attached", "tiny", "--", "sh", "-c", TRAIN)
+    followers = [user.starts("logs", "-f", "demo", "told"), user.starts(*attach)]
+    for follower in followers:
+        assert follower.stdout
+        assert follower.stdout.readline() == "began\n"
+    return followers
+
+
+def interrupt_followers(user: User) -> int:
+    """As `interrupt`: the followers end with 3, though the containers ended with 0, and `status` says why it went."""
+    followers = follow(user)
+    acknowledged = ledger(user)[-1]
+    user.types("sandbox", "interrupt", "demo", "--notice-seconds", f"{SECONDS:.0f}")
+    while "running, sav" not in (told := user.types("status", "demo")).stdout:  # saving, or saved by now
+        assert "running" in told.stdout
+    assert "AWS takes the machine back at" in told.stderr
+    for follower in followers:
+        out, err = follower.communicate(timeout=60)
+        assert (follower.returncode, out) == (3, "saved\n"), err
+        assert "AWS takes the machine back at" in err
+    wait_until_gone(user)
+    assert "AWS took its machine back, which saved itself at" in user.types("status", "demo").stdout
+    return acknowledged
+
+
 def rehearse(user: User) -> None:
     """The same save without an end: a table of its steps, a checkpoint, and the container goes on."""
     before, lines = len(snapshots(user)), ledger(user)[-1]
@@ -78,7 +116,7 @@ def test_interrupted_with_nobody_watching(user: User) -> None:
     user.types("ssh", "demo", "--", "until test -s /v1/ledger; do sleep 0.1; done")
 
     user.types("sandbox", "fault", "error", "--operation", "CreateSnapshot", "--count", "2")
-    acknowledged = interrupt(user)
+    acknowledged = interrupt_followers(user)
     [final] = snapshots(user)
     assert (final["xportal:kind"], final["xportal:generation"]) == ("final", "1")
     assert final["xportal:save"].startswith("notice-")
@@ -89,6 +127,7 @@ def test_interrupted_with_nobody_watching(user: User) -> None:
     assert user.types("ssh", "demo", "--", "test -s /v1/hook; ls /v1").stdout.split().count("xportal-notice.json") == 0
     assert len(snapshots(user)) == 1
     assert volumes(user) == []
+    user.types("ssh", "demo", "--", "docker rm -f told attached")
 
     user.types("sandbox", "fault", "role-gone")
     try:

@@ -1,13 +1,23 @@
-"""Checkpoints, saves that nobody waits for, older copies, and what is thrown away; on real machines."""
+"""Checkpoints, saves that nobody waits for, older copies, what is thrown away, saves that are cut off; on machines.
+
+One portal lives through it: each test begins with an `up`, which finds the machine that the test before has left.
+"""
 
 from __future__ import annotations
 
+import re
+import signal
 import time
 
 import pytest
 
 from tests.stories.conftest import User
+from tests.stories.test_hard_saves import MAKE, NODES, results, run, use
+from tests.stories.test_killed_down import ALONE, kill_down, nothing_is_billed
+from tests.stories.test_killed_up import live_machines
+from tests.stories.test_notice import snapshots
 from xportal.agent.full.checkpoint import LIMIT_SECONDS
+from xportal.sandbox import admin
 
 pytestmark = pytest.mark.machine
 
@@ -33,7 +43,7 @@ def frozen_log(user: User, name: str) -> None:
 
 def test_saves(user: User) -> None:
     """Two lives: a checkpoint, a down that does not wait, a restore of the checkpoint, a discard."""
-    user.types("up", "demo", "--size", "1")
+    user.types("up", "demo", "--cpu", "--size", "1")
     write(user, "one")
     checkpoint = user.asks("save", "demo")["drives"][0]["snapshot"]
     assert checkpoint["state"] == "completed"
@@ -58,6 +68,88 @@ def test_saves(user: User) -> None:
     user.types("drives", "restore", "demo", checkpoint["id"])
     user.types("up", "demo")
     assert words(user) == ["one"]
+
+
+def test_killed_and_refused(user: User, desk: User) -> None:
+    """`down` is killed in the middle of the save; then AWS finishes no snapshot: exit 6; then what it says is typed."""
+    user.types("up", "demo", "--cpu", "--size", "1")
+    user.types("ssh", "demo", "--", "rm -f /v1/words")
+    [volume] = [v["VolumeId"] for v in user.client().describe_volumes()["Volumes"] if v["Size"] == 1]
+    write(user, "kept")
+    with user.starts("down", "demo") as down:
+        assert down.stderr
+        for line in down.stderr:
+            if "Stopping Docker" in line:
+                down.kill()
+    assert down.returncode == -signal.SIGKILL
+
+    user.types("sandbox", "fault", "snapshot-fail")
+    refused = desk.types("down", "demo", check=False)
+    assert refused.returncode == 6, refused.stderr
+    *_, error, hint, billed = refused.stderr.strip().splitlines()
+    assert re.fullmatch(
+        f'error: drive "demo": {volume} keeps everything.*could not finish snap-.*nothing is lost', error
+    )
+    assert billed == f"billed: {volume} 1 GiB"  # and no machine: that one was ended
+    assert {row["state"] for row in user.asks("status", "demo")} <= {"shutting-down", "down"}
+
+    user.types("sandbox", "fault", "clear")
+    [command] = re.findall(r"^hint: +xportal (.*?)  +finishes it", hint)
+    assert "saved as snap-" in desk.types(*command.split()).stdout
+    desk.types("up", "demo", "--cpu")
+    assert words(desk) == ["kept"]
+
+    write(desk, "cut")
+    # Somebody who hears no SIGTERM makes the save wait long enough for the cut to come in the middle of it.
+    deaf = "trap '' TERM HUP; while :; do sleep 1; done"
+    started = f'cd /v1; setsid bash -c "{deaf}" > /dev/null 2>&1 < /dev/null &'
+    desk.types("ssh", "demo", "--", started)
+    endpoint = user.asks("sandbox", "status")["endpoint_url"]
+    machine = user.asks("status", "demo")[0]["machine"]
+    with desk.starts("down", "demo") as down:
+        assert down.stderr
+        told = []
+        for line in down.stderr:
+            told.append(line)
+            if "The drive is held by" in line:
+                admin.call(endpoint, user.secret, "POST", "faults", {"kind": "ssh-drop", "instance_id": machine})
+            if "asking again" in line:
+                admin.call(endpoint, user.secret, "DELETE", "faults")
+    assert down.returncode == 0, "".join(told)
+    assert "asking again" in "".join(told)
+    desk.types("up", "demo", "--cpu")
+    assert words(desk) == ["kept", "cut"]
+
+
+def test_down_with_an_image_a_swap_file_and_a_dead_file_server(user: User) -> None:
+    """They are named and taken off, what was written in the image is saved, and the snapshot is final."""
+    user.types("up", "demo", "--cpu")
+    run(user, NODES + MAKE)
+    use(user, "first")
+    began = time.monotonic()
+    told = user.types("down", "demo").stderr
+    assert time.monotonic() - began < 120
+    assert "held by the swap file /v1/swap" in told
+    assert "held by the disk image /v1/data.img" in told
+    assert "sleep inf (pid" in told
+    assert snapshots(user)[-1]["xportal:kind"] == "final"
+    assert "could not" not in told  # it is that of the unmounted volume, on a machine that ran still
+    user.types("up", "demo", "--cpu")
+    assert results(user) == ["first"]
+
+
+def test_up_finishes_a_down_that_died(user: User) -> None:
+    """It does not wait for the machine to end itself, and does not refuse."""
+    user.types("up", "demo", "--cpu")
+    user.types("ssh", "demo", "--", "echo third > ~/file")
+    kill_down(user, ALONE)
+    before = live_machines(user.client())
+    user.types("up", "demo", "--cpu")
+    after = live_machines(user.client())
+    assert [one["InstanceId"] for one in after] != [one["InstanceId"] for one in before]
+    assert user.types("ssh", "demo", "--", "cat ~/file").stdout == "third\n"
+    user.types("down", "demo")
+    nothing_is_billed(user)
 
 
 @pytest.mark.all

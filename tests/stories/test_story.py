@@ -1,4 +1,7 @@
-"""The main job: up, work, down, up elsewhere with a GPU, down, up without; nothing is lost, nothing is left."""
+"""The main job: up, work, down, up elsewhere with a GPU, down, up without; nothing is lost, nothing is left.
+
+Before it, the container commands as typed, on the main job's first machine.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +17,7 @@ from tests.stories.conftest import User
 
 pytestmark = pytest.mark.machine
 
+DOCKERFILE = "FROM {image}\nENV GREETING=hello\nRUN echo built > /built\n"
 TRAIN = Path(__file__).with_name("train.py")
 FILES = {
     "layer": "exec demo train -- sha256sum /root/features",
@@ -21,6 +26,14 @@ FILES = {
     "drive": "ssh demo -- sha256sum /v1/train.py",
     "home": "ssh demo -- git -C project rev-parse HEAD",
 }
+
+
+@pytest.fixture(scope="module")
+def first(user: User, python_image: str) -> Any:
+    """The answer of the first `up`; the image is on its machine."""
+    told = user.asks("up", "demo", "--cpu")
+    user.types("push", "demo", python_image)
+    return told
 
 
 def make_wheel(path: Path) -> None:
@@ -60,10 +73,41 @@ def wait_for_epoch(user: User, more_than: int) -> int:
     return reached
 
 
-def test_the_main_job(user: User, python_image: str, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("first")
+def test_push_again_sends_nothing(user: User, python_image: str) -> None:
+    """What the machine has is not sent again."""
+    assert user.asks("push", "demo", python_image)["sent_bytes"] == 0
+
+
+@pytest.mark.usefixtures("first")
+def test_build_run_exec_logs_stop_rm(user: User, python_image: str) -> None:
+    """A directory here becomes an image there; its container runs with what it was given and answers as in Docker."""
+    context = user.home / "context"
+    context.mkdir()
+    (context / "Dockerfile").write_text(DOCKERFILE.format(image=python_image))
+    user.types("build", "demo", str(context), "-t", "built")
+    serve = "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port=8000)"
+    user.types("run", "demo", "--name", "web", "-p", "8000:8000", "-e", "WORD=x", "built", "--", "python3", "-c", serve)
+    [web] = user.asks("ps", "demo")
+    assert (web["name"], web["image"], web["running"]) == ("web", "built", True)
+    shown = user.types("exec", "demo", "web", "--", "sh", "-c", "echo $GREETING $WORD; cat /built; exit 7", check=False)
+    assert (shown.returncode, shown.stdout) == (7, "hello x\nbuilt\n")
+    fetched = user.types("ssh", "demo", "--", "curl --retry 5 --retry-connrefused -s http://127.0.0.1:8000/built")
+    assert fetched.stdout == "built\n"
+    listening = user.types("ssh", "demo", "--", "sudo ss -ltnH").stdout
+    assert "127.0.0.1:8000" in listening
+    assert "0.0.0.0:8000" not in listening
+    assert "GET /built" in user.types("logs", "demo", "web").stderr
+    again = user.types("run", "demo", "--name", "web", "built", "--", "true", check=False)
+    assert (again.returncode, "hint:" in again.stderr) == (3, True)
+    user.types("stop", "demo", "web", "-t", "1")
+    assert user.asks("ps", "demo") == []
+    user.types("rm", "demo", "web")
+    assert user.asks("ps", "demo", "-a") == []
+
+
+def test_the_main_job(user: User, first: Any, python_image: str, tmp_path: Path) -> None:
     """Every file, the container and its training come back on any machine, and AWS holds one snapshot a life."""
-    first = user.asks("up", "demo", "--cpu")
-    user.types("push", "demo", python_image)
     make_wheel(tmp_path / "hello-1-py3-none-any.whl")
     for file in (TRAIN, tmp_path / "hello-1-py3-none-any.whl"):
         user.types("ssh", "demo", "--", f"cat > /v1/{file.name}", stdin=file.read_bytes())
@@ -79,6 +123,7 @@ def test_the_main_job(user: User, python_image: str, tmp_path: Path) -> None:
     before, reached = facts(user), wait_for_epoch(user, 0)
     [container] = user.asks("ps", "demo")
     assert not container["gpu"]
+    run_others(user, python_image)
 
     assert user.asks("down", "demo")["drives"][0]["snapshot"]["state"] == "completed"
     assert_at_rest(user, snapshots=1)
@@ -86,6 +131,7 @@ def test_the_main_job(user: User, python_image: str, tmp_path: Path) -> None:
     second = user.asks("up", "demo", "--gpu")
     assert second["machine"]["zone"] != first["machine"]["zone"]
     assert second["machine"]["type"].startswith("g")
+    check_others(user)
     [again] = user.asks("ps", "demo")
     assert again["id"] == container["id"]
     assert "SIMULATED" in str(again["gpu"])
@@ -105,6 +151,26 @@ def test_the_main_job(user: User, python_image: str, tmp_path: Path) -> None:
     wait_for_epoch(user, reached)
     user.types("down", "demo")
     assert_at_rest(user, snapshots=3)
+
+
+def run_others(user: User, image: str) -> None:
+    """One without a restart policy, one with, and one that has a policy and is stopped."""
+    sleep = ("--", "sleep", "1000000")
+    user.types("run", "demo", "--name", "plain", image, *sleep)
+    user.types("run", "demo", "--name", "always", "--restart", "always", "-v", "data:/data", image, *sleep)
+    user.types("run", "demo", "--name", "stopped", "--restart", "unless-stopped", image, *sleep)
+    user.types("exec", "demo", "always", "--", "sh", "-c", "echo kept > /data/file")
+    user.types("stop", "demo", "stopped", "-t", "1")
+
+
+def check_others(user: User) -> None:
+    """Restart policies are kept, and do not start what the user had stopped. Removes them."""
+    running = {c["name"]: c["running"] for c in user.asks("ps", "demo", "-a")}
+    assert running == {"train": True, "plain": True, "always": True, "stopped": False}
+    assert user.types("exec", "demo", "always", "--", "cat", "/data/file").stdout == "kept\n"
+    policy = "docker inspect --format {{.HostConfig.RestartPolicy.Name}} always stopped"
+    assert user.types("ssh", "demo", "--", policy).stdout.split() == ["always", "unless-stopped"]
+    user.types("ssh", "demo", "--", "docker rm -f plain always stopped")
 
 
 def assert_at_rest(user: User, *, snapshots: int) -> None:

@@ -12,6 +12,11 @@ from tests.stories.conftest import User
 pytestmark = pytest.mark.machine
 
 SECONDS = 120.0
+MIB = 1024 * 1024
+# What is flushed, and then what is not.
+WRITE = """write='dd if=/dev/zero bs=1M count=5 status=none'
+$write conv=fsync of=/v1/safe && sync && $write of=/v1/unsafe"""
+SIZES = "stat -c %s /v1/safe; stat -c %s /v1/unsafe 2>/dev/null || echo 0"
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -29,20 +34,24 @@ def machine(user: User) -> str:
 
 
 def test_a_portal_comes_back_by_itself(user: User) -> None:
-    """AWS takes the machine while only the watch runs: the portal is up again, with its data; a `down` ends both."""
+    """AWS takes the machine without a word while only the watch runs: it attaches the volume, on which what was flushed
+    is whole, and what was not is lost; a `down` ends both."""
     user.types("up", "demo", "--cpu", "--size", "2")
-    user.types("ssh", "demo", "--", "echo kept > /v1/file; sync")
     before = machine(user)
     watching = user.starts("watch", "demo", "--max-hours", "1")
     try:
+        user.types("ssh", "demo", "--", WRITE)
         user.types("sandbox", "interrupt", "demo", "--no-notice")
         wait_for(lambda: machine(user) not in ("", before))
-        wait_for(lambda: user.types("ssh", "demo", "--", "cat /v1/file", check=False).stdout == "kept\n")
+        wait_for(lambda: user.types("ssh", "demo", "--", "mountpoint /v1", check=False).returncode == 0)
+        sizes = user.types("ssh", "demo", "--", SIZES).stdout.split()
+        assert [int(size) for size in sizes] == [5 * MIB, 0]
         user.types("down", "demo")
         answer, story = watching.communicate(timeout=SECONDS)
     finally:
         watching.kill()
     assert watching.returncode == 0, story
+    assert "attaching" in story  # the volume that was left
     assert "somebody ended" in answer
     assert "1 interruption" in answer
 
