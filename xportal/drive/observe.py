@@ -13,6 +13,9 @@ from xportal.drive.made import DESCRIBED, described
 from xportal.drive.model import LOCK_PREFIX, Drive, lock_name
 
 OF_AN_IMAGE = "Created by CreateImage("  # AWS's own description
+# One question for two tags: EC2 joins filters by "and" alone, and has no filter on the values of all tags but for
+# machines. The volumes of other drives, which come along, are few: a drive at rest has none.
+OF_ANY_DRIVE: list[Any] = [{"Name": "tag-key", "Values": [tags.DRIVE, tags.GENERATION]}]
 
 
 def observe(aws: Aws, name: str) -> Drive:
@@ -38,7 +41,7 @@ def _list_volumes(aws: Aws, name: str, machines: Mapping[str, Instance], snapsho
     """Those with the drive's tag; whatever its own machines have at its device; and those of ours that lost the tag
     and kept Name and generation, which no root disk has.
     """
-    told = [v for v in storage.list_volumes(aws, _with_value(name)) if _is_told(v, name)]
+    told = [v for v in storage.list_volumes(aws, OF_ANY_DRIVE) if _is_told(v, name)]
     known = {v.id for v in told}
     missing = {m.disks.get(device_of(m, name) or "", "") for m in machines.values()} - known - {""}
     if missing:
@@ -58,20 +61,15 @@ def _list_snapshots(aws: Aws, name: str) -> list[Snapshot]:
     """Those with the drive's tag and a generation; those made by hand, by their Name alone; and those of ours that
     lost their tags. What AWS makes with an image is the image's.
     """
-    tagged = storage.list_snapshots(aws, _with_value(name))
+    named = storage.list_snapshots(aws, tags.tag_filter(name=name))
+    tagged = [s for s in storage.list_snapshots(aws, tags.tag_filter(drive=name)) if _is_generation(s, name)]
     ours = storage.list_snapshots(aws, [{"Name": "description", "Values": [f"{DESCRIBED} {name}, *"]}])
-    told = [s for s in tagged if s.tags.get(tags.NAME) == name or _is_generation(s, name)]
-    found = {s.id: s for s in [*told, *ours]}
+    found = {s.id: s for s in [*named, *tagged, *ours]}
     return [s for s in found.values() if not s.description.startswith(OF_AN_IMAGE)]
 
 
 def _is_generation(snapshot: Snapshot, name: str) -> bool:
     return snapshot.tags.get(tags.DRIVE) == name and tags.GENERATION in snapshot.tags
-
-
-def _with_value(name: str) -> list[Any]:
-    """A filter: any tag has this value, alone or among others. One question for several tags."""
-    return [{"Name": "tag-value", "Values": tags.listed(name)}]
 
 
 def find_strangers(aws: Aws, drive: Drive) -> list[Volume]:
