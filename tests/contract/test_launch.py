@@ -36,6 +36,15 @@ def test_the_root_volume_comes_from_the_image(account: Account) -> None:
     assert (root["Size"], root["VolumeType"]) == (8, "gp3")
 
 
+def test_the_root_volume_is_encrypted_if_asked_for(account: Account) -> None:
+    """Though the image's snapshot is not: a flag in the mapping of the root device is enough."""
+    root = {"DeviceName": "/dev/xvda", "Ebs": {"Encrypted": True}}
+    for asked, encrypted in (([], False), ([root], True)):
+        instance = account.launch_running(BlockDeviceMappings=asked)
+        mapping = {m["DeviceName"]: m["Ebs"] for m in instance["BlockDeviceMappings"]}
+        assert account.volume(mapping["/dev/xvda"]["VolumeId"])["Encrypted"] is encrypted
+
+
 def test_the_drive_has_the_settings_asked_for(account: Account) -> None:
     """Iops, Throughput and Encrypted of the mapping reach the volume, in the zone of the launch."""
     ebs = {"VolumeSize": 30, "VolumeType": "gp3", "Iops": 5000, "Throughput": 600, "Encrypted": True}

@@ -144,7 +144,8 @@ def run_request(order: LaunchOrder, offer: Offer, group_id: str) -> dict[str, An
     blank = ",".join(drive.name for drive in order.drives if drive.blank)
     told = {**order.remembered, **({tags.BLANK: blank} if blank else {})}
     drive = {**ours, **sealed, tags.ARCHITECTURE: order.architecture, **told}
-    root: dict[str, Any] = {"DeleteOnTermination": True}  # whatever the image says
+    # Whatever the image says. Some organizations refuse launches with a disk that is not encrypted.
+    root: dict[str, Any] = {"DeleteOnTermination": True, "Encrypted": True}
     machine = {
         **ours,
         **sealed,
