@@ -91,6 +91,45 @@ def role_gone(ctx: Context) -> None:
     _add(ctx, "role-gone")
 
 
+def forbid(
+    ctx: Context,
+    operation: Annotated[
+        list[str], typer.Option("--operation", metavar="NAME", help="RunInstances, for one; repeatable.")
+    ],
+) -> None:
+    """Calls are refused as not permitted (UnauthorizedOperation or AccessDenied), to the user, not to machines."""
+    _add(ctx, "forbid", operations=operation)
+
+
+def quota(
+    ctx: Context,
+    vcpus: Annotated[float, typer.Option("--vcpus", min=0, help="So many at once; 0 is usual for GPUs at first.")],
+    family: Annotated[
+        str | None, typer.Option("--family", metavar="standard|g|p", help="The types that it counts; else all.")
+    ] = None,
+    market: Annotated[str | None, typer.Option("--market", metavar="spot|on-demand", help="Else both.")] = None,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0, help="How long machines that are terminated still count.")
+    ] = 0,
+) -> None:
+    """Launches over a quota of vCPUs are refused (MaxSpotInstanceCountExceeded, VcpuLimitExceeded)."""
+    _add(ctx, "quota", vcpus=vcpus, family=family, market=market, seconds=seconds)
+
+
+def account(
+    ctx: Context,
+    problem: Annotated[
+        str,
+        typer.Argument(
+            metavar="PROBLEM",
+            help="pending-verification, opt-in-required, blocked, free-plan, no-spot-role or unusable-key (for disks).",
+        ),
+    ],
+) -> None:
+    """The account is as new, free, blocked or strictly managed accounts of AWS are."""
+    _add(ctx, "account", problem=problem)
+
+
 def disk_full(ctx: Context, portal: Portal) -> None:
     """A file takes all space of the portal's drives, until `fault clear` while a machine has them mounted."""
     _add(ctx, "disk-full", instance_id=_machine(ctx, portal))
@@ -148,7 +187,8 @@ def _machine(ctx: Context, portal: str) -> str:
 
 
 for _command in (
-    capacity, throttle, error, lost, slow, snapshot_fail, snapshot_stuck, snapshot_slow, role_gone, disk_full, ssh_drop
+    capacity, throttle, error, lost, slow, snapshot_fail, snapshot_stuck, snapshot_slow, role_gone, forbid, quota,
+    account, disk_full, ssh_drop,
 ):  # fmt: skip
     app.command(_command.__name__.replace("_", "-"))(with_common_options(_command))
 app.command("list")(with_common_options(show))

@@ -30,12 +30,12 @@ MAX_SKEW = timedelta(minutes=15)
 
 _MISSING: Codes = (("AuthFailure", 401), ("MissingAuthenticationToken", 403), ("MissingAuthenticationToken", 403))
 _INCOMPLETE: Codes = (("AuthFailure", 401), ("IncompleteSignature", 400), ("IncompleteSignatureException", 400))
-_UNKNOWN: Codes = (("AuthFailure", 401), ("InvalidClientTokenId", 403), ("UnrecognizedClientException", 400))
+UNKNOWN: Codes = (("AuthFailure", 401), ("InvalidClientTokenId", 403), ("UnrecognizedClientException", 400))
 _TOKEN_EXPIRED: Codes = (("RequestExpired", 400), ("ExpiredToken", 403), ("ExpiredTokenException", 400))
 _STALE: Codes = (("RequestExpired", 400), ("SignatureDoesNotMatch", 403), ("InvalidSignatureException", 400))
 _FORGED: Codes = (("SignatureDoesNotMatch", 403), ("SignatureDoesNotMatch", 403), ("InvalidSignatureException", 400))
 
-_NOT_VALIDATED = "AWS was not able to validate the provided access credentials"
+NOT_VALIDATED = "AWS was not able to validate the provided access credentials"
 _NOT_THE_SAME = "The request signature we calculated does not match the signature you provided."
 
 _AUTHORIZATION = re.compile(
@@ -88,7 +88,7 @@ def read_claim(request: Request) -> Claim:
         raise refusal(_service_of_unsigned(request), _MISSING, "Request is missing Authentication Token")
     match = _AUTHORIZATION.fullmatch(header)
     if match is None:
-        raise refusal(_service_of_unsigned(request), _INCOMPLETE, _NOT_VALIDATED)
+        raise refusal(_service_of_unsigned(request), _INCOMPLETE, NOT_VALIDATED)
     key, scope, day, region, service, headers, value = match.groups()
     return Claim(key, scope, day, region, service, tuple(headers.split(";")), value)
 
@@ -121,13 +121,13 @@ class Callers:
         else:
             key = self._find_role(claim)
         if not hmac.compare_digest(request.headers.get("X-Amz-Security-Token", "").encode(), key.token.encode()):
-            raise refusal(claim.service, _UNKNOWN, _NOT_VALIDATED)
+            raise refusal(claim.service, UNKNOWN, NOT_VALIDATED)
         return key
 
     def _find_role(self, claim: Claim) -> _Key:
         role = find_assumed_role(claim.access_key)
         if role is None or (self._faults.role_gone and _machine_of(claim.access_key)):
-            raise refusal(claim.service, _UNKNOWN, _NOT_VALIDATED)
+            raise refusal(claim.service, UNKNOWN, NOT_VALIDATED)
         if role.expiration <= utcnow():
             raise refusal(claim.service, _TOKEN_EXPIRED, "The security token included in the request is expired")
         return _Key(role.secret_access_key, role.session_token, _session(claim.service, role))
@@ -170,7 +170,7 @@ def _session(service: str, role: AssumedRole) -> Session:
     try:
         policies = policies_of(role)
     except NotFoundException as error:
-        raise refusal(service, _UNKNOWN, _NOT_VALIDATED) from error
+        raise refusal(service, UNKNOWN, NOT_VALIDATED) from error
     return Session(role.arn, policies, _machine_of(role.access_key_id))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-JSON_SERVICES = ("ec2-instance-connect", "ssm")
+JSON_SERVICES = ("ec2-instance-connect", "servicequotas", "ssm")
 Codes = tuple[tuple[str, int], tuple[str, int], tuple[str, int]]
 """A refusal's code and HTTP status: of EC2, of the other query services, of the JSON services."""
 

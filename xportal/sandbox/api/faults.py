@@ -26,11 +26,24 @@ KINDS: Mapping[str, frozenset[str]] = {
     "snapshot-stuck": _AT_TIMES,
     "snapshot-slow": _AT_TIMES | {"seconds"},
     "role-gone": frozenset(),
+    "forbid": frozenset({"operations"}),
+    "quota": frozenset({"market", "family", "vcpus", "seconds"}),
+    "account": frozenset({"problem"}),
     "disk-full": frozenset({"instance_id"}),
     "ssh-drop": frozenset({"instance_id"}),
 }
-SERVICES = ("ec2", "ec2-instance-connect", "iam", "ssm", "sts")
-_NEEDED = {"slow": "seconds", "snapshot-slow": "seconds", "disk-full": "instance_id", "ssh-drop": "instance_id"}
+SERVICES = ("ec2", "ec2-instance-connect", "iam", "service-quotas", "ssm", "sts")
+PROBLEMS = ("pending-verification", "opt-in-required", "blocked", "free-plan", "no-spot-role", "unusable-key")
+FAMILIES = ("standard", "g", "p")
+_NEEDED = {
+    "slow": "seconds",
+    "snapshot-slow": "seconds",
+    "disk-full": "instance_id",
+    "ssh-drop": "instance_id",
+    "forbid": "operations",
+    "account": "problem",
+}
+_OPT_IN = "You are not subscribed to this service. Please go to http://aws.amazon.com to subscribe."
 _THROTTLED = {"ec2": ("RequestLimitExceeded", 503), "ssm": ("ThrottlingException", 400)}
 
 
@@ -48,6 +61,9 @@ class Fault:
     zone: str | None = None
     market: str | None = None  # spot | on-demand
     instance_id: str | None = None
+    family: str | None = None  # of types, whose vCPUs are counted together
+    vcpus: float = 0
+    problem: str | None = None  # one of PROBLEMS
     hits: int = 0
     _random: random.Random = field(init=False, repr=False)
 
@@ -109,6 +125,7 @@ def make_fault(kind: str, **options: Any) -> Fault:
 
 def _check(fault: Fault) -> None:
     numbers = {"rate": fault.rate, "seconds": fault.seconds, "seed": fault.seed, "count": fault.count or 0}
+    numbers |= {"vcpus": fault.vcpus}
     for name, value in numbers.items():
         if not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
             raise ValueError(f"{name} is a number, not negative: {value!r}")
@@ -116,6 +133,10 @@ def _check(fault: Fault) -> None:
         raise ValueError(f"rate is between 0 and 1: {fault.rate}")
     if fault.market not in (None, "spot", "on-demand"):
         raise ValueError(f"market is spot or on-demand: {fault.market}")
+    if fault.family not in (None, *FAMILIES):
+        raise ValueError(f"family is {', '.join(FAMILIES)}: {fault.family}")
+    if fault.problem not in (None, *PROBLEMS):
+        raise ValueError(f"an account's problem is one of {', '.join(PROBLEMS)}: {fault.problem}")
     known = {name for service in SERVICES for name in get_service_model(service).operation_names}
     unknown = [name for name in fault.operations if name not in known]
     if unknown:
@@ -142,8 +163,24 @@ class Faults:
         """Whether no machine has its role any more."""
         return any(self._of("role-gone"))
 
+    def has_problem(self, problem: str) -> bool:
+        """Whether the account has this problem."""
+        return any(fault.problem == problem for fault in self._of("account"))
+
+    def find_quota(self, family: str, *, spot: bool) -> Fault | None:
+        """The quota that is in force for a family of types: of several the latest."""
+        market = "spot" if spot else "on-demand"
+        quotas = [f for f in self._of("quota") if f.family in (None, family) and f.market in (None, market)]
+        return quotas[-1] if quotas else None
+
+    def find_prohibition(self, operation: str) -> Fault | None:
+        """What forbids the account's user to make a call; it counts as a hit."""
+        return _strike(fault for fault in self._of("forbid") if operation in fault.operations)
+
     def meet_call(self, service: str, operation: str) -> CallTrouble:
         """What befalls a call before, and after, it is done."""
+        if service == "ec2" and self.has_problem("opt-in-required"):
+            return CallTrouble(("account",), refusal=RefusedError("OptInRequired", _OPT_IN, 401))
         calls = [f for f in self._of("throttle", "error", "lost", "slow") if f.matches_call(service, operation)]
         slow = _strike(f for f in calls if f.kind == "slow")
         other = _strike(f for f in calls if f.kind != "slow")

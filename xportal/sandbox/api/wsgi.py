@@ -18,22 +18,24 @@ from moto.core.responses import BaseResponse
 from moto.core.utils import get_service_model, utcnow
 from moto.ec2.models import ec2_backends
 from moto.iam.responses import IamResponse
-from moto.sts.responses import TokenResponse
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response
 
 from xportal.sandbox.api.admin import ADMIN_PATH, Admin
-from xportal.sandbox.api.authentication import Callers, Claim, check_sender, read_claim
-from xportal.sandbox.api.authorization import check_call
+from xportal.sandbox.api.authentication import NOT_VALIDATED, UNKNOWN, Callers, Claim, check_sender, read_claim
+from xportal.sandbox.api.authorization import check_call, check_user
 from xportal.sandbox.api.call_log import Call, CallLog, plain
 from xportal.sandbox.api.ec2.backend import get_backend
+from xportal.sandbox.api.ec2.calls.catalogue import ENABLED, OTHER_PARTITIONS
 from xportal.sandbox.api.ec2.instance_connect import ConnectResponse
 from xportal.sandbox.api.ec2.response import Ec2Response
 from xportal.sandbox.api.engine import Engine
-from xportal.sandbox.api.errors import JSON_SERVICES, RefusedError
+from xportal.sandbox.api.errors import JSON_SERVICES, RefusedError, refusal
 from xportal.sandbox.api.faults import CallTrouble, Faults
 from xportal.sandbox.api.iam.roles import Session
+from xportal.sandbox.api.quotas import QuotasResponse
 from xportal.sandbox.api.ssm import SsmResponse
+from xportal.sandbox.api.sts import StsResponse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -44,8 +46,9 @@ SERVICES: dict[str, type[BaseResponse]] = {
     "ec2": Ec2Response,
     "ec2-instance-connect": ConnectResponse,
     "iam": IamResponse,
+    "servicequotas": QuotasResponse,
     "ssm": SsmResponse,
-    "sts": TokenResponse,
+    "sts": StsResponse,
 }
 READING = ("Describe", "Get", "List")
 MAX_BODY = 1024**2  # bytes: more than the longest request that EC2 takes
@@ -135,8 +138,11 @@ class Application:
         """Do what is asked, if the caller may; a change is saved before it is answered."""
         try:
             with self._engine.lock:
+                params, backend = _parameters(handler), get_backend(scope.region)
                 if session:
-                    check_call(session, scope.service, operation, _parameters(handler), get_backend(scope.region))
+                    check_call(session, scope.service, operation, params, backend)
+                else:
+                    check_user(self._faults, scope.service, operation, params, backend)
                 status, headers, body = handler.call_action()
         except NotImplementedError as error:
             raise RefusedError("InvalidAction", f"The sandbox does not provide {operation}: {error}") from error
@@ -153,6 +159,8 @@ def _check_scope(claim: Claim) -> None:
         raise RefusedError("InvalidAction", f"The sandbox does not provide the service {claim.service}")
     if claim.region not in ec2_backends[DEFAULT_ACCOUNT_ID]:
         raise RefusedError("AuthFailure", f"Credential should be scoped to a valid region, not '{claim.region}'.", 401)
+    if claim.region not in ENABLED and not claim.region.startswith(OTHER_PARTITIONS):
+        raise refusal(claim.service, UNKNOWN, NOT_VALIDATED)  # a region that is not opted in to knows no key
 
 
 def _check_action(request: ApiRequest, service: str) -> None:

@@ -25,6 +25,7 @@ BY_USER = ("Client.UserInitiatedShutdown", "User initiated shutdown")
 BY_ITSELF = ("Client.InstanceInitiatedShutdown", "Instance initiated shutdown")
 BY_SPOT = ("Server.SpotInstanceTermination", "Spot instance termination")
 BY_FAILURE = ("Server.InternalError", "Internal error on launch")
+BY_KEY = ("Client.InternalError", "Client error on launch")
 
 
 def all_instances(backend: Ec2Backend) -> list[Instance]:
@@ -78,6 +79,11 @@ def _boot(backend: Ec2Backend, instance: Instance) -> None:
     hardware = backend.engine.hardware
     info = instance.type_info
     disks = tuple(Disk(a.volume_id, a.device) for a in instance.disks)
+    if backend.faults.has_problem("unusable-key") and any(a.volume.encrypted for a in instance.disks):
+        with backend.engine.changing():
+            discard_new_disks(instance)
+            end(backend, instance, "terminated", BY_KEY)
+        return
     try:
         for attachment in instance.disks:
             hardware.create_volume(attachment.volume_id, attachment.volume.size, attachment.volume.source)

@@ -6,10 +6,12 @@ import json
 from dataclasses import dataclass
 
 from moto.core.models import DEFAULT_ACCOUNT_ID
-from moto.iam.models import iam_backends
+from moto.iam.models import SERVICE_NAME_CONVERSION, iam_backends
 from moto.sts.models import AssumedRole, sts_backends
 
 from xportal.sandbox.api.iam.policies import Policy
+
+SERVICE_NAME_CONVERSION["spot"] = "EC2Spot"  # moto lacks it: the role is AWSServiceRoleForEC2Spot
 
 
 @dataclass(frozen=True)

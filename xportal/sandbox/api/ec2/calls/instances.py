@@ -11,6 +11,7 @@ from moto.core.utils import utcnow
 from moto.ec2.models.instances import Reservation
 
 from xportal.sandbox.api.ec2 import idempotency, instances
+from xportal.sandbox.api.ec2.account import check_account
 from xportal.sandbox.api.ec2.calls.base import Calls
 from xportal.sandbox.api.ec2.errors import ApiError
 from xportal.sandbox.api.ec2.filters import Accessor, page, select
@@ -67,6 +68,7 @@ class InstanceCalls(Calls):
             return ActionResult(self._earlier(made))
         launch = plan_launch(backend, given)
         self.error_on_dryrun()
+        check_account(backend, launch)
         check_capacity(backend, launch)
         return ActionResult(self._launched(launch))
 
