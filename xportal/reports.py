@@ -264,6 +264,26 @@ class OfferReport(Report):
     """How many GPUs it has."""
     gpu_memory_gib: float
     """The memory of one GPU, in GiB; 0 without a GPU."""
+    surplus: float | None
+    """What AWS bills at most besides the price while the CPUs of a burstable machine are busy, in US dollars an hour;
+    null of other types.
+    """
+
+
+@dataclass(frozen=True)
+class QuotaReport(Report):
+    """How many vCPUs the account may have at once in the region, of one family of types on one market."""
+
+    name: str
+    """The quota's name in the AWS console."""
+    code: str
+    """Its code."""
+    vcpus: int | None
+    """How many vCPUs it allows; null if AWS does not say."""
+    needed: int
+    """How many the machine has."""
+    problem: str
+    """In words, why the launch would be refused, or could be; empty if the quota is large enough."""
 
 
 @dataclass(frozen=True)
@@ -282,6 +302,10 @@ class PlanReport(Report):
     """The machine's CPU architecture: `x86_64` or `arm64`."""
     image_id: str
     """The machine image (AMI)."""
+    quota: QuotaReport | None
+    """The account's quota that the first offer counts against; null if it is up already, or if xportal does not know
+    the quota of this type.
+    """
 
 
 @dataclass(frozen=True)
@@ -711,6 +735,12 @@ class FaultReport(Report):
     """The market that is hit: `spot` or `on-demand`."""
     instance_id: str | None = None
     """The machine that is hit."""
+    family: str | None = None
+    """The family of instance types whose quota it is: `standard`, `g` or `p`."""
+    vcpus: float | None = None
+    """The vCPUs that the account may have at once."""
+    problem: str | None = None
+    """What is the matter with the account."""
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,14 @@ def list_instance_types(aws: Aws, names: Iterable[str]) -> list[InstanceType]:
     return sorted((_instance_type(item) for item in items), key=lambda t: wanted.index(t.name))
 
 
+def list_free_types(aws: Aws, architectures: Iterable[str]) -> list[str]:
+    """The types of AWS's free plan for a CPU, those with the most memory first."""
+    free: list[Any] = [{"Name": "free-tier-eligible", "Values": ["true"]}]
+    found = map(_instance_type, aws.pages("describe_instance_types", "InstanceTypes", Filters=free))
+    fit = [t for t in found if set(t.architectures) & set(architectures)]
+    return [t.name for t in sorted(fit, key=lambda t: (-t.memory_mib, t.name))]
+
+
 def list_offered(aws: Aws, names: Iterable[str]) -> set[tuple[str, str]]:
     """The (type, zone) pairs that exist."""
     items = aws.pages(
@@ -101,4 +109,6 @@ def _instance_type(item: Any) -> InstanceType:
         gpus=sum(gpu.get("Count", 0) for gpu in gpus),
         gpu_memory_mib=gpus[0].get("MemoryInfo", {}).get("SizeInMiB", 0) if gpus else 0,
         spot="spot" in item.get("SupportedUsageClasses", []),
+        vcpus=item["VCpuInfo"]["DefaultVCpus"],
+        burstable=item.get("BurstablePerformanceSupported", False),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from botocore import exceptions as botocore
 from botocore.parsers import ResponseParserError
 
@@ -19,8 +21,40 @@ _CREDENTIAL_CODES = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
+# Of these also a region that is not enabled is told: it does not know the keys.
+_UNKNOWN_KEYS = {"AuthFailure", "InvalidClientTokenId", "UnrecognizedClientException"}
 _PERMISSION_CODES = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 _QUOTA_CODES = {"MaxSpotInstanceCountExceeded", "VcpuLimitExceeded", "InstanceLimitExceeded", "VolumeLimitExceeded"}
+# What is the matter with the account itself: in words, and what to do.
+_ACCOUNT_CODES = {
+    "PendingVerification": (
+        "AWS still verifies this account, or its first use of this region",
+        "wait for AWS's email: minutes as a rule, four hours at most; then the same command again. "
+        "aws-verification@amazon.com helps if none comes",
+    ),
+    "OptInRequired": (
+        "this account is not signed up for EC2",
+        "finish the sign-up at https://portal.aws.amazon.com/billing/signup; AWS may still be checking the payment "
+        "method, which takes up to a day",
+    ),
+    "Blocked": (
+        "AWS has blocked this account",
+        "AWS has sent an email that says why; https://console.aws.amazon.com/support/home answers",
+    ),
+    "AuthFailure.ServiceLinkedRoleCreationNotPermitted": (
+        "the account has never had a spot machine: it lacks the role AWSServiceRoleForEC2Spot, and this user may not "
+        "make it",
+        "somebody who may has to do this once: aws iam create-service-linked-role --aws-service-name "
+        "spot.amazonaws.com; or pay the full price with --on-demand",
+    ),
+}
+# How IAM and newer answers of EC2 say what lacks; older ones of EC2 have it in an encoded part alone.
+_IN_WORDS = re.compile(
+    r"is not authorized to perform: (?P<action>[\w-]+:\w+)"
+    r"(?: on resource: (?P<resource>.+?))?(?= because | with an explicit deny|\. |\.?$)"
+)
+_ENCODED = re.compile(r"\s*Encoded authorization failure message: (\S+)")
+_EXPLICIT = "explicit deny"
 
 
 # EC2's codes that come with HTTP 500 or 503 and decide all the same: nothing was done.
@@ -48,13 +82,32 @@ NOT_AWS = "TooManyRequestsException"  # what a 429 that is not AWS's is taken fo
 
 
 class AwsError(AwsRefused):
-    """An error was answered; `code` is AWS's code, or the HTTP `status` if no word is AWS's. `operation`: the call."""
+    """An error was answered; `code` is AWS's code, or the HTTP `status` if no word is AWS's. `operation`: the call.
 
-    def __init__(self, message: str, *, code: str, operation: str, hint: str = "", status: int = 0) -> None:
+    `action`: the permission that lacks, if it is told. `encoded`: what tells it, and STS alone can read.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        operation: str,
+        hint: str = "",
+        status: int = 0,
+        action: str = "",
+        encoded: str = "",
+    ) -> None:
         super().__init__(message, hint=hint)
         self.code = code
         self.operation = operation
         self.status = status
+        self.action = action
+        self.encoded = encoded
+
+
+class KeysRefused(NoCredentials):
+    """AWS does not know the access key, there."""
 
 
 def is_forbidden(error: AwsError) -> bool:
@@ -142,10 +195,46 @@ def _answered(error: botocore.ClientError) -> XportalError:
         return not_from_aws(status, operation)
     message = f"AWS refused {operation}: {text or code} ({code})"
     if code in _CREDENTIAL_CODES:
-        return NoCredentials(message, hint=f"check the credentials of this profile; {SANDBOX_HINT}")
-    hint = ""
+        kind = KeysRefused if code in _UNKNOWN_KEYS else NoCredentials
+        return kind(message, hint=f"check the credentials of this profile; {SANDBOX_HINT}")
     if code in _PERMISSION_CODES:
-        hint = f"this user or role lacks the permission for {operation}"
+        return _not_permitted(code, text, operation, status)
+    hint = ""
+    if code in _ACCOUNT_CODES:
+        what, hint = _ACCOUNT_CODES[code]
+        message = f"AWS refused {operation}: {what} ({code})"
     elif code in _QUOTA_CODES:
         hint = "a quota of the account: Service Quotas in the AWS console raises it; another type may have its own"
     return AwsError(message, code=code, operation=operation, hint=hint, status=status)
+
+
+def _not_permitted(code: str, text: str, operation: str, status: int) -> AwsError:
+    encoded = _ENCODED.search(text)
+    words = _ENCODED.sub("", text)
+    told = _IN_WORDS.search(words)
+    if told:
+        action, resource = told["action"], told["resource"] or ""
+        return forbidden(code, operation, status, action, resource, denied=_EXPLICIT in words)
+    return AwsError(
+        f"AWS refused {operation}: {words or code} ({code})",
+        code=code,
+        operation=operation,
+        hint=f"this user or role lacks the permission for {operation}, or for something that it does; "
+        "sts:DecodeAuthorizationMessage would let xportal say which",
+        status=status,
+        encoded=encoded[1] if encoded else "",
+    )
+
+
+def forbidden(code: str, operation: str, status: int, action: str, resource: str, *, denied: bool) -> AwsError:
+    """The error that says which permission lacks; `denied`: a policy forbids it, whatever others allow."""
+    on = f" on {resource}" if resource and resource != "*" else ""
+    why = "a policy denies it" if denied else "no policy allows it"
+    return AwsError(
+        f"AWS refused {operation}: this user or role may not {action}{on}: {why} ({code})",
+        code=code,
+        operation=operation,
+        hint=f"whoever manages the account's permissions has to {'stop denying' if denied else 'allow'} {action}{on}",
+        status=status,
+        action=action,
+    )

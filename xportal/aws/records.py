@@ -90,7 +90,7 @@ class Image:
 
 @dataclass(frozen=True)
 class InstanceType:
-    """What DescribeInstanceTypes says; `gpu_memory_mib` is that of one GPU."""
+    """What DescribeInstanceTypes says; `gpu_memory_mib` is that of one GPU, `burstable` a type with CPU credits."""
 
     name: str
     architectures: tuple[str, ...]
@@ -98,6 +98,8 @@ class InstanceType:
     gpus: int = 0
     gpu_memory_mib: int = 0
     spot: bool = True
+    vcpus: int = 0
+    burstable: bool = False
 
 
 @dataclass(frozen=True)

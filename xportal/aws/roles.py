@@ -11,8 +11,9 @@ from xportal.aws.errors import AwsError
 from xportal.aws.records import Instance
 from xportal.aws.session import Aws
 from xportal.aws.tags import MACHINE, NOBODY, OURS, REMEMBERED, from_aws, to_aws
-from xportal.errors import NotOurs
+from xportal.errors import NotOurs, Unreachable
 
+NO_SPOT_ROLE = "AuthFailure.ServiceLinkedRoleCreationNotPermitted"
 ROLE = "xportal"  # the instance profile's and the policy's name, too
 POLICY = "xportal:policy"  # on the instance profile: of which of our policies the role has the text
 TRUST = {
@@ -70,6 +71,20 @@ def saver_of(aws: Aws, machine: Instance) -> str:
         return NOBODY
     _, partition, _, _, account, _ = parts
     return f"arn:{partition}:ec2:{aws.region}:{account}:instance/{machine.id}"
+
+
+def create_spot_role(aws: Aws) -> bool:
+    """Make the role that AWS itself needs for the spot machines of an account; whether it is there then.
+
+    AWS makes it with the first spot request, if the user who asks may.
+    """
+    try:
+        aws.call(aws.iam().create_service_linked_role, AWSServiceName="spot.amazonaws.com")
+    except AwsError as error:
+        return error.code == "InvalidInput"  # it has been made meanwhile
+    except Unreachable:
+        return False
+    return True
 
 
 def ensure_instance_profile(aws: Aws, tell: Callable[[str], None]) -> str:

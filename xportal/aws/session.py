@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError
 from xportal import foreign, local
 from xportal.aws.answers import check_answer
 from xportal.aws.errors import SANDBOX_HINT, SDK_ERRORS, AwsError, mapped, no_credentials
+from xportal.aws.explaining import explained
 from xportal.clock import SYSTEM, Clock
 from xportal.errors import Unreachable, UsageError
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2_instance_connect import EC2InstanceConnectClient
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_sts import STSClient
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -84,6 +86,15 @@ class Aws:
         client: IAMClient = self._client("iam", _USUAL)
         return client
 
+    def sts(self) -> STSClient:
+        """A client of the Security Token Service, for a question in passing."""
+        client: STSClient = self._client("sts", _IN_PASSING)
+        return client
+
+    def service_quotas(self) -> Any:
+        """A client of Service Quotas, for a question in passing."""
+        return self._client("service-quotas", _IN_PASSING)
+
     def instance_connect(self) -> EC2InstanceConnectClient:
         """A client of EC2 Instance Connect."""
         client: EC2InstanceConnectClient = self._client("ec2-instance-connect", _USUAL)
@@ -94,7 +105,7 @@ class Aws:
         try:
             return operation(*args, **params)
         except SDK_ERRORS as error:
-            raise mapped(error, self.endpoint) from error
+            raise explained(self, mapped(error, self.endpoint)) from error
 
     def call_once_known(self, code: str, operation: Callable[P, T], *args: P.args, **params: P.kwargs) -> T:
         """`call`, again while AWS answers `code`: it may not know for some seconds what it has just made."""
@@ -113,7 +124,7 @@ class Aws:
             for page in self.ec2.get_paginator(operation).paginate(**params):  # type: ignore[call-overload]
                 yield from page.get(key, [])
         except SDK_ERRORS as error:
-            raise mapped(error, self.endpoint) from error
+            raise explained(self, mapped(error, self.endpoint)) from error
 
     def now(self) -> datetime:
         """AWS's own time, from the Date header of its last answer: computers' clocks are compared with nothing."""

@@ -97,7 +97,7 @@ def up(
     if dry_run:
         from xportal.portal.up.plan import plan_report, prepare
 
-        _show_plan(ctx, plan_report(spec.name, prepare(ctx.aws, spec)))
+        _show_plan(ctx, plan_report(ctx.aws, spec.name, prepare(ctx.aws, spec)))
         return
     waits = pauses() if wait_capacity else None
     with ctx.console.waiting(f"bringing up {portal}"):
@@ -281,6 +281,7 @@ def _confirm_discard(ctx: Context, portal: str) -> dict[str, frozenset[str]]:
 
 
 def _show_plan(ctx: Context, plan: PlanReport) -> None:
+    from xportal.machine.offers import surplus_text
     from xportal.portal.prices import volume_cost
 
     if ctx.json:
@@ -303,6 +304,10 @@ def _show_plan(ctx: Context, plan: PlanReport) -> None:
     size = sum(drive.size_gib for drive in plan.drives)
     machine = "the on-demand price" if price is None else f"${price:.4g}"
     ctx.console.answer(f"it would cost {machine} an hour, and {volume_cost(size)} for {size} GiB of drives")
+    if plan.offers[0].surplus:
+        ctx.console.answer(surplus_text(plan.offers[0].type, plan.offers[0].surplus))
+    if plan.quota and plan.quota.problem:
+        ctx.console.warn(plan.quota.problem)
 
 
 def _show_up(ctx: Context, report: UpReport) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xportal.aws import catalogue
+from xportal.aws.errors import AwsError
 from xportal.aws.records import Image
 from xportal.aws.session import Aws
 from xportal.errors import UsageError
@@ -24,4 +25,15 @@ def get_machine_image(aws: Aws, spec: MachineSpec, *, gpu: bool) -> Image:
             raise UsageError(f"{image.id} is {image.architecture}, not {architecture}", hint="see --architecture")
         return image
     parameter = (_GPU if gpu else _CPU).format(architecture=architecture)
-    return catalogue.get_image(aws, catalogue.get_parameter(aws, parameter))
+    try:
+        image_id = catalogue.get_parameter(aws, parameter)
+    except AwsError as error:
+        if error.code != "ParameterNotFound":
+            raise
+        what = "Deep Learning image (with NVIDIA's driver)" if gpu else "Amazon Linux 2023"
+        raise UsageError(
+            f"AWS has no {what} for {architecture} in {aws.region}",
+            hint="another --region, or --image-id AMI with one of your own; aws ssm get-parameter --name "
+            f"{parameter} --region {aws.region} shows when there is one",
+        ) from error
+    return catalogue.get_image(aws, image_id)

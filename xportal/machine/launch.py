@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xportal.aws import compute, tags
+from xportal.aws.encryption import key_hint
 from xportal.aws.errors import AwsError, is_in_doubt, is_transient
 from xportal.aws.records import NO_CAPACITY, Image, Instance, Snapshot, Volume
+from xportal.aws.roles import NO_SPOT_ROLE, create_spot_role
 from xportal.aws.session import Aws
 from xportal.errors import AwsRefused, MachineLost, NoCapacity, Unreachable, XportalError
 from xportal.machine.access import Claim
+from xportal.machine.limits import Limits, may_lag
 from xportal.machine.offers import Offer
 
 POLL_SECONDS = 1.0
@@ -37,6 +40,8 @@ ATTEMPTS = 5
 PROFILE_UNKNOWN = ("Invalid IAM Instance Profile name", "has no associated IAM Roles")
 PROFILE_SECONDS = 120.0
 PROFILE_POLL_SECONDS = 3.0
+COUNT_SECONDS = 120.0  # in which AWS's count of vCPUs, and its roles, become what they are
+COUNT_POLL_SECONDS = 5.0
 # State reasons of an accepted launch that never ran: those that the next offer may not have, and the others.
 NEXT_OFFER_REASONS = {NO_CAPACITY}
 BROKEN_REASONS = {  # Client.InternalError is most often a KMS key that cannot be used
@@ -106,16 +111,22 @@ def launch_first(
     if it is not known whether AWS granted a machine. Raises NoCapacity when every offer was refused for capacity,
     AwsError when AWS refuses for another reason. No offer that failed leaves a volume.
     """
+    limits, tried = Limits(aws), 0
     for offer in offers:
+        if not limits.permit(offer):
+            continue
         beat()
         request = run_request(order, offer, group_of(offer.subnet.vpc_id))
         try:
-            instance = _run_with_role(aws, request, claim, say, beat)
+            instance = _run_with_patience(aws, request, offer, claim, say, beat)
         except AwsError as error:
-            if error.code not in NEXT_OFFER:
+            if error.code in NEXT_OFFER:
+                tried += 1
+            elif not limits.learn(error, offer):
                 raise
             say(f"no machine: {offer} ({error.code})")
             continue
+        tried += 1
         started = _wait_running(aws, instance, beat)
         if started.state == "running":
             return started, offer
@@ -125,14 +136,25 @@ def launch_first(
             discard(started)
         claim.in_doubt = False
         if reason not in NEXT_OFFER_REASONS:
-            raise AwsRefused(
-                f"AWS accepted {started.id} ({offer}) and ended it again: {started.state_message or reason}",
-                hint="xportal status and the AWS console show what is left; the same command tries again",
-            )
-    tried = len(offers)
+            raise _ended_again(aws, started, offer, reason)
+    refusal = limits.refusal
+    if refusal and not tried:
+        raise refusal
     raise NoCapacity(
-        f"no capacity in any of {tried} offer{'s' if tried != 1 else ''}",
-        hint="try again later, allow more with --type, or pay the full price with --on-demand",
+        f"no capacity in any of {tried} offer{'s' if tried != 1 else ''}"
+        + (f", and the others are refused: {refusal.message}" if refusal else ""),
+        hint="try again later, allow more with --type, or pay the full price with --on-demand"
+        + (f"; {refusal.hint}" if refusal else ""),
+    )
+
+
+def _ended_again(aws: Aws, machine: Instance, offer: Offer, reason: str) -> AwsRefused:
+    hint = "xportal status and the AWS console show what is left; the same command tries again"
+    if reason == "Client.InternalError":
+        hint = key_hint(aws)
+    return AwsRefused(
+        f"AWS accepted {machine.id} ({offer}) and ended it again: {machine.state_message or reason} ({reason})",
+        hint=hint,
     )
 
 
@@ -205,6 +227,31 @@ def client_token(lock_ids: Sequence[str], offer: Offer, way: str = "") -> str:
     return hashlib.sha256(f"{' '.join(lock_ids)} {offer.type.name} {offer.zone}{way}".encode()).hexdigest()
 
 
+def _run_with_patience(
+    aws: Aws,
+    request: dict[str, Any],
+    offer: Offer,
+    claim: Claim,
+    say: Callable[[str], None],
+    beat: Callable[[], None],
+) -> Instance:
+    """Run it, once AWS counts those of our machines no more that have just ended, and has made its role for spot."""
+    code, deadline = "", 0.0
+    while True:
+        try:
+            return _run_with_role(aws, request, claim, say, beat)
+        except AwsError as error:
+            if error.code != code:
+                if not (error.code == NO_SPOT_ROLE and create_spot_role(aws)) and not may_lag(aws, error, offer):
+                    raise
+                say(f"{offer.type.name}: {error.code}; trying again for {COUNT_SECONDS / 60:.0f} minutes")
+                code, deadline = error.code, aws.clock.monotonic() + COUNT_SECONDS
+            elif aws.clock.monotonic() > deadline:
+                raise
+        beat()
+        aws.clock.sleep(COUNT_POLL_SECONDS)  # AWS can only be asked again
+
+
 def _run_with_role(
     aws: Aws, request: dict[str, Any], claim: Claim, say: Callable[[str], None], beat: Callable[[], None]
 ) -> Instance:
@@ -216,7 +263,7 @@ def _run_with_role(
         except AwsError as error:
             if "IamInstanceProfile" not in request:
                 raise
-            if error.code == "UnauthorizedOperation":
+            if error.code == "UnauthorizedOperation" and error.action in ("", "iam:PassRole"):
                 say(without_role(error.message))
                 request = {key: value for key, value in request.items() if key != "IamInstanceProfile"}
             elif not any(words in error.message for words in PROFILE_UNKNOWN) or aws.clock.monotonic() > deadline:

@@ -28,6 +28,37 @@ class Offer:
         return f"{self.type.name} in {self.zone}, {price}"
 
 
+# What burstable types do for their price, as a share of each vCPU; the EC2 User Guide, Burstable performance instances.
+_BASELINES = {
+    "nano": 0.05, "micro": 0.1, "small": 0.2, "medium": 0.2, "large": 0.3, "xlarge": 0.4, "2xlarge": 0.4,
+}  # fmt: skip
+_ARM_FAMILY = "t4g"
+SURPLUS_PRICE, ARM_SURPLUS_PRICE = 0.05, 0.04  # US dollars for a vCPU's hour above that
+
+
+def surplus_of(instance_type: InstanceType) -> float | None:
+    """What AWS bills of a busy burstable machine besides its price, at most: US dollars an hour; None of other types.
+
+    T3, T3a and T4g machines are "unlimited" unless the account says otherwise: they are not slowed down when they are
+    busier than their price pays for. In the mode "standard" they would be, from the boot on: they begin without
+    credits.
+    """
+    family, _, size = instance_type.name.partition(".")
+    baseline = _BASELINES.get(size)
+    if not instance_type.burstable or baseline is None or family == "t2":  # t2 is in the mode "standard"
+        return None
+    price = ARM_SURPLUS_PRICE if family == _ARM_FAMILY else SURPLUS_PRICE
+    return instance_type.vcpus * (1 - baseline) * price
+
+
+def surplus_text(instance_type: str, dollars: float) -> str:
+    """The same as a sentence."""
+    return (
+        f"{instance_type} is burstable: while its CPUs are busy, AWS bills up to ${dollars:.2g} an hour more, unless "
+        "the account's T types are in the mode standard"
+    )
+
+
 def rank_offers(
     spec: MachineSpec,
     types: Iterable[InstanceType],

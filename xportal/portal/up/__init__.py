@@ -21,7 +21,7 @@ from xportal.drive.snapshots import Agent
 from xportal.errors import DriveInUse, GoingDown, NoCapacity
 from xportal.machine.access import Claim, new_claim
 from xportal.machine.launch import DriveOrder
-from xportal.machine.offers import Offer
+from xportal.machine.offers import Offer, surplus_of, surplus_text
 from xportal.portal.claims import earlier_claim, give_up
 from xportal.portal.down import down
 from xportal.portal.endings import Ends
@@ -120,6 +120,9 @@ def _launch_locked(
     for lifecycle, drive in drives.values():
         follow(aws, lifecycle.observed, drive.generation, machine.disks.get(drive.device, machine.id))
     progress.say(f"machine {machine.id}: {offer}")
+    surplus = surplus_of(offer.type)
+    if surplus:
+        progress.say(surplus_text(offer.type.name, surplus))
     return machine
 
 

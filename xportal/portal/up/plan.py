@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from xportal import foreign
 from xportal.aws import catalogue, network, tags
 from xportal.aws.devices import DEVICES
+from xportal.aws.quotas import ask_quota, how_to_raise, quota_of
 from xportal.aws.records import Image, Instance, Snapshot, Volume
 from xportal.aws.session import Aws
 from xportal.drive import plan as p
@@ -15,10 +16,11 @@ from xportal.drive.observe import observe
 from xportal.errors import AwsRefused, Refused, UsageError
 from xportal.machine.images import get_machine_image
 from xportal.machine.launch import DriveOrder
-from xportal.machine.offers import Offer, rank_offers
+from xportal.machine.limits import shortage
+from xportal.machine.offers import Offer, rank_offers, surplus_of
 from xportal.portal.find import find_machine
 from xportal.portal.reporting import machine_report
-from xportal.reports import OfferReport, PlannedDriveReport, PlanReport
+from xportal.reports import OfferReport, PlannedDriveReport, PlanReport, QuotaReport
 from xportal.spec import ARCHITECTURES, DEFAULT_ARCHITECTURE, DEFAULT_SIZE_GIB, DriveSpec, PortalSpec
 
 MOUNT = "/v"  # the first drive is at /v1
@@ -57,10 +59,10 @@ def prepare(aws: Aws, spec: PortalSpec, *, launch_id: str | None = None) -> Inst
     return Preparation(spec, tuple(offers), image, drives, architecture)
 
 
-def plan_report(portal: str, plan: Instance | Preparation) -> PlanReport:
-    """What `prepare` found, as an answer."""
+def plan_report(aws: Aws, portal: str, plan: Instance | Preparation) -> PlanReport:
+    """What `prepare` found, as an answer, and whether the account's quota is large enough."""
     if isinstance(plan, Instance):
-        return PlanReport(portal, machine_report(plan), (), (), plan.architecture, plan.image_id)
+        return PlanReport(portal, machine_report(plan), (), (), plan.architecture, plan.image_id, None)
     drives = (
         PlannedDriveReport(d.name, d.mount, d.source.id if d.source else None, d.size_gib, d.generation)
         for d in plan.drives
@@ -73,10 +75,22 @@ def plan_report(portal: str, plan: Instance | Preparation) -> PlanReport:
             memory_gib=offer.type.memory_mib / MIB_IN_GIB,
             gpus=offer.type.gpus,
             gpu_memory_gib=offer.type.gpu_memory_mib / MIB_IN_GIB,
+            surplus=surplus_of(offer.type),
         )
         for offer in plan.offers
     )
-    return PlanReport(portal, None, tuple(drives), tuple(offers), plan.architecture, plan.image.id)
+    quota = _quota_report(aws, plan.offers[0])
+    return PlanReport(portal, None, tuple(drives), tuple(offers), plan.architecture, plan.image.id, quota)
+
+
+def _quota_report(aws: Aws, offer: Offer) -> QuotaReport | None:
+    quota = quota_of(offer.type.name, spot=offer.price is not None)
+    if quota is None:
+        return None
+    quota, needed = ask_quota(aws, quota), offer.type.vcpus
+    is_enough = quota.vcpus is not None and quota.vcpus >= needed
+    problem = "" if is_enough else f"{shortage(aws, quota, needed)}; {how_to_raise(aws, quota, needed)}"
+    return QuotaReport(quota.name, quota.code, quota.vcpus, needed, problem)
 
 
 def _with_drives(aws: Aws, spec: PortalSpec) -> PortalSpec:
