@@ -781,6 +781,8 @@ class SandboxSettingsReport(Report):
     """The least time between two snapshots of a volume."""
     invisible_seconds: float
     """How long a new machine is not found by its id."""
+    mapping_seconds: float
+    """How long a machine that has begun to run shows only the first of its disks."""
     profile_seconds: float
     """How long a new instance profile is not known to EC2."""
     shutdown_seconds: float

@@ -306,3 +306,14 @@ def test_failing_hardware_ends_the_launch_and_leaves_no_volume(account: Account,
     assert reason["Code"] == "Server.InternalError"
     assert f"{snapshot} is gone" in reason["Message"] or snapshot in reason["Message"], reason
     account.wait_until(lambda: [v["VolumeId"] for v in account.ec2.describe_volumes()["Volumes"]] == [volume])
+
+
+def test_a_young_machine_shows_its_disks_one_by_one(account: Account) -> None:
+    """Its mapping is not whole when it begins to run; its volumes are attached all the same."""
+    account.cloud.settings.mapping_seconds = 60
+    instance = account.launch_with_drive()
+    assert [m["DeviceName"] for m in instance["BlockDeviceMappings"]] == ["/dev/xvda"]
+    attached: list[Any] = [{"Name": "attachment.instance-id", "Values": [instance["InstanceId"]]}]
+    assert len(account.ec2.describe_volumes(Filters=attached)["Volumes"]) == 2
+    account.cloud.settings.mapping_seconds = 0
+    assert len(account.instance(instance["InstanceId"])["BlockDeviceMappings"]) == 2

@@ -13,13 +13,18 @@ import pytest
 
 from tests.crash.conftest import FileAgent, Lab, Quiet
 from tests.user import make_session
+from xportal.aws import tags
+from xportal.aws.compute import find_instance
+from xportal.aws.devices import DEVICE
 from xportal.aws.errors import AwsError
 from xportal.aws.network import list_default_subnets
 from xportal.aws.session import Aws
+from xportal.aws.tagging import delete_tag
 from xportal.errors import AwsRefused, NoCredentials, UsageError, XportalError
 from xportal.machine.images import get_machine_image
 from xportal.portal.up import find_or_launch
 from xportal.portal.up.plan import plan_report, prepare
+from xportal.portal.up.ready import adopt
 from xportal.spec import MachineSpec, PortalSpec
 
 DEEP_LEARNING = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-amazon-linux-2023/latest/ami-id"
@@ -262,3 +267,26 @@ def test_a_key_that_may_not_be_used(lab: Lab, drive: str, fault: Callable[..., o
     error = refusal_of(lab, drive)
     assert "Client.InternalError" in error.message
     assert "kms:CreateGrant" in error.hint
+
+
+def test_a_young_machine_s_disks_are_waited_for(lab: Lab, drive: str) -> None:
+    """They show one by one: the drive gets its tags in this `up`, and so in one that takes a young machine over."""
+    lab.cloud.settings.mapping_seconds = 1.0
+    lab.cloud.settings.invisible_seconds = 0.0
+    try:
+        machine = lab.up(drive, size_gib=1)
+        [volume] = [v for v in lab.volumes() if v.tags.get(tags.NAME) == drive]
+        assert volume.tags[tags.MACHINE].endswith(machine.id)
+        delete_tag(lab.aws, volume.id, tags.GENERATION)
+        lab.cloud.settings.mapping_seconds = 600.0
+        young = find_instance(lab.aws, machine.id)
+        assert young
+        lab.cloud.settings.mapping_seconds = 0.0
+        adopted = adopt(lab.aws, PortalSpec(drive), young, lab.story)
+        assert DEVICE in adopted.disks
+        [volume] = [v for v in lab.volumes() if v.id == volume.id]
+        assert volume.tags[tags.GENERATION] == "1"
+    finally:
+        lab.cloud.settings.mapping_seconds = 0.2
+        lab.cloud.settings.invisible_seconds = 0.2
+    lab.down(drive)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xportal.aws import compute, tags
+from xportal.aws.devices import shows_its_disks
 from xportal.aws.encryption import key_hint
 from xportal.aws.errors import AwsError, is_in_doubt, is_transient
 from xportal.aws.records import NO_CAPACITY, Image, Instance, Snapshot, Volume
@@ -318,13 +319,14 @@ def _wait_running(aws: Aws, instance: Instance, beat: Callable[[], None]) -> Ins
     """The instance, running or terminated. Raises MachineLost after five minutes."""
 
     def is_settled(found: Instance) -> bool:
-        return found.state == "terminated" or (found.state == "running" and bool(found.public_address))
+        is_reachable = found.state == "running" and bool(found.public_address)
+        return found.state == "terminated" or (is_reachable and shows_its_disks(found))
 
     found = compute.wait_for_instance(aws, instance.id, is_settled, START_SECONDS, beat)
     if found:
         return found
     raise MachineLost(
-        f"{instance.id} did not become running with a public address in {START_SECONDS:.0f} s",
+        f"{instance.id} did not become running with a public address and all its disks in {START_SECONDS:.0f} s",
         hint="the subnet must give public addresses; xportal down ends the machine",
         billed=(f"{instance.id} {instance.type}",),
     )

@@ -7,7 +7,8 @@ from contextlib import closing
 from dataclasses import replace
 
 from xportal.aws import catalogue, compute, tags
-from xportal.aws.devices import device_of
+from xportal.aws.devices import device_of, shows_its_disks
+from xportal.aws.lag import SHOWN_SECONDS
 from xportal.aws.records import Instance, Volume
 from xportal.aws.session import Aws
 from xportal.aws.tagging import delete_tag
@@ -127,6 +128,9 @@ def adopt(aws: Aws, spec: PortalSpec, machine: Instance, progress: Progress) -> 
         progress.update(f"{machine.id} is {machine.state}")
         aws.clock.sleep(POLL_SECONDS)  # AWS can only be asked again
         machine = compute.find_instance(aws, machine.id) or machine
+    if not shows_its_disks(machine):  # it may have begun to run just now, or a disk was taken off by hand
+        shown = compute.wait_for_instance(aws, machine.id, shows_its_disks, SHOWN_SECONDS, lambda: None)
+        machine = shown or machine
     misfits = _misfits(aws, spec, machine)
     if misfits:
         raise Refused(

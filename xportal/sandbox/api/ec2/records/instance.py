@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from moto.core.utils import utcnow
 from moto.ec2.models import EC2Backend
@@ -19,6 +20,8 @@ CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "st
 
 class Instance(moto_instances.Instance):
     """moto's instance (network interfaces and attributes) with real states, addresses and disks."""
+
+    running_since: datetime | None = None  # states of earlier versions lack it
 
     def __init__(self, backend: EC2Backend, launch: Launch, index: int) -> None:
         super().__init__(
@@ -60,6 +63,8 @@ class Instance(moto_instances.Instance):
     def become(self, state: str, reason: tuple[str, str] | None = None) -> None:
         """Change the state; with a reason, tell it in StateReason and StateTransitionReason."""
         self._state = moto_instances.InstanceState(state, CODES[state])
+        if state == "running":
+            self.running_since = utcnow()
         if reason:
             code, message = reason
             self.state_reason = moto_instances.StateReason(f"{code}: {message}", code)
@@ -72,6 +77,14 @@ class Instance(moto_instances.Instance):
         nic.private_ip_address = addresses.private_ip
         nic.private_ip_addresses = [{"Primary": True, "PrivateIpAddress": addresses.private_ip}]
         nic.public_ip = self.public_ip
+
+    @property
+    def block_device_mappings(self) -> list[Any]:
+        """As Describe shows it: just after the launch in parts."""
+        shown: list[Any] = super().block_device_mappings
+        whole = timedelta(seconds=self.ec2_backend.engine.settings.mapping_seconds)
+        is_young = self.running_since is not None and utcnow() - self.running_since < whole
+        return shown[:1] if is_young and self.state == "running" else shown
 
     @property
     def disks(self) -> list[Attachment]:
