@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 
 from xportal import foreign
 from xportal.errors import SpecError, UsageError
@@ -18,6 +19,7 @@ MAX_DRIVES = 11  # as many device names as the EC2 User Guide recommends for dat
 ARCHITECTURES = ("x86_64", "arm64")
 DEFAULT_ARCHITECTURE = ARCHITECTURES[0]
 MIN_MEMORY_MIB = 4 * 1024  # of types that nobody named
+SSH_FROM_HERE = "here"
 _EXCLUDE = "{0} and {1} exclude each other"
 
 GPU_TYPES = {
@@ -49,6 +51,7 @@ class MachineSpec:
     like: str = ""  # the type that it replaces
     min_memory_mib: int = MIN_MEMORY_MIB
     min_gpus: int = 0
+    ssh_from: str | None = None  # a CIDR, or SSH_FROM_HERE: this computer's address; None: as before, at first that
 
     def wants_gpu(self) -> bool:
         """Whether only machines with a GPU will do."""
@@ -125,11 +128,26 @@ class PortalSpec:
             raise SpecError(_EXCLUDE, "machine.gpu", "machine.min_gpu_memory_gib", hint="drop one of them")
         if machine.on_demand and machine.max_price is not None:
             raise SpecError(_EXCLUDE, "machine.on_demand", "machine.max_price", hint="drop one of them")
+        check_ssh_from(machine.ssh_from)
         check_positive("machine.max_price", machine.max_price)
         check_positive("machine.min_gpu_memory_gib", machine.min_gpu_memory_gib)
         if machine.architecture not in (None, *ARCHITECTURES):
             unknown = f"unknown architecture {machine.architecture!r}"
             raise SpecError(unknown, "machine.architecture", hint="x86_64 or arm64")
+
+
+def check_ssh_from(source: str | None) -> None:
+    """Raises SpecError for what is neither an IPv4 network nor SSH_FROM_HERE."""
+    if source in (None, SSH_FROM_HERE):
+        return
+    try:
+        IPv4Network(source or "")
+    except ValueError as error:
+        raise SpecError(
+            f"{{0}} {source!r} is no range of addresses: {error}",
+            "machine.ssh_from",
+            hint=f"for example {{0}} 203.0.113.0/24; {{0}} {SSH_FROM_HERE} is this computer's address again",
+        ) from error
 
 
 def check_positive(path: str, value: float | None) -> None:

@@ -210,7 +210,7 @@ class Life:
         """The security group of the machine's network, as AWS shows it."""
         found = network.find_security_group(self.lab.aws, machine.vpc_id or "")
         assert found
-        return self.ec2.describe_security_groups(GroupIds=[found])["SecurityGroups"][0]
+        return self.ec2.describe_security_groups(GroupIds=[found.id])["SecurityGroups"][0]
 
     @property
     def observed(self) -> Drive:

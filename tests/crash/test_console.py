@@ -641,7 +641,7 @@ def test_rule_removed(life: Life) -> None:
 def test_rule_added(life: Life) -> None:
     """A rule of somebody's own stays."""
     machine = life.awake()
-    network.allow_ssh(life.lab.aws, life.group(machine)["GroupId"], "198.51.100.7/32")
+    network.allow_ssh(life.lab.aws, life.group(machine)["GroupId"], "198.51.100.7/32", "somebody: by hand")
     login_for(life.lab.aws, machine)
     ranges = [r["CidrIp"] for rule in life.group(machine)["IpPermissions"] for r in rule["IpRanges"]]
     assert "198.51.100.7/32" in ranges

@@ -264,7 +264,8 @@ def test_one_security_group(lab: Lab, drive: str) -> None:
     lab.up(drive, size_gib=1)
     subnet = network.list_default_subnets(lab.aws)[0]
     group = network.find_security_group(lab.aws, subnet.vpc_id)
-    rules = lab.aws.ec2.describe_security_groups(GroupIds=[group or ""])["SecurityGroups"][0]["IpPermissions"]
+    assert group
+    rules = lab.aws.ec2.describe_security_groups(GroupIds=[group.id])["SecurityGroups"][0]["IpPermissions"]
     assert [(r["FromPort"], r["ToPort"], [i["CidrIp"] for i in r["IpRanges"]]) for r in rules] == [
         (22, 22, ["127.0.0.1/32"])
     ]

@@ -289,7 +289,7 @@ def test_a_security_group_of_our_name_is_neither_used_nor_deleted(lab: Lab) -> N
     [vpc] = {subnet.vpc_id for subnet in network.list_default_subnets(lab.aws)}
     group = network.find_security_group(lab.aws, vpc)
     if group:
-        network.delete_security_group(lab.aws, group)
+        network.delete_security_group(lab.aws, group.id)
     own = ec2.create_security_group(GroupName="xportal", Description="my own", VpcId=vpc)["GroupId"]
     with pytest.raises(NotOurs, match=own) as refused:
         lab.up("grouped")

@@ -103,6 +103,14 @@ class InstanceType:
 
 
 @dataclass(frozen=True)
+class SecurityGroup:
+    """A security group; `ssh` has from where tcp/22 is reached, with what is said of each rule."""
+
+    id: str
+    ssh: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Subnet:
     """A subnet in which a machine can be launched."""
 

@@ -18,6 +18,7 @@ SPEC_OPTIONS = {  # by the path of the field in a specification that they give
     "machine.max_price": "--max-price",
     "machine.on_demand": "--on-demand",
     "machine.architecture": "--architecture",
+    "machine.ssh_from": "--ssh-from",
     "alone.idle_minutes": "--idle-minutes",
     "alone.checkpoint_minutes": "--checkpoint-every",
     "limits.dollars": "--budget",
@@ -48,6 +49,15 @@ class MachineOptions:
     architecture: Annotated[
         str | None, typer.Option("--architecture", metavar="ARCH", help="x86_64 (default) or arm64.")
     ] = None
+    ssh_from: Annotated[
+        str | None,
+        typer.Option(
+            "--ssh-from",
+            metavar="CIDR",
+            help="Let ssh in from there (a VPN, a pool of addresses), not from this computer's address alone; it stays "
+            "so until --ssh-from here.",
+        ),
+    ] = None
 
     def spec(self) -> MachineSpec:
         """The machine that they ask for. Raises UsageError."""
@@ -61,4 +71,5 @@ class MachineOptions:
             on_demand=self.on_demand,
             image_id=self.image_id,
             architecture=self.architecture,
+            ssh_from=self.ssh_from,
         )

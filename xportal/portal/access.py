@@ -15,7 +15,6 @@ from xportal.aws.session import Aws
 from xportal.drive.model import LIVE
 from xportal.errors import KeyRefused, LoginRefused, MachineGone, MachineLost, Unreachable, XportalError
 from xportal.machine.access import (
-    caller_cidr,
     find_host_key,
     find_public_key,
     key_file,
@@ -24,6 +23,7 @@ from xportal.machine.access import (
     write_next_login_key,
 )
 from xportal.machine.images import LOGIN_USER
+from xportal.machine.ssh_rules import let_in
 from xportal.portal.agent import AgentStatus, agent_status
 from xportal.portal.find import find_machine
 from xportal.portal.names import not_up
@@ -143,22 +143,23 @@ def login_for(
 
     A key that this computer does not have is replaced through EC2 Instance Connect.
     """
-    login = replace(login_of(machine), closed=_open_ssh(aws, machine))
+    source, closed = open_ssh(aws, machine)
+    login = replace(login_of(machine), let_in=source, closed=closed)
     if find_public_key(login.key_file) is None:
         replace_login_key(aws, machine, tell, dial)
     mark_used(login.key_file)
     return login
 
 
-def _open_ssh(aws: Aws, machine: Instance) -> str:
-    """Let this computer's address in. Where that is refused it may be open all the same: returns what was said."""
+def open_ssh(aws: Aws, machine: Instance, asked: str | None = None) -> tuple[str, str]:
+    """Let this computer in: from which CIDR (see `let_in`), and what was said if that was refused. Then it may be open
+    all the same.
+    """
     try:
         group = network.find_security_group(aws, machine.vpc_id or "")
-        if group:
-            network.allow_ssh(aws, group, caller_cidr(aws.endpoint))
+        return (let_in(aws, group, asked), "") if group else ("", "")
     except (AwsError, Unreachable) as error:
-        return f"it could not be opened to this computer: {error.message}"
-    return ""
+        return "", f"it could not be opened to this computer: {error.message}"
 
 
 def login_of(machine: Instance) -> Login:

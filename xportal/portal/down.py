@@ -135,7 +135,7 @@ def _forget(aws: Aws) -> None:
         group = network.find_security_group(aws, vpc)
         # An `up` that has the lock of its drive may be about to launch into the group.
         if group and not keys.list_key_pairs(aws):
-            network.delete_security_group(aws, group)
+            network.delete_security_group(aws, group.id)
     for machine in ours:
         if machine.state == "terminated":
             forget_login_key(machine.tags.get(tags.LAUNCH, ""))

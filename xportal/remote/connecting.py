@@ -22,6 +22,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 2.0
 # a login takes about a second; who waits longer is told so
 SILENT_S = 3.0
 LOOK_S = 0.5
+# by then most machines have booted: it may be the way there
+LATE_S = 60.0
 
 
 def connect(
@@ -46,7 +48,7 @@ def connect(
 
     def watch() -> None:
         if time.monotonic() - began >= SILENT_S:
-            tell(f"{login.address} does not answer yet; trying for {max(0.0, deadline - began):.0f} s in all")
+            tell(told_while_silent(login, time.monotonic() - began, max(0.0, deadline - began)))
             look()
 
     while True:
@@ -153,5 +155,21 @@ def _lost(login: Login, last: Exception) -> XportalError:
     closed = f"; {login.closed}" if login.closed else ""
     return MachineLost(
         f"the machine at {login.address} does not answer ssh: {reason}{closed}",
-        hint="xportal status says what became of it; tcp/22 must be open to your address",
+        hint=f"xportal status says what became of it; {_advice(login)}",
+    )
+
+
+def told_while_silent(login: Login, waited: float, total: float) -> str:
+    """What is said while a machine does not answer, in seconds; after the first minute also what to try."""
+    waits = f"{login.address} does not answer yet; trying for {total:.0f} s in all"
+    return f"{waits}; {_advice(login)}" if waited >= LATE_S else waits
+
+
+def _advice(login: Login) -> str:
+    """What to try where AWS says that the machine is well."""
+    if not login.let_in:
+        return "tcp/22 must be open to your address"
+    return (
+        f"ssh is let in from {login.let_in}: if AWS sees another address of this computer (a VPN, a proxy, a pool of "
+        "addresses), xportal up --ssh-from CIDR lets that in; a firewall on the way may also forbid port 22"
     )

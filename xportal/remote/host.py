@@ -21,6 +21,7 @@ class Login:
     key_file: Path
     host_key: str
     port: int = 22
+    let_in: str = ""  # the CIDR from which tcp/22 is open for this computer
     closed: str = ""  # why tcp/22 may not be open to this computer, if something is known
 
 

@@ -15,10 +15,11 @@ from xportal.aws.session import Aws
 from xportal.drive.launched import LaunchedCopies, confirm, discard
 from xportal.drive.locks import Heart
 from xportal.errors import DriveInUse, NotOurs, Unreachable
-from xportal.machine.access import Claim, caller_cidr, get_host_key
+from xportal.machine.access import Claim, get_host_key
 from xportal.machine.images import LOGIN_USER
 from xportal.machine.launch import DriveOrder, LaunchOrder, launch_first, without_role
 from xportal.machine.offers import Offer
+from xportal.machine.ssh_rules import let_in
 from xportal.machine.userdata import build
 from xportal.portal.up.plan import Preparation
 from xportal.progress import Progress
@@ -43,7 +44,7 @@ def launch_machine(
     progress.update(f"launching {plan.offers[0]}")
     with Undo(progress.warn) as undo:
         try:
-            groups = _SecurityGroups(aws, undo)
+            groups = _SecurityGroups(aws, undo, plan.spec.machine.ssh_from)
             machine, offer = launch_first(aws, order, plan.offers, groups.get, claim, progress.say, beat, give_back)
         except AwsError as error:
             if error.code != "InvalidKeyPair.NotFound":
@@ -122,10 +123,10 @@ def _lock_gone(name: str, left: str) -> DriveInUse:
 class _SecurityGroups:
     """One group per VPC, made when first needed, undone if nothing was launched."""
 
-    def __init__(self, aws: Aws, undo: Undo) -> None:
+    def __init__(self, aws: Aws, undo: Undo, asked: str | None) -> None:
         self._aws = aws
         self._undo = undo
-        self._cidr = caller_cidr(aws.endpoint)
+        self._asked = asked
         self._ids: dict[str, str] = {}
 
     def get(self, vpc_id: str) -> str:
@@ -135,11 +136,11 @@ class _SecurityGroups:
             if group is None:
                 self._undo.register("security group", lambda: self._delete(vpc_id))
                 group = network.create_security_group(self._aws, vpc_id)
-            network.allow_ssh(self._aws, group, self._cidr)
-            self._ids[vpc_id] = group
+            let_in(self._aws, group, self._asked)
+            self._ids[vpc_id] = group.id
         return self._ids[vpc_id]
 
     def _delete(self, vpc_id: str) -> None:
         group = network.find_security_group(self._aws, vpc_id)
         if group:
-            network.delete_security_group(self._aws, group)
+            network.delete_security_group(self._aws, group.id)

@@ -17,7 +17,7 @@ from xportal.drive.launched import confirm
 from xportal.drive.model import Drive
 from xportal.drive.observe import observe
 from xportal.errors import GoingDown, MachineGone, MachineLost, Refused
-from xportal.portal.access import log_in, look_after
+from xportal.portal.access import log_in, look_after, open_ssh
 from xportal.portal.agent import (
     AGAIN_SECONDS,
     AgentStatus,
@@ -52,6 +52,8 @@ def wait_ready(
     began = time.monotonic()
     progress.update(f"waiting for ssh on {machine.public_address}")
     try:
+        if spec.machine.ssh_from:
+            open_ssh(aws, machine, spec.machine.ssh_from)
         look = look_after(aws, machine)
         with closing(log_in(aws, machine, seconds=CONNECT_SECONDS, look=look, tell=progress.update)) as host:
             connected = time.monotonic()
