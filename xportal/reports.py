@@ -783,6 +783,8 @@ class SandboxSettingsReport(Report):
     """How long a new machine is not found by its id."""
     mapping_seconds: float
     """How long a machine that has begun to run shows only the first of its disks."""
+    iam_seconds: float
+    """How long IAM itself does not find a new role or instance profile."""
     profile_seconds: float
     """How long a new instance profile is not known to EC2."""
     shutdown_seconds: float

@@ -231,7 +231,9 @@ def refused() -> Refuse:
 @pytest.fixture
 def settings() -> Settings:
     """Quick, but pending snapshots are seen."""
-    return Settings(snapshot_seconds=0.3, invisible_seconds=0.0, mapping_seconds=0.0, profile_seconds=0.3)
+    return Settings(
+        snapshot_seconds=0.3, invisible_seconds=0.0, mapping_seconds=0.0, iam_seconds=0.0, profile_seconds=0.3
+    )
 
 
 @pytest.fixture

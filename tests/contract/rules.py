@@ -182,6 +182,8 @@ RULES = (
          "test_account::test_a_region_that_is_not_enabled_knows_no_keys"),
     Rule("A disk whose key may not be used: Client.InternalError", f"{API}, StateReason",
          "test_account::test_a_key_that_may_not_be_used_ends_the_launch"),
+    Rule("IAM does not know at once what it has made: NoSuchEntity", "IAM User Guide, Changes are not always visible",
+         "test_roles::test_iam_does_not_know_at_once_what_it_has_made"),
     # Key pairs
     Rule("A key pair's name is unique: InvalidKeyPair.Duplicate", ERRORS,
          "test_key_pairs::test_a_name_is_imported_once"),

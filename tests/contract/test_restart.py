@@ -22,7 +22,9 @@ def state_file(tmp_path: Path) -> Path:
 
 def start(hardware: FileHardware, state_file: Path | None, **settings: float) -> Account:
     """A started cloud; stop it with `account.cloud.stop()`."""
-    quick = Settings(**{"snapshot_seconds": 0.3, "invisible_seconds": 0.0, "mapping_seconds": 0.0, **settings})
+    quick = Settings(
+        **{"snapshot_seconds": 0.3, "invisible_seconds": 0.0, "mapping_seconds": 0.0, "iam_seconds": 0.0, **settings}
+    )
     cloud = Cloud(hardware, state_file=state_file, settings=quick, secret=SECRET)
     cloud.start()
     return Account(cloud, hardware)

@@ -255,3 +255,23 @@ def test_a_deleted_role_s_credentials_are_worth_nothing(machine: Machine, refuse
     iam.delete_role(RoleName="saver")
     assert refused(client.describe_volumes).code == "AuthFailure"
     assert machine.account.cloud.metadata(machine.id).role is None
+
+
+def test_iam_does_not_know_at_once_what_it_has_made(account: Account, refused: Refuse) -> None:
+    """For who reads, changes or joins it; who makes it again is told that it is there."""
+    account.cloud.settings.iam_seconds = 60
+    iam = account.client("iam")
+    trust = json.dumps({"Version": "2012-10-17", "Statement": []})
+    iam.create_role(RoleName="young", AssumeRolePolicyDocument=trust)
+    iam.create_instance_profile(InstanceProfileName="young")
+    for call, given in (
+        (iam.get_role, {"RoleName": "young"}),
+        (iam.put_role_policy, {"RoleName": "young", "PolicyName": "p", "PolicyDocument": trust}),
+        (iam.get_instance_profile, {"InstanceProfileName": "young"}),
+        (iam.add_role_to_instance_profile, {"InstanceProfileName": "young", "RoleName": "young"}),
+    ):
+        assert (refused(call, **given).code, refused(call, **given).status) == ("NoSuchEntity", 404)
+    again = refused(iam.create_role, RoleName="young", AssumeRolePolicyDocument=trust)
+    assert again.code == "EntityAlreadyExists"
+    account.cloud.settings.iam_seconds = 0
+    iam.add_role_to_instance_profile(InstanceProfileName="young", RoleName="young")

@@ -172,6 +172,7 @@ def open_cloud(directory: Path, **told: float) -> Iterator[Cloud]:
     """A cloud whose snapshots take a third of a second, and that knows new instances soon, unless told otherwise."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     usual = {"snapshot_seconds": 0.3, "invisible_seconds": 0.2, "mapping_seconds": 0.2, "profile_seconds": 0.5}
+    usual |= {"iam_seconds": 0.0}
     settings = Settings(**{**usual, **told})
     with Cloud(FileHardware(directory), settings=settings, secret=SECRET) as started:
         yield started

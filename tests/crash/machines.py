@@ -189,6 +189,8 @@ class AgentHost:
             case "status":
                 told: dict[str, Any] = {"phase": self.machine.phase, "gpu": None, "drives": [], "containers": []}
                 return json.dumps(told)
+            case "try-role":
+                return json.dumps({"error": None})
             case "save":
                 self.machine.save(Disks(self.directory))
                 return ""

@@ -67,7 +67,7 @@ class Machine:
 
     def run(self, argv: Sequence[str], **_: Any) -> Completed:
         """The agent's status; all else is done."""
-        return Completed(json.dumps(self.status) if "status" in argv else "", "", 0)
+        return Completed(json.dumps(self.status) if "status" in argv else "{}", "", 0)
 
     def lines(self, _argv: Sequence[str], **_: Any) -> Iterator[str]:
         """The log of whatever it was asked to do."""

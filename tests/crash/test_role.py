@@ -28,7 +28,7 @@ from xportal.aws import network, tags
 from xportal.aws.devices import DEVICE
 from xportal.aws.errors import AwsError
 from xportal.aws.records import Instance
-from xportal.aws.roles import POLICY, ROLE, TRUST, WRITTEN, ensure_instance_profile, policy
+from xportal.aws.roles import EC2_SERVICE, POLICY, ROLE, WRITTEN, ensure_instance_profile, policy, trust
 from xportal.aws.session import Aws
 from xportal.errors import NotOurs
 from xportal.machine.access import Claim, new_claim
@@ -185,7 +185,7 @@ def test_it_is_made_whole_whatever_is_there(lab: Lab, before: str) -> None:
     """An `up` that was cut off between two calls leaves no role without its policy."""
     iam = lab.aws.iam()
     if before in ("role", "profile"):
-        iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=json.dumps(TRUST), Tags=OURS)
+        iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=json.dumps(trust(EC2_SERVICE)), Tags=OURS)
     if before == "profile":
         iam.create_instance_profile(InstanceProfileName=ROLE, Tags=OURS)
     if before == "everything":
@@ -216,6 +216,35 @@ def test_a_new_profile_is_waited_for(lab: Lab) -> None:
         machine = _run_with_role(lab.aws, request(lab.aws), claim, lab.story.say, lambda: None)
     assert profile_of(lab.aws, machine) == ROLE
     assert lab.story.lines == []
+
+
+def test_a_profile_that_ec2_never_knows(lab: Lab) -> None:
+    """The machine comes up without the role in the end, and that is said."""
+    ensure_instance_profile(lab.aws, lab.story.say)
+    lab.cloud.settings.profile_seconds = 600.0
+    try:
+        with closing_claim() as claim:
+            machine = _run_with_role(lab.aws, request(lab.aws), claim, lab.story.say, lambda: None)
+    finally:
+        lab.cloud.settings.profile_seconds = 0.5
+    assert "takes the snapshot" in lab.story.lines[-1]
+    assert profile_of(lab.aws, machine) is None
+
+
+@pytest.mark.parametrize("region", ["ap-south-1", "cn-north-1"])
+def test_iam_does_not_know_at_once_what_it_has_made(lab: Lab, region: str) -> None:
+    """The role is whole in the end; in China its service has another name."""
+    aws = Aws(make_session(region), region, clock=lab.aws.clock)
+    lab.cloud.settings.iam_seconds = 0.4
+    try:
+        ensure_instance_profile(aws, lab.story.say)
+    finally:
+        lab.cloud.settings.iam_seconds = 0.0
+    [role] = aws.iam().get_instance_profile(InstanceProfileName=ROLE)["InstanceProfile"]["Roles"]
+    service = "ec2.amazonaws.com.cn" if region == "cn-north-1" else "ec2.amazonaws.com"
+    assert role["AssumeRolePolicyDocument"] == trust(service)
+    stored = aws.iam().get_role_policy(RoleName=ROLE, PolicyName=ROLE)["PolicyDocument"]
+    assert stored == policy(role["Arn"])
 
 
 class Counting(Aws):
@@ -270,7 +299,9 @@ def test_what_only_has_our_name_is_neither_used_nor_changed(lab: Lab, kind: str)
     """Somebody's own: it is named, with what to do, and the machine goes without a role."""
     iam = lab.aws.iam()
     role = "admin" if kind == "another role" else ROLE
-    iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(TRUST), Tags=OURS if role != ROLE else [])
+    iam.create_role(
+        RoleName=role, AssumeRolePolicyDocument=json.dumps(trust(EC2_SERVICE)), Tags=OURS if role != ROLE else []
+    )
     if kind != "role":
         iam.create_instance_profile(InstanceProfileName=ROLE, Tags=OURS if kind == "another role" else [])
     if kind.endswith("role") and kind != "role":

@@ -29,7 +29,13 @@ DEVICE = "/dev/sdf"
 OLDEST = "OLDEST"  # typed by its id
 LAPTOP, DESK = "laptop", "desk"
 ONE_DRIVE = {DEVICE: DRIVE}
-SETTINGS = {"snapshot_seconds": 0.4, "invisible_seconds": 0.02, "mapping_seconds": 0.02, "profile_seconds": 0.05}
+SETTINGS = {
+    "snapshot_seconds": 0.4,
+    "invisible_seconds": 0.02,
+    "mapping_seconds": 0.02,
+    "iam_seconds": 0.0,
+    "profile_seconds": 0.05,
+}
 
 
 @dataclass(frozen=True)

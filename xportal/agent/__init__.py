@@ -35,6 +35,7 @@ Commands (`status` and `follow` need no root, but the full agent; the others nee
     agent thaw                  the freeze at work is over
     agent home                  the unit xportal-home.service, before sshd starts: the login user's home
     agent settings JSON         change some of `full.settings.Settings`
+    agent try-role              one JSON object, {error}: why the machine could take no snapshot by itself, or null
     agent rehearse ID           the save as at a notice, as a unit with a log; then everything comes back
     agent watch, agent leave    the units xportal-watch.service and xportal-leave.service (when it is stopped by a
                                 shutdown): saves that nobody asks for; their ids are notice-..., shutdown and idle

@@ -16,16 +16,17 @@ from xportal.errors import NotOurs, Unreachable
 NO_SPOT_ROLE = "AuthFailure.ServiceLinkedRoleCreationNotPermitted"
 ROLE = "xportal"  # the instance profile's and the policy's name, too
 POLICY = "xportal:policy"  # on the instance profile: of which of our policies the role has the text
-TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
-}
+EC2_SERVICE = "ec2.amazonaws.com"
 # The tags that a machine writes. What ends a watch, marks or chooses a copy is none of them.
 WRITTEN = (
     *("Name", OURS, f"{REMEMBERED}*"),
     *(f"{OURS}:{key}" for key in ("drive", "generation", "kind", "save", "rolling", "set", "launch", "architecture")),
     *(f"{OURS}:{key}" for key in ("proof", "followed-by")),
 )
+
+NOT_THERE_YET = "NoSuchEntity"  # IAM may say so of what it has just made
+WRONG_TRUST = "MalformedPolicyDocument"
+
 
 Conditions = Mapping[str, Mapping[str, Any]]
 
@@ -94,7 +95,7 @@ def ensure_instance_profile(aws: Aws, tell: Callable[[str], None]) -> str:
     policy of an older xportal is replaced; `tell` is told if this user may not, and the role serves as it is.
     Raises AwsError if this user may not make it, NotOurs if somebody's own has the name.
     """
-    profile = _find(aws, aws.iam().get_instance_profile, "InstanceProfile", InstanceProfileName=ROLE)
+    profile = _find_profile(aws)
     if profile is None or not profile["Roles"]:
         _make(aws)
         return ROLE
@@ -113,32 +114,50 @@ def ensure_instance_profile(aws: Aws, tell: Callable[[str], None]) -> str:
 
 def _make(aws: Aws) -> None:
     iam = aws.iam()
-    described = "xportal's machines: snapshots of their own drives"
     tagged = to_aws({OURS: "1"})
-    _unless_there(
-        aws,
-        iam.create_role,
-        RoleName=ROLE,
-        AssumeRolePolicyDocument=json.dumps(TRUST),
-        Description=described,
-        Tags=tagged,
-    )
+    _create_role(aws, iam, tagged)
     _unless_there(aws, iam.create_instance_profile, InstanceProfileName=ROLE, Tags=tagged)
-    _find(aws, iam.get_instance_profile, "InstanceProfile", InstanceProfileName=ROLE)
+    there = aws.call_once_known(NOT_THERE_YET, iam.get_instance_profile, InstanceProfileName=ROLE)
+    _checked(there["InstanceProfile"], "instance profile")
     _put_policy(aws)
     # One role is all that a profile takes: LimitExceeded says that another `up` was quicker.
     _unless_there(aws, iam.add_role_to_instance_profile, InstanceProfileName=ROLE, RoleName=ROLE)
 
 
+def _create_role(aws: Aws, iam: Any, tagged: list[Any]) -> None:
+    """In China EC2 has had another name as a service: where IAM takes one of them as no name, it is the other."""
+    services = [f"{EC2_SERVICE}.cn", EC2_SERVICE] if aws.region.startswith("cn-") else [EC2_SERVICE]
+    for service in services:
+        try:
+            _unless_there(
+                aws,
+                iam.create_role,
+                RoleName=ROLE,
+                AssumeRolePolicyDocument=json.dumps(trust(service)),
+                Description="xportal's machines: snapshots of their own drives",
+                Tags=tagged,
+            )
+        except AwsError as error:
+            if error.code != WRONG_TRUST or service == services[-1]:
+                raise
+        else:
+            return
+
+
+def trust(service: str) -> dict[str, Any]:
+    """Whom the role may be taken on by: EC2, for a machine."""
+    statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
 def _put_policy(aws: Aws) -> None:
     """The tag that says so comes last: what was cut off is done again."""
     iam = aws.iam()
-    role = _find(aws, iam.get_role, "Role", RoleName=ROLE)
-    if role is None:
-        raise AwsError(f'the role "{ROLE}" is gone again', code="NoSuchEntity", operation="GetRole")
+    role = _checked(aws.call_once_known(NOT_THERE_YET, iam.get_role, RoleName=ROLE)["Role"], "role")
     text = json.dumps(policy(role["Arn"]))
-    aws.call(iam.put_role_policy, RoleName=ROLE, PolicyName=ROLE, PolicyDocument=text)
-    aws.call(iam.tag_instance_profile, InstanceProfileName=ROLE, Tags=to_aws({POLICY: _version()}))
+    aws.call_once_known(NOT_THERE_YET, iam.put_role_policy, RoleName=ROLE, PolicyName=ROLE, PolicyDocument=text)
+    version = to_aws({POLICY: _version()})
+    aws.call_once_known(NOT_THERE_YET, iam.tag_instance_profile, InstanceProfileName=ROLE, Tags=version)
 
 
 def _version() -> str:
@@ -147,16 +166,20 @@ def _version() -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _find(aws: Aws, operation: Any, key: str, **parameters: Any) -> Any:
-    """What IAM has of our name; None if there is nothing. Raises NotOurs if it lacks our tag."""
+def _find_profile(aws: Aws) -> Any:
+    """The instance profile of our name; None if there is none. Raises NotOurs if it lacks our tag."""
     try:
-        found = aws.call(operation, **parameters)[key]
+        found = aws.call(aws.iam().get_instance_profile, InstanceProfileName=ROLE)["InstanceProfile"]
     except AwsError as error:
-        if error.code != "NoSuchEntity":
+        if error.code != NOT_THERE_YET:
             raise
         return None
+    return _checked(found, "instance profile")
+
+
+def _checked(found: Any, kind: str) -> Any:
     if from_aws(found.get("Tags")).get(OURS) != "1":
-        raise _not_ours("role" if key == "Role" else "instance profile", f"lacks the tag {OURS}=1")
+        raise _not_ours(kind, f"lacks the tag {OURS}=1")
     return found
 
 
@@ -173,7 +196,7 @@ def _not_ours(kind: str, why: str) -> NotOurs:
 
 def _unless_there(aws: Aws, operation: Any, **parameters: Any) -> None:
     try:
-        aws.call(operation, **parameters)
+        aws.call_once_known(NOT_THERE_YET, operation, **parameters)
     except AwsError as error:
         if error.code not in ("EntityAlreadyExists", "LimitExceeded"):
             raise

@@ -91,6 +91,11 @@ def role_gone(ctx: Context) -> None:
     _add(ctx, "role-gone")
 
 
+def role_failed(ctx: Context) -> None:
+    """IMDS has no credentials for the machines' role, and says AssumeRoleUnauthorizedAccess instead."""
+    _add(ctx, "role-failed")
+
+
 def forbid(
     ctx: Context,
     operation: Annotated[
@@ -187,8 +192,8 @@ def _machine(ctx: Context, portal: str) -> str:
 
 
 for _command in (
-    capacity, throttle, error, lost, slow, snapshot_fail, snapshot_stuck, snapshot_slow, role_gone, forbid, quota,
-    account, disk_full, ssh_drop,
+    capacity, throttle, error, lost, slow, snapshot_fail, snapshot_stuck, snapshot_slow, role_gone, role_failed,
+    forbid, quota, account, disk_full, ssh_drop,
 ):  # fmt: skip
     app.command(_command.__name__.replace("_", "-"))(with_common_options(_command))
 app.command("list")(with_common_options(show))

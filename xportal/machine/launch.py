@@ -256,7 +256,9 @@ def _run_with_patience(
 def _run_with_role(
     aws: Aws, request: dict[str, Any], claim: Claim, say: Callable[[str], None], beat: Callable[[], None]
 ) -> Instance:
-    """Run it with the instance profile, once EC2 knows that; without, if this user may not pass its role on."""
+    """Run it with the instance profile, once EC2 knows that; without, if this user may not pass its role on, or EC2
+    does not know it in the end.
+    """
     deadline = aws.clock.monotonic() + PROFILE_SECONDS
     while True:
         try:
@@ -264,21 +266,22 @@ def _run_with_role(
         except AwsError as error:
             if "IamInstanceProfile" not in request:
                 raise
-            if error.code == "UnauthorizedOperation" and error.action in ("", "iam:PassRole"):
-                say(without_role(error.message))
-                request = {key: value for key, value in request.items() if key != "IamInstanceProfile"}
-            elif not any(words in error.message for words in PROFILE_UNKNOWN) or aws.clock.monotonic() > deadline:
-                raise
-            else:
+            is_unknown = any(words in error.message for words in PROFILE_UNKNOWN)
+            if is_unknown and aws.clock.monotonic() <= deadline:
                 beat()
                 aws.clock.sleep(PROFILE_POLL_SECONDS)
+            elif is_unknown or (error.code == "UnauthorizedOperation" and error.action in ("", "iam:PassRole")):
+                say(without_role(error.message))
+                request = {key: value for key, value in request.items() if key != "IamInstanceProfile"}
+            else:
+                raise
 
 
 def without_role(why: str) -> str:
     """What a machine without the role does not do, and who does it then."""
     return (
-        f"the machine gets no role ({why}): on AWS's termination notice it will save and unmount the drive, "
-        "and the next xportal up or sweep takes the snapshot"
+        f"the machine has no role that it could use ({why}): on AWS's termination notice it will save and unmount the "
+        "drive, and the next xportal up or sweep takes the snapshot"
     )
 
 

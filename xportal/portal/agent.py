@@ -23,6 +23,7 @@ AGENT = "/opt/xportal/agent"
 FOLLOW_ATTEMPTS = 5
 DELIVERY_SECONDS = 60.0
 AGAIN_SECONDS = 120.0
+ROLE_SECONDS = 60.0
 LOST = "lost"  # the step of a log's sentences on what goes with the machine
 
 
@@ -128,6 +129,15 @@ def agent_status(host: Host) -> AgentStatus:
         )
     except (RemoteFailed, ValueError, RecursionError) as error:
         raise MachineLost(f"the agent does not answer: {error}", hint="xportal down saves what was written") from error
+
+
+def role_problem(host: Host) -> str:
+    """Why the machine could take no snapshot by itself, "" if it could; no `up` fails for it. Raises MachineLost."""
+    try:
+        told = json.loads(host.run(["sudo", AGENT, "try-role"], timeout=ROLE_SECONDS).stdout)
+        return optional(told, "error", str) or ""
+    except (RemoteFailed, ValueError, RecursionError) as error:
+        return f"the agent does not try it: {error}"
 
 
 def _drive_status(told: Mapping[str, Any]) -> DriveStatus:

@@ -438,7 +438,7 @@ def open_world(directory: Path, *, lagging: bool = False) -> Iterator[World]:
     """
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     disks = Disks(directory / "disks")
-    settings = Settings(invisible_seconds=0, mapping_seconds=0.02)
+    settings = Settings(invisible_seconds=0, mapping_seconds=0.02, iam_seconds=0)
     with (
         pytest.MonkeyPatch.context() as patch,
         Cloud(disks, settings=settings, secret=SECRET) as cloud,

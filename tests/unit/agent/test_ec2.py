@@ -25,7 +25,7 @@ from xportal.agent.core.imds import Imds
 from xportal.agent.core.process import AgentError
 from xportal.agent.full.ec2 import Ec2, sign
 from xportal.agent.full.remember import kept, remember
-from xportal.agent.full.snapshots import ROLLING, is_any_pending, plan_tags, take_snapshots
+from xportal.agent.full.snapshots import ROLLING, is_any_pending, plan_tags, take_snapshots, try_role
 from xportal.aws import tags
 from xportal.aws.roles import ROLE, ensure_instance_profile
 from xportal.aws.session import Aws
@@ -35,6 +35,7 @@ from xportal.sandbox.api.server import Cloud
 from xportal.sandbox.hardware import RoleCredentials
 from xportal.sandbox.hardware.files import FileHardware
 
+AT = datetime(2026, 1, 2, tzinfo=timezone.utc)
 KEYS = {"AccessKeyId": "ASIAIOSFODNN7EXAMPLE", "SecretAccessKey": "wJalrXUtnFEMI/K7MDENG+bPxRfiCY", "Token": "AQoD/+="}
 
 
@@ -186,6 +187,41 @@ def test_without_a_role_it_says_so() -> None:
     """IMDS has no credentials."""
     with serve(lambda: metadata(hop_limit=2)) as imds, pytest.raises(AgentError, match="no role"):
         Ec2(imds, "http://127.0.0.1:1", "us-east-1").find_snapshot("vol-1", {})
+
+
+def test_a_role_without_credentials_says_why(machine: Machine) -> None:
+    """IMDS answers with a code, and no keys or old ones. `up` has the machine try before it is needed."""
+    assert try_role(machine.config, machine.imds) == ""
+    failed = RoleCredentials(ROLE, "arn", "", "", "", AT, AT, code="AssumeRoleUnauthorizedAccess")
+    with serve(lambda: replace(metadata(hop_limit=2), role=failed)) as imds:
+        with pytest.raises(AgentError, match="gives it no credentials: AssumeRoleUnauthorizedAccess: EC2 cannot"):
+            Ec2(imds, machine.config.endpoint, "us-east-1").find_snapshot("vol-1", {})
+        assert "AssumeRoleUnauthorizedAccess" in try_role(machine.config, imds)
+
+
+def test_the_order_of_elements_means_nothing() -> None:
+    """AWS says that it may change: snapshots and their states belong together by their item."""
+    answer = """<?xml version="1.0" encoding="UTF-8"?>
+    <DescribeSnapshotsResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><snapshotSet>
+    <item><status>error</status><tagSet><item><key>status</key><value>x</value></item></tagSet>
+    <snapshotId>snap-1</snapshotId></item>
+    <item><volumeId>vol-1</volumeId><status>pending</status><snapshotId>snap-2</snapshotId></item>
+    </snapshotSet></DescribeSnapshotsResponse>"""
+
+    class Answered(Ec2):
+        """Always the same."""
+
+        def call(self, action: str, parameters: dict[str, str]) -> str:
+            """Whatever is asked."""
+            return answer
+
+    with serve(lambda: metadata(hop_limit=2)) as imds:
+        asked = Answered(imds, "http://127.0.0.1:1", "us-east-1")
+        assert asked.find_snapshot("vol-1", {}) == "snap-2"
+        assert asked.has_pending("vol-1")
+        answer = "<html>"
+        with pytest.raises(AgentError, match="makes no sense"):
+            asked.find_snapshot("vol-1", {})
 
 
 def test_an_api_that_does_not_answer_is_an_error_in_words(machine: Machine) -> None:

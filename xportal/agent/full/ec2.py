@@ -10,6 +10,7 @@ import re
 import time
 from typing import Dict, List
 from urllib.parse import urlencode, urlsplit
+from xml.etree import ElementTree
 
 from ..core.imds import Imds
 from ..core.process import AgentError
@@ -63,21 +64,25 @@ class Ec2:
         """The id of a volume's snapshot with these tags, unless it failed; else nothing."""
         wanted = {"volume-id": volume, **{f"tag:{key}": value for key, value in tags.items()}}
         found = self.call("DescribeSnapshots", {"Owner.1": "self", **numbered("Filter", wanted, "Name", "Value.1")})
-        states = re.findall("<snapshotId>(.*?)</snapshotId>.*?<status>(.*?)</status>", found, re.S)
+        states = [(item.get("snapshotId", ""), item.get("status", "")) for item in items(found, "snapshotSet")]
         return next((snapshot for snapshot, state in states if state != "error"), "")
 
     def has_pending(self, volume: str) -> bool:
         """Whether a snapshot of the volume is not complete yet."""
         wanted = {"volume-id": volume, "status": "pending"}
         found = self.call("DescribeSnapshots", {"Owner.1": "self", **numbered("Filter", wanted, "Name", "Value.1")})
-        return "<snapshotId>" in found
+        return bool(items(found, "snapshotSet"))
+
+    def try_one_question(self) -> None:
+        """Ask for what a save asks first. Raises what that would raise."""
+        self.call("DescribeSnapshots", {"Owner.1": "self", "MaxResults": "5"})
 
     def create_snapshot(self, volume: str, description: str, tags: Dict[str, str]) -> str:
         """Start a snapshot. What is written after this returned is not in it. Returns its id."""
         tagged = numbered("TagSpecification.1.Tag", tags, "Key", "Value")
         told = {"VolumeId": volume, "Description": description, "TagSpecification.1.ResourceType": "snapshot"}
         answer = self.call("CreateSnapshot", {**told, **tagged})
-        return listed(answer, "snapshotId")[0]
+        return fields(parsed(answer))["snapshotId"]
 
     def call(self, action: str, parameters: Dict[str, str]) -> str:
         """The XML that EC2 answers."""
@@ -107,7 +112,34 @@ class Ec2:
         if not told:
             raise AgentError("this machine has no role with which to take a snapshot")
         credentials: Dict[str, str] = json.loads(told)
+        if credentials.get("Code", "Success") != "Success":  # then there are no keys in it, or old ones
+            why = credentials.get("Message") or "AWS says no more"
+            raise AgentError(f"this machine's role gives it no credentials: {credentials['Code']}: {why}")
         return credentials
+
+
+def items(text: str, name: str) -> List[Dict[str, str]]:
+    """The items of a list in an answer, each with its fields by name: AWS promises no order of elements."""
+    found = (element for element in parsed(text).iter() if local_name(element) == name)
+    return [fields(item) for element in found for item in element]
+
+
+def parsed(text: str) -> ElementTree.Element:
+    """An answer as a tree. Raises `AgentError`."""
+    try:
+        return ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise AgentError(f"AWS's answer makes no sense: {error}") from error
+
+
+def fields(element: ElementTree.Element) -> Dict[str, str]:
+    """The texts of an element's children, by name."""
+    return {local_name(child): child.text or "" for child in element}
+
+
+def local_name(element: ElementTree.Element) -> str:
+    """Its name without its namespace."""
+    return element.tag.rpartition("}")[2]
 
 
 def listed(text: str, name: str) -> List[str]:

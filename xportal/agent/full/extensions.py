@@ -25,7 +25,7 @@ from .quiesce import quiesce
 from .rehearsal import rehearse, request_rehearsal
 from .remember import remember
 from .settings import change_settings
-from .snapshots import take_snapshots
+from .snapshots import take_snapshots, try_role
 from .status import read_status
 
 
@@ -48,6 +48,7 @@ class Full(Extensions):
             "settings": lambda: change_settings(paths, json.loads(words[0])),
             "rehearse": lambda: request_rehearsal(paths, words[0]),
             "follow": lambda: print_log(paths, words[0], int(words[2]) if words[1:] else 0),
+            "try-role": lambda: print(json.dumps({"error": try_role(paths.get_config()) or None})),
             "status": lambda: print(json.dumps(read_status(paths))),
         }
 

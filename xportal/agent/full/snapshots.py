@@ -15,6 +15,7 @@ from .remember import remembered
 
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 15.0
+ROLE_PAUSES = (2.0, 4.0)
 ROLLING = "rolling"  # a checkpoint that goes once a later final save is complete; its description says so, too
 ARCHITECTURES = {"aarch64": "arm64"}
 
@@ -79,6 +80,24 @@ def is_any_pending(config: AgentConfig, drives: Sequence[Dict[str, Any]], imds: 
     """
     ec2 = Ec2(imds or Imds(), config.endpoint, config.region)
     return any(ec2.has_pending(drive["volume_id"]) for drive in drives)
+
+
+def try_role(config: AgentConfig, imds: Optional[Imds] = None) -> str:
+    """Why this machine could take no snapshot by itself, as far as one question tells; nothing if it could.
+
+    At a notice it would be too late to learn that. What is new may take AWS some seconds, and is asked again.
+    """
+    ec2 = Ec2(imds or Imds(), config.endpoint, config.region)
+    why = ""
+    for pause in (0.0, *ROLE_PAUSES):
+        if pause and told_to_end(pause):
+            break
+        try:
+            ec2.try_one_question()
+            return ""
+        except (AgentError, ValueError, LookupError) as failure:
+            why = str(failure)
+    return why
 
 
 def take_snapshot(ec2: Ec2, drive: Dict[str, Any], tags: Dict[str, str]) -> str:

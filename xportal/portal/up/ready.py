@@ -17,6 +17,7 @@ from xportal.drive.launched import confirm
 from xportal.drive.model import Drive
 from xportal.drive.observe import observe
 from xportal.errors import GoingDown, MachineGone, MachineLost, Refused
+from xportal.machine.launch import without_role
 from xportal.portal.access import log_in, look_after, open_ssh
 from xportal.portal.agent import (
     AGAIN_SECONDS,
@@ -27,6 +28,7 @@ from xportal.portal.agent import (
     deliver,
     finish_boot,
     remember,
+    role_problem,
     try_again,
 )
 from xportal.portal.find import drive_volumes
@@ -68,6 +70,8 @@ def wait_ready(
             if status.phase == "failed" and (status := try_again(host)).phase != "failed":
                 status = _finish(host, progress)
             check_ready(machine, status)
+            if new and machine.profile_arn and (problem := role_problem(host)):
+                progress.warn(without_role(problem))
             change_settings(host, spec.alone if boots else (spec.asked or spec).alone)
             status = replace(status, settings=agent_status(host).settings)
     except MachineGone:  # nothing of it is billed

@@ -34,6 +34,7 @@ class Settings:
     snapshot_interval_seconds: float = 0.0  # between two of one volume; AWS wants 15
     invisible_seconds: float = 2.0  # after a launch, the first DescribeInstances by id does not find it
     mapping_seconds: float = 0.2  # a machine that has begun to run shows its first disk alone
+    iam_seconds: float = 0.3  # a new role or instance profile is unknown to IAM itself, but for its creation
     profile_seconds: float = 3.0  # a new instance profile, or in the end its role, is unknown to EC2 for so long
     shutdown_seconds: float = 60.0  # then a machine's power is cut
     terminated_seconds: float = 600.0  # then a terminated instance is forgotten

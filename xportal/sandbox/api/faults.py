@@ -26,6 +26,7 @@ KINDS: Mapping[str, frozenset[str]] = {
     "snapshot-stuck": _AT_TIMES,
     "snapshot-slow": _AT_TIMES | {"seconds"},
     "role-gone": frozenset(),
+    "role-failed": frozenset(),
     "forbid": frozenset({"operations"}),
     "quota": frozenset({"market", "family", "vcpus", "seconds"}),
     "account": frozenset({"problem"}),
@@ -162,6 +163,11 @@ class Faults:
     def role_gone(self) -> bool:
         """Whether no machine has its role any more."""
         return any(self._of("role-gone"))
+
+    @property
+    def role_failed(self) -> bool:
+        """Whether IMDS has no keys for any machine's role, and says that it failed to get some."""
+        return any(self._of("role-failed"))
 
     def has_problem(self, problem: str) -> bool:
         """Whether the account has this problem."""

@@ -31,6 +31,7 @@ from xportal.sandbox.api.ec2.records.instance import Instance
 from xportal.sandbox.api.engine import Engine, Settings
 from xportal.sandbox.api.faults import Fault, Faults
 from xportal.sandbox.api.http import Listener, listen
+from xportal.sandbox.api.iam.responses import IamResponse
 from xportal.sandbox.api.ssm import SsmBackend
 from xportal.sandbox.api.state.file import StateFile, reset_backends
 from xportal.sandbox.api.wsgi import Application
@@ -104,6 +105,7 @@ class Cloud:
         reset_backends()
         ec2_backends.backend, ssm_backends.backend = Ec2Backend, SsmBackend
         Ec2Backend.engine, Ec2Backend.faults = self._engine, self.faults
+        IamResponse.settings = self.settings
         self._state.restore()
         self.hardware.connect(self)
         recovery.reconcile(self._engine, all_backends())

@@ -17,7 +17,6 @@ from moto.core.request import Request
 from moto.core.responses import BaseResponse
 from moto.core.utils import get_service_model, utcnow
 from moto.ec2.models import ec2_backends
-from moto.iam.responses import IamResponse
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response
 
@@ -32,6 +31,7 @@ from xportal.sandbox.api.ec2.response import Ec2Response
 from xportal.sandbox.api.engine import Engine
 from xportal.sandbox.api.errors import JSON_SERVICES, RefusedError, refusal
 from xportal.sandbox.api.faults import CallTrouble, Faults
+from xportal.sandbox.api.iam.responses import IamResponse
 from xportal.sandbox.api.iam.roles import Session
 from xportal.sandbox.api.quotas import QuotasResponse
 from xportal.sandbox.api.ssm import SsmResponse

@@ -60,7 +60,10 @@ class Notice:
 
 @dataclass(frozen=True)
 class RoleCredentials:
-    """The instance role's credentials, as IMDS answers them under iam/security-credentials/<role>."""
+    """The instance role's credentials, as IMDS answers them under iam/security-credentials/<role>.
+
+    `code` is "Success", or why there are none.
+    """
 
     role: str
     profile_arn: str
@@ -69,6 +72,7 @@ class RoleCredentials:
     token: str
     last_updated: datetime
     expiration: datetime
+    code: str = "Success"
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,13 @@ def _iam(m: Metadata) -> Tree | None:
     if m.role is None:
         return None
     info = {"Code": "Success", "LastUpdated": _utc(m.role.last_updated), "InstanceProfileArn": m.role.profile_arn}
+    if m.role.code != "Success":
+        failed = {
+            "Code": m.role.code,
+            "Message": "EC2 cannot assume the role",
+            "LastUpdated": _utc(m.role.last_updated),
+        }
+        return {"info": json.dumps(info), "security-credentials": {m.role.role: json.dumps(failed)}}
     credentials = {
         "Code": "Success",
         "LastUpdated": _utc(m.role.last_updated),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 from moto.core.utils import utcnow
@@ -13,6 +14,8 @@ from xportal.sandbox.api.ec2.backend import Ec2Backend
 from xportal.sandbox.api.ec2.records.instance import Instance
 from xportal.sandbox.api.iam.instance_profiles import find_by_arn
 from xportal.sandbox.hardware import Metadata, RoleCredentials
+
+FAILED = "AssumeRoleUnauthorizedAccess"  # IMDS's code where EC2 may not take the role on
 
 CREDENTIALS_LIVE = timedelta(hours=6)
 RENEWED_BEFORE = timedelta(hours=1)
@@ -83,7 +86,7 @@ def _role(backend: Ec2Backend, instance: Instance) -> RoleCredentials | None:
             last_updated=_aware(utcnow()),
             expiration=_aware(assumed.expiration),
         )
-    return instance.credentials
+    return replace(instance.credentials, code=FAILED if backend.faults.role_failed else "Success")
 
 
 def _profile(backend: Ec2Backend, instance: Instance) -> InstanceProfile | None:
