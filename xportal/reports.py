@@ -789,6 +789,8 @@ class SandboxSettingsReport(Report):
     """How long a new instance profile is not known to EC2."""
     shutdown_seconds: float
     """After how long a machine that shuts down loses its power."""
+    tags_seconds: float
+    """After how long a terminated machine has lost its tags."""
     terminated_seconds: float
     """After how long a terminated machine is forgotten."""
 

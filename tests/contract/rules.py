@@ -130,6 +130,8 @@ RULES = (
          "test_instances::test_terminate_of_an_unknown_id_ends_none"),
     Rule("An OS shutdown terminates under InstanceInitiatedShutdownBehavior=terminate", f"{API}, RunInstances",
          "test_instances::test_an_instance_that_shuts_itself_down_is_terminated"),
+    Rule("A terminated instance loses VPC, groups, profile and mapping, then its tags", "seen on AWS: polis issue 2796",
+         "test_instances::test_a_terminated_instance_loses_its_fields_then_its_tags"),
     Rule("A terminated instance stays visible for a while", f"{API}, TerminateInstances",
          "test_instances::test_terminated_instances_are_forgotten_after_a_while"),
     Rule("Paging tells each instance once", f"{API}, DescribeInstances",

@@ -11,6 +11,7 @@ import pytest
 from tests.contract.conftest import Account, Refuse, make_public_key
 from tests.user import SECRET
 from xportal.errors import HardwareFailure
+from xportal.sandbox.api.engine import Settings
 from xportal.sandbox.api.server import Cloud
 from xportal.sandbox.hardware.files import FileHardware
 
@@ -98,7 +99,7 @@ def test_a_machine_that_does_not_shut_down_loses_its_power(tmp_path: Path) -> No
             raise HardwareFailure("it does not listen")
 
     hardware = Stubborn(tmp_path)
-    with Cloud(hardware, secret=SECRET) as cloud:
+    with Cloud(hardware, settings=Settings(mapping_seconds=0), secret=SECRET) as cloud:
         account = Account(cloud, hardware)
         instance = account.launch_with_drive()
         account.terminate(instance)
@@ -281,3 +282,16 @@ def test_user_data_is_base64_in_the_attribute(account: Account) -> None:
     with_data = account.launch(UserData="hello")["InstanceId"]
     told = account.ec2.describe_instance_attribute(InstanceId=with_data, Attribute="userData")["UserData"]["Value"]
     assert base64.b64decode(told) == b"hello"
+
+
+def test_a_terminated_instance_loses_its_fields_then_its_tags(account: Account) -> None:
+    """VPC, groups, profile and mapping at once, tags later; it is still listed."""
+    tagged = [{"ResourceType": "instance", "Tags": [{"Key": "xportal", "Value": "1"}]}]
+    instance = account.launch_with_drive(TagSpecifications=tagged)
+    account.terminate(instance)
+    ended = account.instance(instance["InstanceId"])
+    kept = {"VpcId", "SubnetId", "SecurityGroups", "BlockDeviceMappings", "IamInstanceProfile", "PublicIpAddress"}
+    assert {name for name in kept if ended.get(name)} == set()
+    assert ended["Tags"]
+    account.cloud.settings.tags_seconds = 0
+    assert not account.instance(instance["InstanceId"]).get("Tags")

@@ -62,9 +62,10 @@ def _instance(item: Any) -> Instance:
         id=item["InstanceId"],
         state=item["State"]["Name"],
         type=item["InstanceType"],
-        zone=item["Placement"]["AvailabilityZone"],
+        # A machine that is terminated loses one field after the other, and its tags.
+        zone=item.get("Placement", {}).get("AvailabilityZone", ""),
         launched=item["LaunchTime"],
-        image_id=item["ImageId"],
+        image_id=item.get("ImageId", ""),
         spot=item.get("InstanceLifecycle") == "spot",
         architecture=item.get("Architecture", "x86_64"),
         public_address=foreign.address(item.get("PublicIpAddress")),

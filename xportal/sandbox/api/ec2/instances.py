@@ -29,15 +29,19 @@ BY_KEY = ("Client.InternalError", "Client error on launch")
 
 
 def all_instances(backend: Ec2Backend) -> list[Instance]:
-    """Every instance of the region, those terminated long ago forgotten first."""
+    """Every instance of the region, those terminated long ago forgotten first, and before that their tags."""
     _forget_old(backend)
     return [cast(Instance, instance) for r in backend.reservations.values() for instance in r.instances]
 
 
 def _forget_old(backend: Ec2Backend) -> None:
     limit = utcnow() - timedelta(seconds=backend.engine.settings.terminated_seconds)
+    untagged = utcnow() - timedelta(seconds=backend.engine.settings.tags_seconds)
     for reservation in list(backend.reservations.values()):
         members = [cast(Instance, instance) for instance in reservation.instances]
+        for member in members:
+            if member.terminated_at and member.terminated_at < untagged:
+                backend.tags.pop(member.id, None)
         if all(member.terminated_at and member.terminated_at < limit for member in members):
             for member in members:
                 backend.tags.pop(member.id, None)
@@ -196,6 +200,7 @@ def end(backend: Ec2Backend, instance: Instance, state: str, reason: tuple[str, 
         nic.delete()
     instance.nics = {}
     instance.security_groups = []
+    instance._subnet_id = None  # and the VPC with it
     if instance.spot:
         instance.spot.close()
     association = backend.iam_instance_profile_associations.get(instance.id)
