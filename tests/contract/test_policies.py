@@ -127,5 +127,5 @@ def test_all_values_of_a_key_must_fit() -> None:
 
 def test_an_unknown_operator_is_no_condition_that_holds() -> None:
     """It is said, not passed over."""
-    with pytest.raises(ValueError, match="NumericLessThan"):
-        is_allowed(statement(Condition={"NumericLessThan": {"aws:ResourceTag/own": "1"}}))
+    with pytest.raises(ValueError, match="DateLessThan"):
+        is_allowed(statement(Condition={"DateLessThan": {"aws:ResourceTag/own": "1"}}))

@@ -21,7 +21,9 @@ from xportal.sandbox.api.ec2.backend import all_backends
 from xportal.sandbox.api.engine import Engine
 from xportal.sandbox.api.errors import JSON_SERVICES, Codes, RefusedError, refusal
 from xportal.sandbox.api.faults import Faults
-from xportal.sandbox.api.iam.roles import Session, find_assumed_role, policies_of
+from xportal.sandbox.api.iam import users
+from xportal.sandbox.api.iam.roles import find_assumed_role, policies_of
+from xportal.sandbox.api.iam.session import Session
 from xportal.sandbox.secret import Secret
 from xportal.sandbox.sigv4 import TIME_FORMAT, canonical_request, signature
 
@@ -96,17 +98,17 @@ def read_claim(request: Request) -> Claim:
 class Callers:
     """Those who are let in through one listener.
 
-    The user is known by `secret`; None: here only roles are let in, as within a machine. Roles and their sessions are
-    those of the API's records.
+    The account's own user is known by `secret`; None: here only roles are let in, as within a machine. Roles, their
+    sessions and IAM users are those of the API's records.
     """
 
     def __init__(self, engine: Engine, faults: Faults, secret: Secret | None) -> None:
         self._engine, self._faults, self._secret = engine, faults, secret
 
     def authenticate(self, request: Request, claim: Claim) -> Session | None:
-        """Who signed the request: a role, or the account's user (None). RefusedError when nobody known did, or not now.
+        """Who signed the request: a role or an IAM user, or the account's own user (None).
 
-        Reads the body, once all is right that can be seen without it.
+        RefusedError when nobody known did, or not now. Reads the body, once all is right that can be seen without it.
         """
         with self._engine.lock:
             key = self._find(request, claim)
@@ -119,10 +121,18 @@ class Callers:
         if self._secret and claim.access_key == self._secret.access_key_id:
             key = _Key(self._secret.secret_access_key)
         else:
-            key = self._find_role(claim)
+            key = self._find_user(claim) or self._find_role(claim)
         if not hmac.compare_digest(request.headers.get("X-Amz-Security-Token", "").encode(), key.token.encode()):
             raise refusal(claim.service, UNKNOWN, NOT_VALIDATED)
         return key
+
+    def _find_user(self, claim: Claim) -> _Key | None:
+        """An IAM user's key, which is worth nothing within a machine, as that of the account's own user."""
+        found = users.find_by_key(claim.access_key) if self._secret else None
+        if found is None:
+            return None
+        user, key = found
+        return _Key(key.secret_access_key, "", Session(user.arn, users.policies_of(user), user=user.name))
 
     def _find_role(self, claim: Claim) -> _Key:
         role = find_assumed_role(claim.access_key)

@@ -14,12 +14,15 @@ SECRET = ("UserData", "PrivateKey")
 
 @dataclass(frozen=True)
 class Call:
-    """One call; `error` is AWS's code when it was refused, `faults` are those that hit it."""
+    """One call; `error` is AWS's code when it was refused, `faults` are those that hit it. `caller` is the ARN of the
+    role or IAM user that made it, and empty for the account's own user.
+    """
 
     time: str
     service: str
     region: str
     operation: str
+    caller: str
     parameters: Any
     status: int
     error: str | None = None

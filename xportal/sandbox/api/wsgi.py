@@ -32,7 +32,7 @@ from xportal.sandbox.api.engine import Engine
 from xportal.sandbox.api.errors import JSON_SERVICES, RefusedError, refusal
 from xportal.sandbox.api.faults import CallTrouble, Faults
 from xportal.sandbox.api.iam.responses import IamResponse
-from xportal.sandbox.api.iam.roles import Session
+from xportal.sandbox.api.iam.session import Session
 from xportal.sandbox.api.quotas import QuotasResponse
 from xportal.sandbox.api.ssm import SsmResponse
 from xportal.sandbox.api.sts import StsResponse
@@ -128,7 +128,7 @@ class Application:
             response = self._act(handler, scope, session, operation)
         except RefusedError as refusal:
             response = _error(scope.service, refusal.code, refusal.message, refusal.status)
-        self._calls.add(_call(handler, scope, operation, response, trouble))
+        self._calls.add(_call(handler, scope, session, operation, response, trouble))
         time.sleep(trouble.late_s)
         if trouble.lost:
             raise AnswerLostError(operation)
@@ -174,7 +174,14 @@ def _check_action(request: ApiRequest, service: str) -> None:
         raise RefusedError("InvalidAction", f"The action {action} is not valid for this web service.")
 
 
-def _call(handler: BaseResponse, scope: Claim, operation: str, response: Response, trouble: CallTrouble) -> Call:
+def _call(
+    handler: BaseResponse,
+    scope: Claim,
+    session: Session | None,
+    operation: str,
+    response: Response,
+    trouble: CallTrouble,
+) -> Call:
     status, code = response.status_code, None
     if status >= 400:
         code = re.search(rb"<Code>([^<]+)</Code>|\"__type\": *\"([^\"]+)\"", response.get_data())
@@ -183,6 +190,7 @@ def _call(handler: BaseResponse, scope: Claim, operation: str, response: Respons
         service=scope.service,
         region=scope.region,
         operation=operation,
+        caller=session.arn if session else "",
         parameters=plain(_parameters(handler)),
         status=status,
         error=(code[1] or code[2]).decode() if code else None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.iam.models import SERVICE_NAME_CONVERSION, iam_backends
@@ -12,15 +11,6 @@ from moto.sts.models import AssumedRole, sts_backends
 from xportal.sandbox.api.iam.policies import Policy
 
 SERVICE_NAME_CONVERSION["spot"] = "EC2Spot"  # moto lacks it: the role is AWSServiceRoleForEC2Spot
-
-
-@dataclass(frozen=True)
-class Session:
-    """A role that somebody, as a rule a machine, has taken on."""
-
-    arn: str
-    policies: tuple[Policy, ...]
-    machine: str = ""  # the ARN of the instance that got these credentials from IMDS
 
 
 def find_assumed_role(access_key: str) -> AssumedRole | None:
