@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -13,18 +14,36 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.loaders import create_loader
 
+import xportal
+from xportal.sandbox.api.iam import users
+from xportal.sandbox.api.server import Cloud
 from xportal.sandbox.secret import Secret
 
 SECRET = Secret("AKIATESTTESTTESTTEST", "the-tests-secret")
+POLICY = Path(xportal.__file__).parent / "aws" / "policies" / "user.json"
 KEYS = {"aws_access_key_id": SECRET.access_key_id, "aws_secret_access_key": SECRET.secret_access_key}
+# An IAM user, who may do what the least policy of the documentation says.
+LEAST = Secret("AKIALEASTLEASTLEASTL", "the-least-user's-secret")
 _LOADER = create_loader()
 
 
-def make_session(region: str = "us-east-1") -> boto3.Session:
-    """A session of AWS's SDK with the user's access key. All read the SDK's data files once."""
+def make_session(region: str = "us-east-1", secret: Secret = SECRET) -> boto3.Session:
+    """A session of AWS's SDK with the access key of the account's own user, or another. All read its data once."""
     session = botocore.session.get_session()
     session.register_component("data_loader", _LOADER)
-    return boto3.Session(**KEYS, region_name=region, botocore_session=session)
+    return boto3.Session(
+        aws_access_key_id=secret.access_key_id,
+        aws_secret_access_key=secret.secret_access_key,
+        region_name=region,
+        botocore_session=session,
+    )
+
+
+def give_least(cloud: Cloud, document: str | None = None) -> None:
+    """Have the cloud know the IAM user, with the policy of the documentation, or another, and no other."""
+    with cloud.changing():
+        key = users.give("least", document or POLICY.read_text())
+        key.access_key_id, key.secret_access_key = LEAST.access_key_id, LEAST.secret_access_key
 
 
 def make_client(service: str, **options: Any) -> Any:

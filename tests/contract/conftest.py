@@ -161,7 +161,7 @@ class Account:
     def wait_until(self, done: Callable[[], bool]) -> None:
         wait_for(dict, lambda _: done())
 
-    def client_with(self, service: str, access_key: str, secret: str, token: str) -> Any:
+    def client_with(self, service: str, access_key: str, secret: str, token: str | None = None) -> Any:
         """A client with credentials of one's own."""
         return user.make_client(
             service,

@@ -25,11 +25,14 @@ def user(account: Account) -> Client:
     iam = account.client("iam")
     iam.create_user(UserName="worker")
     key = iam.create_access_key(UserName="worker")["AccessKey"]
+    clients: dict[str, Any] = {}
 
     def give(*statements: dict[str, Any], service: str = "ec2") -> Any:
         document = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
         iam.put_user_policy(UserName="worker", PolicyName="all", PolicyDocument=document)
-        return account.client_with(service, key["AccessKeyId"], key["SecretAccessKey"], None)
+        if service not in clients:
+            clients[service] = account.client_with(service, key["AccessKeyId"], key["SecretAccessKey"])
+        return clients[service]
 
     return give
 

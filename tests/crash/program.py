@@ -1,8 +1,8 @@
 """The program in processes of its own, many a second: `python -m tests.crash.program SOCKET ENDPOINT`.
 
-Each connection to the socket is one command, run in a fork by the real command line. It differs from what a person
-starts in three outer ends: clients of AWS made once, before the fork; the FAKE agent in place of ssh; and a clock that
-runs FAST times as quick, so that waits do not last.
+Each connection to the socket is one command, run in a fork by the real command line. Its user has the least policy of
+the documentation. It differs from what a person starts in three outer ends: clients of AWS made once, before the fork;
+the FAKE agent in place of ssh; and a clock that runs FAST times as quick, so that waits do not last.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from urllib.parse import parse_qs
 
 from tests.crash.machines import Disks, log_in
 from tests.crash.steps import Cut, CutAt, Place, Steps, refuse
-from tests.user import SECRET, make_session
+from tests.user import LEAST, SECRET, make_session
 from xportal.aws import session
 from xportal.aws.session import Aws
 from xportal.cli import main
@@ -118,7 +118,7 @@ def _emit(**event: Any) -> Any:
 
 @cache
 def _aws() -> Aws:
-    boto = make_session(REGION)
+    boto = make_session(REGION, LEAST)
     boto.events.register("before-send", _emit)
     return Aws(boto, REGION)
 

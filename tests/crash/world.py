@@ -19,7 +19,7 @@ from botocore.config import Config
 
 from tests.crash.machines import Disks, Machine, Machines, machines_in
 from tests.crash.steps import CutAt
-from tests.user import KEYS, SECRET, make_client
+from tests.user import KEYS, SECRET, give_least, make_client
 from xportal.sandbox import admin
 from xportal.sandbox.api.engine import Settings
 from xportal.sandbox.api.server import Cloud
@@ -295,6 +295,7 @@ def new_world(
     hardware = Machines(directory / "cloud")
     settings = Settings(**SETTINGS)
     with Cloud(hardware, port=program.port, state_file=directory / "state", settings=settings, secret=SECRET) as cloud:
+        give_least(cloud)
         yield World(directory, program, cloud, _client(cloud.endpoint_url), drives)
 
 

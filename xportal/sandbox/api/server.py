@@ -9,7 +9,7 @@ with Cloud(FileHardware(tmp_path)) as cloud:
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from socket import socket
 from types import TracebackType
@@ -144,6 +144,10 @@ class Cloud:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def changing(self) -> AbstractContextManager[None]:
+        """Change records beside the API: under its lock, and saved afterwards."""
+        return self._engine.changing()
 
     def add_fault(self, kind: str, **options: Any) -> Fault:
         """Put a fault in force; `faults.KINDS` has the kinds and their options.
