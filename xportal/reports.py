@@ -796,6 +796,16 @@ class SandboxSettingsReport(Report):
 
 
 @dataclass(frozen=True)
+class SandboxUserReport(Report):
+    """The sandbox's IAM user, who may do what the policy given says."""
+
+    profile: str
+    """The AWS profile of its access key."""
+    arn: str
+    """The ARN of the user."""
+
+
+@dataclass(frozen=True)
 class InterruptReport(Report):
     """A machine that the sandbox takes back."""
 

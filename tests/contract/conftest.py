@@ -190,7 +190,7 @@ class Account:
     def ask_admin(self, method: str, route: str, **given: Any) -> requests.Response:
         """What an admin route answers, whatever that is."""
         url = f"{self.cloud.endpoint_url}/_xportal/{route}"
-        return requests.request(method, url, auth=Signing(admin.SERVICE), timeout=10, **given)
+        return requests.request(method, url, **{"auth": Signing(admin.SERVICE), "timeout": 10, **given})
 
 
 def wait_for(look: Callable[[], dict[str, Any]], done: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:

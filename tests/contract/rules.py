@@ -229,6 +229,9 @@ RULES = (
     Rule("IAM's calls are authorized on the ARN of what they name; tags need TagRole or TagInstanceProfile",
          "Service Authorization Reference, IAM",
          "test_users::test_iam_s_calls_are_authorized_by_name_and_need_the_action_that_tags"),
+    Rule("The sandbox's IAM user has the policy given, one key, and none of the sandbox's own routes", OURS,
+         "test_users::test_the_sandbox_gives_its_user_a_policy"),
+    Rule("Within a machine IAM users are unknown", OURS, "test_users::test_in_a_machine_no_user_is_known"),
     Rule("The ARNs of public parameters have no account", "Systems Manager User Guide, Public parameters",
          "test_users::test_public_parameters_are_of_no_account"),
     # Catalogue

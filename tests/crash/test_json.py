@@ -248,6 +248,7 @@ def test_sandbox(account: Lab, cloud: Cloud, tmp_path: Path, monkeypatch: pytest
         machine = account.up("taken", size_gib=1).id
         check_faults(machine)
         check("sandbox set", "sandbox set --snapshot-interval 0")
+        assert check("sandbox user")["profile"] == "xportal-sandbox-user"
         assert check("sandbox interrupt", "sandbox interrupt taken") == {"machine": machine}
         told = check("sandbox status")
         [taken] = [one for one in told["machines"] if one["id"] == machine]

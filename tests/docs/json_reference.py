@@ -84,6 +84,7 @@ ANSWERS = (
     Answer("sandbox reset", reports.ResetReport),
     Answer("sandbox interrupt", reports.InterruptReport),
     Answer("sandbox set", reports.SandboxSettingsReport),
+    Answer("sandbox user", reports.SandboxUserReport),
     Answer("sandbox fault KIND", reports.FaultReport, commands=tuple(f"sandbox fault {kind}" for kind in FAULTS)),
     Answer("sandbox fault list", reports.FaultReport, many=True),
     Answer("sandbox fault clear", reports.FaultReport, many=True, note="It is empty: no fault is in force any more."),

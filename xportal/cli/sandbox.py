@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +12,7 @@ import typer
 from xportal.cli import faults
 from xportal.cli.emulator import get_control
 from xportal.cli.options import SANDBOX_PROFILE, Context, with_common_options
+from xportal.errors import UsageError
 
 if TYPE_CHECKING:
     from xportal.reports import Report
@@ -117,6 +120,23 @@ def set_(
         ctx.console.answer(f"{setting.name:<26} {'no limit' if value is None else value}")
 
 
+def user(
+    ctx: Context,
+    policy: Annotated[
+        Path | None,
+        typer.Argument(metavar="[POLICY]", help="A file with an IAM policy. [default: the least that xportal needs]"),
+    ] = None,
+) -> None:
+    """Give its IAM user a policy, and write that user's AWS profile: to try what a policy allows."""
+    least = files("xportal.aws") / "policies" / "user.json"
+    try:
+        text = (policy or least).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the policy in {policy}: {error}") from error
+    told = get_control().give_user(text)
+    _answer(ctx, told, f"{told.arn} may do what the policy says; try: xportal --profile {told.profile} up")
+
+
 def _answer(ctx: Context, report: Report, text: str) -> None:
     if ctx.json:
         ctx.console.answer_json(report)
@@ -124,7 +144,7 @@ def _answer(ctx: Context, report: Report, text: str) -> None:
         ctx.console.answer(text)
 
 
-for _command in (start, stop, status, reset, interrupt):
+for _command in (start, stop, status, reset, interrupt, user):
     app.command()(with_common_options(_command))
 app.command("set")(with_common_options(set_))
 app.add_typer(faults.app, name="fault")

@@ -27,10 +27,11 @@ from xportal.reports import (
     SandboxMachineReport,
     SandboxReport,
     SandboxSettingsReport,
+    SandboxUserReport,
 )
 from xportal.sandbox import admin
 from xportal.sandbox.daemon import LAST_WORDS, SHUTDOWN_S, Lease, Place
-from xportal.sandbox.profile import PROFILE, REGION, remove_profile, write_profile
+from xportal.sandbox.profile import PROFILE, REGION, USER_PROFILE, remove_profile, write_profile
 from xportal.sandbox.secret import Secret
 
 Say = Callable[[str], None]
@@ -149,6 +150,17 @@ def interrupt(
 def change_settings(changes: dict[str, float | None], *, home: Path | None = None) -> SandboxSettingsReport:
     """Change some of the cloud's settings, by the names that the report has; all of them, as they are then."""
     return SandboxSettingsReport(**_ask(home, "POST", "settings", changes)["settings"])
+
+
+def give_user(policy: str, *, home: Path | None = None) -> SandboxUserReport:
+    """Let the sandbox's IAM user do what an IAM policy (JSON) says and nothing else, and write the profile of its key.
+
+    The user is made if there is none. UsageError for what is no policy.
+    """
+    told = _ask(home, "POST", "user", {"policy": policy})
+    endpoint_url = _endpoint(_place(home).find_lease())
+    write_profile(endpoint_url, Secret(told["access_key_id"], told["secret_access_key"]), profile=USER_PROFILE)
+    return SandboxUserReport(USER_PROFILE, told["arn"])
 
 
 def add_fault(kind: str, options: dict[str, Any], *, home: Path | None = None) -> FaultReport:

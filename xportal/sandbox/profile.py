@@ -1,4 +1,4 @@
-"""The AWS profile of the sandbox: one section in each of AWS's two files, nothing else in them is touched.
+"""The AWS profiles of the sandbox: a section in each of AWS's two files, nothing else in them is touched.
 
 The credentials file is readable by its owner alone, whatever its mode was: it holds the sandbox's secret now.
 """
@@ -14,25 +14,28 @@ from pathlib import Path
 from xportal.sandbox.secret import Secret
 
 PROFILE = "xportal-sandbox"
+USER_PROFILE = "xportal-sandbox-user"  # of the IAM user to whom a policy is given
 REGION = "us-east-1"
 _PRIVATE = 0o600
 _HEADER = re.compile(r"^\s*\[\s*(.*?)\s*\]")
 
 
-def write_profile(endpoint_url: str, secret: Secret, environ: Mapping[str, str] = os.environ) -> None:
+def write_profile(
+    endpoint_url: str, secret: Secret, environ: Mapping[str, str] = os.environ, profile: str = PROFILE
+) -> None:
     """Write the profile, or set it to this endpoint and access key. Idempotent."""
-    _edit(_config_file(environ), f"profile {PROFILE}", f"region = {REGION}\nendpoint_url = {endpoint_url}\n")
+    _edit(_config_file(environ), f"profile {profile}", f"region = {REGION}\nendpoint_url = {endpoint_url}\n")
     keys = f"aws_access_key_id = {secret.access_key_id}\naws_secret_access_key = {secret.secret_access_key}\n"
-    _edit(_credentials_file(environ), PROFILE, keys, mode=_PRIVATE)
+    _edit(_credentials_file(environ), profile, keys, mode=_PRIVATE)
 
 
 def remove_profile(endpoint_url: str, environ: Mapping[str, str] = os.environ) -> None:
-    """Remove the profile if it is of this endpoint: another sandbox may have taken it. Idempotent."""
+    """Remove the profiles that are of this endpoint: another sandbox may have taken them. Idempotent."""
     config = _config_file(environ)
-    if not _is_of(config, endpoint_url):
-        return
-    _edit(config, f"profile {PROFILE}", None)
-    _edit(_credentials_file(environ), PROFILE, None)
+    for profile in (PROFILE, USER_PROFILE):
+        if _is_of(config, profile, endpoint_url):
+            _edit(config, f"profile {profile}", None)
+            _edit(_credentials_file(environ), profile, None)
 
 
 def with_section(text: str, section: str, body: str | None) -> str:
@@ -67,9 +70,9 @@ def _names(line: str, section: str) -> bool:
     return header is not None and header[1].replace('"', "").split() == section.split()
 
 
-def _is_of(config: Path, endpoint_url: str) -> bool:
+def _is_of(config: Path, profile: str, endpoint_url: str) -> bool:
     lines = _read(config).splitlines()
-    span = _find_section(lines, f"profile {PROFILE}")
+    span = _find_section(lines, f"profile {profile}")
     return span is not None and any(
         line.partition("=")[2].strip() == endpoint_url for line in lines[span[0] : span[1]] if "endpoint_url" in line
     )

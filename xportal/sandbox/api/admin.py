@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from moto.core.exceptions import ServiceException
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Request, Response
 
@@ -26,8 +27,10 @@ from xportal.sandbox.api.ec2.records.instance import Instance
 from xportal.sandbox.api.engine import Engine
 from xportal.sandbox.api.errors import RefusedError
 from xportal.sandbox.api.faults import Faults
+from xportal.sandbox.api.iam import users
 
 ADMIN_PATH = "/_xportal/"
+USER = "xportal-user"
 Json = dict[str, Any]
 
 
@@ -40,7 +43,7 @@ class WrongRequestError(Exception):
 
 
 class Admin:
-    """GET status, calls, faults; POST faults, interrupt, settings; DELETE faults, calls."""
+    """GET status, calls, faults; POST faults, interrupt, settings, user; DELETE faults, calls."""
 
     def __init__(
         self, engine: Engine, faults: Faults, calls: CallLog, callers: Callers, describe: Callable[[], Json]
@@ -55,6 +58,7 @@ class Admin:
             ("POST", "faults"): self._add_fault,
             ("POST", "interrupt"): self._interrupt,
             ("POST", "settings"): self._change_settings,
+            ("POST", "user"): self._give_user,
         }
 
     def answer(self, request: Request) -> Response:
@@ -151,6 +155,19 @@ class Admin:
         for name, value in given.items():
             setattr(settings, name, value and float(value))
         return {"settings": vars(settings)}
+
+    def _give_user(self, given: Json) -> Json:
+        """The policy comes as text, as IAM takes it."""
+        try:
+            with self._engine.changing():
+                key = users.give(USER, str(given.get("policy")))
+        except ServiceException as error:
+            raise WrongRequestError(f"no IAM policy: {error.message}") from error
+        return {
+            "arn": users.arn_of(USER),
+            "access_key_id": key.access_key_id,
+            "secret_access_key": key.secret_access_key,
+        }
 
 
 def _done(work: Callable[[], None]) -> Json:

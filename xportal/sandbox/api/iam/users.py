@@ -8,6 +8,7 @@ from typing import Any
 
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.iam.models import AccessKey, IAMBackend, User, iam_backends
+from moto.iam.policy_validation import IAMPolicyDocumentValidator
 
 from xportal.sandbox.api.iam.policies import Policy
 
@@ -32,14 +33,23 @@ def policies_of(user: User) -> tuple[Policy, ...]:
 
 
 def give(name: str, document: str) -> AccessKey:
-    """The access key of the user of that name, who may do what the policy says and no more; made if missing."""
+    """The access key of the user of that name, who may do what the policy says and no more; made if missing.
+
+    Raises IAM's error for what is no policy.
+    """
     backend = _backend()
+    IAMPolicyDocumentValidator(document).validate()
     user = next((user for user in _users() if user.name == name), None) or backend.create_user("us-east-1", name)
     user.policies.clear()
     user.managed_policies.clear()
     backend.put_user_policy(name, name, document)
     key: AccessKey = next(iter(user.access_keys), None) or backend.create_access_key(name)
     return key
+
+
+def arn_of(name: str) -> str:
+    """The ARN of the user of that name."""
+    return str(_backend().get_user(name).arn)
 
 
 def _users() -> Iterator[User]:
