@@ -17,6 +17,8 @@ IAM = "Service Authorization Reference, Amazon EC2"
 IDEMPOTENCY = f"{API}, Ensuring idempotency"
 CONSISTENCY = f"{API}, Eventual consistency"
 SIGNING = "IAM User Guide, Signature Version 4"
+MODEL = "the services' models in botocore (xportal/sandbox/api/data/)"
+SCHEMAS = "CloudFormation's schemas in cfn-lint (xportal/sandbox/api/data/)"
 OURS = "the sandbox's own promise, docs/security.md"
 SEEN = "seen on AWS: the message stands in public issue threads"
 
@@ -245,6 +247,18 @@ RULES = (
         IDEMPOTENCY,
         "test_side_by_side::test_of_racing_launches_with_one_token_one_launches",
     ),
+    Rule("An id that has not the form of one: Malformed, before NotFound", ERRORS,
+         "test_request_forms::test_ids_have_a_form"),
+    Rule("Each call has the filters that its documentation names: InvalidParameterValue for others", MODEL,
+         "test_request_forms::test_each_call_has_its_documented_filters"),
+    Rule("A filter has 1 to 200 values", "EC2 User Guide, Filtering in the API",
+         "test_request_forms::test_a_filter_has_one_to_200_values"),
+    Rule("A zone that is not there: InvalidZone.NotFound of CreateVolume and DescribeAvailabilityZones", ERRORS,
+         "test_request_forms::test_a_zone_that_is_not_there"),
+    Rule("Parameters have the lengths and patterns of the services' models", MODEL,
+         "test_request_forms::test_parameters_have_their_lengths_and_patterns"),
+    Rule("What CloudFormation's schemas say of a group's description holds here as well", SCHEMAS,
+         "test_request_forms::test_the_schemas_and_the_documents_agree"),
     # Doors
     Rule("An unsigned request: AuthFailure, MissingAuthenticationToken", ERRORS,
          "test_doors::test_requests_are_signed"),

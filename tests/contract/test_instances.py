@@ -40,7 +40,7 @@ def test_terminate_of_an_unknown_id_ends_none(account: Account, refused: Refuse)
     """One unknown id among them and nothing is terminated."""
     instance = account.launch_running()["InstanceId"]
     terminate = account.ec2.terminate_instances
-    assert refused(terminate, InstanceIds=[instance, "i-0123"]).code == "InvalidInstanceID.NotFound"
+    assert refused(terminate, InstanceIds=[instance, "i-0123456789abcdef0"]).code == "InvalidInstanceID.NotFound"
     assert refused(terminate, InstanceIds=["nobody"]).code == "InvalidInstanceID.Malformed"
     assert refused(terminate, InstanceIds=[instance], DryRun=True).code == "DryRunOperation"
     assert account.instance(instance)["State"]["Name"] == "running"
@@ -259,7 +259,7 @@ def test_imds_is_told_what_the_api_knows(account: Account) -> None:
     assert (told.public_ip, told.role) == (instance["PublicIpAddress"], None)
     assert told.launch_time.utcoffset() == timedelta(0)
     with pytest.raises(KeyError):
-        account.cloud.metadata("i-0123")
+        account.cloud.metadata("i-0123456789abcdef0")
 
 
 def test_a_role_s_credentials_work_at_the_api(account: Account) -> None:

@@ -182,8 +182,8 @@ def test_capacity_faults_end_when_cleared(account: Account, refused: Refuse) -> 
         ({"ImageId": "ami-0123456789abcdef0"}, "InvalidAMIID.NotFound"),
         ({"ImageId": "debian"}, "InvalidAMIID.Malformed"),
         ({"KeyName": "nobody"}, "InvalidKeyPair.NotFound"),
-        ({"SubnetId": "subnet-0123"}, "InvalidSubnetID.NotFound"),
-        ({"SecurityGroupIds": ["sg-0123"]}, "InvalidGroup.NotFound"),
+        ({"SubnetId": "subnet-0123456789abcdef0"}, "InvalidSubnetID.NotFound"),
+        ({"SecurityGroupIds": ["sg-0123456789abcdef0"]}, "InvalidGroup.NotFound"),
         ({"InstanceType": "t4g.medium"}, "InvalidParameterValue"),
         ({"Placement": {"AvailabilityZone": "us-east-1x"}}, "InvalidParameterValue"),
         ({"Placement": {"AvailabilityZone": "us-east-1e"}}, "Unsupported"),
@@ -192,7 +192,7 @@ def test_capacity_faults_end_when_cleared(account: Account, refused: Refuse) -> 
         ({"BlockDeviceMappings": [{"DeviceName": "sdf", "Ebs": {"VolumeSize": 1}}]}, "InvalidBlockDeviceMapping"),
         ({"BlockDeviceMappings": [{"DeviceName": "/dev/sdf", "Ebs": {}}]}, "MissingParameter"),
         (
-            {"BlockDeviceMappings": [{"DeviceName": "/dev/sdf", "Ebs": {"SnapshotId": "snap-0123"}}]},
+            {"BlockDeviceMappings": [{"DeviceName": "/dev/sdf", "Ebs": {"SnapshotId": "snap-0123456789abcdef0"}}]},
             "InvalidSnapshot.NotFound",
         ),
         (

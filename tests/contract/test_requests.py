@@ -30,9 +30,13 @@ def test_who_am_i(account: Account) -> None:
     ("call", "given", "code"),
     [
         ("describe_fast_snapshot_restores", {}, "InvalidAction"),
-        ("describe_volume_attribute", {"VolumeId": "vol-1", "Attribute": "autoEnableIO"}, "InvalidAction"),
-        ("reboot_instances", {"InstanceIds": ["i-1"]}, "UnsupportedOperation"),
-        ("create_image", {"InstanceId": "i-1", "Name": "name"}, "UnsupportedOperation"),
+        (
+            "describe_volume_attribute",
+            {"VolumeId": "vol-0123456789abcdef0", "Attribute": "autoEnableIO"},
+            "InvalidAction",
+        ),
+        ("reboot_instances", {"InstanceIds": ["i-0123456789abcdef0"]}, "UnsupportedOperation"),
+        ("create_image", {"InstanceId": "i-0123456789abcdef0", "Name": "name"}, "UnsupportedOperation"),
     ],
 )
 def test_what_is_not_provided_says_so(

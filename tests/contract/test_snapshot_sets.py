@@ -49,7 +49,7 @@ def test_volumes_can_be_excluded(account: Account, refused: Refuse) -> None:
     assert {s["VolumeId"] for s in take(account, instance, ExcludeBootVolume=True)} == {first, second}
     [alone] = take(account, instance, ExcludeBootVolume=True, ExcludeDataVolumeIds=[first])
     assert alone["VolumeId"] == second
-    for wrong in (volumes["/dev/xvda"], account.make_volume(), "vol-0123"):
+    for wrong in (volumes["/dev/xvda"], account.make_volume(), "vol-0123456789abcdef0"):
         assert refused(take, account, instance, ExcludeDataVolumeIds=[wrong]).code == "InvalidParameterValue"
     everything = {"ExcludeBootVolume": True, "ExcludeDataVolumeIds": [first, second]}
     assert refused(take, account, instance, **everything).code == "InvalidParameterValue"
@@ -130,7 +130,7 @@ def test_a_stopped_instance_has_its_set(account: Account, refused: Refuse) -> No
     assert len(take(account, instance, ExcludeBootVolume=True)) == 2
     account.terminate(instance)
     assert refused(take, account, instance).code == "InvalidParameterValue"
-    assert refused(take, account, {"InstanceId": "i-0123"}).code == "InvalidInstanceID.NotFound"
+    assert refused(take, account, {"InstanceId": "i-0123456789abcdef0"}).code == "InvalidInstanceID.NotFound"
 
 
 def test_a_dry_run_takes_no_set(account: Account, refused: Refuse) -> None:

@@ -134,7 +134,7 @@ def test_the_snapshot_of_an_image_is_in_use(account: Account, refused: Refuse) -
 
 def test_a_volume_being_made_has_no_snapshots(account: Account, refused: Refuse, hardware: FileHardware) -> None:
     """CreateSnapshot on a volume that is not there is refused, by id and by state."""
-    assert refused(account.ec2.create_snapshot, VolumeId="vol-0123").code == "InvalidVolume.NotFound"
+    assert refused(account.ec2.create_snapshot, VolumeId="vol-0123456789abcdef0").code == "InvalidVolume.NotFound"
     volume = account.make_volume()
     hardware.volume_path(volume).unlink()
     assert refused(account.ec2.create_snapshot, VolumeId=volume).status == 500

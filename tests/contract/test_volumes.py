@@ -156,4 +156,4 @@ def test_volumes_come_in_pages(account: Account) -> None:
 def test_a_zone_must_be_of_the_region(account: Account, refused: Refuse, zone: str) -> None:
     """CreateVolume in a zone that the region does not have is refused."""
     no = refused(account.ec2.create_volume, AvailabilityZone=zone, Size=1)
-    assert no.code == "InvalidParameterValue"
+    assert no.code == "InvalidZone.NotFound"

@@ -34,6 +34,7 @@ from xportal.sandbox.api.faults import CallTrouble, Faults
 from xportal.sandbox.api.iam.responses import IamResponse
 from xportal.sandbox.api.iam.session import Session
 from xportal.sandbox.api.quotas import QuotasResponse
+from xportal.sandbox.api.limits import check_limits
 from xportal.sandbox.api.ssm import SsmResponse
 from xportal.sandbox.api.sts import StsResponse
 
@@ -143,6 +144,7 @@ class Application:
                     check_call(session, scope.service, operation, params, backend)
                 else:
                     check_user(self._faults, scope.service, operation, params, backend)
+                check_limits(scope.service, operation, params)
                 status, headers, body = handler.call_action()
         except NotImplementedError as error:
             raise RefusedError("InvalidAction", f"The sandbox does not provide {operation}: {error}") from error

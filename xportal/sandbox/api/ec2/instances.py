@@ -55,8 +55,6 @@ def find_instance(backend: Ec2Backend, instance_id: str) -> Instance | None:
 
 
 def get_instance(backend: Ec2Backend, instance_id: str) -> Instance:
-    if not instance_id.startswith("i-"):
-        raise ApiError("InvalidInstanceID.Malformed", f'Invalid id: "{instance_id}"')
     instance = find_instance(backend, instance_id)
     if instance is None:
         raise not_found("InvalidInstanceID", instance_id)

@@ -21,6 +21,7 @@ from xportal.sandbox.api.ec2.calls.spot_requests import SpotRequestCalls
 from xportal.sandbox.api.ec2.calls.tags import TagCalls
 from xportal.sandbox.api.ec2.calls.volumes import VolumeCalls
 from xportal.sandbox.api.ec2.errors import ApiError, invalid_value
+from xportal.sandbox.api.ec2.requests import check_request
 from xportal.sandbox.api.ec2.text_limits import check_texts
 
 # moto lists a class's methods at every request, which takes as long as most of its answers.
@@ -69,6 +70,7 @@ class Ec2Response(
         try:
             if action in NOT_PROVIDED:
                 raise ApiError("UnsupportedOperation", f"The sandbox does not provide {action}")
+            check_request(action, self.given)
             check_texts(action, self.given)
             return super().call_action()
         except NotImplementedError as error:

@@ -36,8 +36,6 @@ FILTERS: Mapping[str, Accessor] = {
 
 
 def get_snapshot(backend: Ec2Backend, snapshot_id: str) -> Snapshot:
-    if not snapshot_id.startswith("snap-"):
-        raise ApiError("InvalidSnapshotID.Malformed", f"Value ({snapshot_id}) for parameter snapshotId is invalid.")
     snapshot = backend.snapshots.get(snapshot_id)
     if not isinstance(snapshot, Snapshot):
         raise not_found("InvalidSnapshot", snapshot_id)

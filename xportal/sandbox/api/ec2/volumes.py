@@ -43,8 +43,6 @@ FILTERS: Mapping[str, Accessor] = {
 
 
 def get_volume(backend: Ec2Backend, volume_id: str) -> Volume:
-    if not volume_id.startswith("vol-"):
-        raise ApiError("InvalidParameterValue", f"Value ({volume_id}) for parameter volumeId is invalid.")
     volume = backend.volumes.get(volume_id)
     if not isinstance(volume, Volume):
         raise not_found("InvalidVolume", volume_id)

@@ -10,6 +10,7 @@ from moto.core.responses import ActionResult
 from moto.ec2.models.instance_types import InstanceType
 
 from xportal.sandbox.api.ec2.calls.base import Calls
+from xportal.sandbox.api.ec2.errors import ApiError
 from xportal.sandbox.api.ec2.filters import page
 from xportal.sandbox.api.ec2.price_history import price_history
 
@@ -44,6 +45,14 @@ class CatalogueCalls(Calls):
             for region in found
         ]
         return ActionResult({"Regions": shown})
+
+    def describe_availability_zones(self) -> ActionResult:
+        known = {zone.name for zone in self.backend.describe_availability_zones()}
+        for zone in self.given.get("ZoneNames", []):
+            if zone not in known:
+                raise ApiError("InvalidZone.NotFound", f"The zone '{zone}' does not exist.")
+        answer: ActionResult = super().describe_availability_zones()  # type: ignore[misc]
+        return answer
 
     def describe_instance_types(self) -> Any:
         """The answers never change and take moto a while to write: each is kept."""

@@ -6,7 +6,7 @@ from moto.core.responses import ActionResult, EmptyResult
 
 from xportal.sandbox.api.ec2 import attachments, idempotency, instances, volumes
 from xportal.sandbox.api.ec2.calls.base import Calls
-from xportal.sandbox.api.ec2.errors import invalid_value
+from xportal.sandbox.api.ec2.errors import ApiError
 from xportal.sandbox.api.ec2.filters import page, select
 from xportal.sandbox.api.ec2.tags import tags_of
 
@@ -19,7 +19,7 @@ class VolumeCalls(Calls):
             return ActionResult(volumes.get_volume(backend, made[0]))
         zones = [zone.name for zone in backend.describe_availability_zones()]
         if given.get("AvailabilityZone") not in zones:
-            raise invalid_value(f"Invalid availability zone: [{given.get('AvailabilityZone')}]")
+            raise ApiError("InvalidZone.NotFound", f"The zone '{given.get('AvailabilityZone')}' does not exist.")
         spec = volumes.plan_volume(backend, {**given, "VolumeSize": given.get("Size")})
         tags = tags_of(given, "volume").get("volume", {})
         self.error_on_dryrun()
