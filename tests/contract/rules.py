@@ -247,6 +247,8 @@ RULES = (
         IDEMPOTENCY,
         "test_side_by_side::test_of_racing_launches_with_one_token_one_launches",
     ),
+    Rule("Elements of an answer have no order", f"{API}, Making requests: the order of elements might vary",
+         "test_requests::test_elements_have_no_order"),
     Rule("An id that has not the form of one: Malformed, before NotFound", ERRORS,
          "test_request_forms::test_ids_have_a_form"),
     Rule("Each call has the filters that its documentation names: InvalidParameterValue for others", MODEL,

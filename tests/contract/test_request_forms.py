@@ -35,8 +35,8 @@ def test_ids_have_a_form(account: Account, refused: Refuse, call: str, given: di
 def test_each_call_has_its_documented_filters(account: Account, refused: Refuse) -> None:
     """Those of another call are refused, and moto's own as well; a tag's key may be anything."""
     wrong = {
-        "describe_volumes": "instance-id",
-        "describe_snapshots": "attachment.instance-id",
+        "describe_volumes": "tag-value",
+        "describe_snapshots": "tag-value",
         "describe_instances": "tag-value",
         "describe_key_pairs": "tag-value",
         "describe_subnets": "default-for-zone",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from xml.etree import ElementTree
 
 import pytest
 import requests
@@ -115,3 +116,17 @@ def test_an_action_that_aws_does_not_have_is_invalid(account: Account) -> None:
         )
         assert answer.status_code in (400, 404), (service, action, answer.text)
         assert "<Code>InvalidAction</Code>" in answer.text or "<Code>MissingAction</Code>" in answer.text
+
+
+def test_elements_have_no_order(account: Account) -> None:
+    """Those of one snapshot come now in this order, now in that; what they say is the same."""
+    account.make_snapshot(account.make_volume())
+    request = {"Action": "DescribeSnapshots", "Version": "2016-11-15", "Owner.1": "self"}
+    orders, told = set(), []
+    for _ in range(10):
+        answer = requests.post(account.cloud.endpoint_url, data=request, auth=Signing("ec2"), timeout=10)
+        [item] = ElementTree.fromstring(answer.text).iterfind(".//{*}snapshotSet/{*}item")
+        orders.add(tuple(element.tag for element in item))
+        told.append({element.tag: element.text for element in item})
+    assert len(orders) > 5
+    assert all(one == told[0] for one in told)

@@ -36,6 +36,7 @@ GovCloud, `arn:aws:` is `arn:aws-cn:` or `arn:aws-us-gov:`; in China, `ec2.amazo
 - `LaunchWith`: a machine can be made from any image and any snapshot that the account can read, in any subnet.
 - `MakeTheMachinesRole` and `GiveItToMachines`: without them machines have no role. `up` says so, and goes on. At AWS's
   notice such a machine saves and unmounts the drive, and the next command takes the snapshot.
+- `MakeTheRoleOfSpot`: the first spot machine of an account needs AWS's own role for Spot.
 - `LogInToMachinesAgain`: AWS has no condition on tags for this action. It is needed where the login key is lost.
 
 If an action is not allowed, the command ends with exit status 4 and an error that names the action and the resource.

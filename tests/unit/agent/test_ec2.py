@@ -174,13 +174,13 @@ def test_a_snapshot_that_is_not_complete_is_seen(machine: Machine, tmp_path: Pat
 
 
 def test_what_fails_is_tried_again_and_what_went_well_is_not(machine: Machine, tmp_path: Path) -> None:
-    """A volume that is not ours holds up no other; without time left nothing more is tried."""
+    """A volume that is not there holds up no other; without time left nothing more is tried."""
     lost = {"name": "lost", "volume_id": "vol-0123456789abcdef0", "generation": 1}
     seconds = iter([60.0, 0.0])
     log = Log(tmp_path / "log")
     done = machine.save([lost, *machine.drives], log, lambda: next(seconds))
     assert sorted(done) == ["data", "demo"]
-    assert (tmp_path / "log").read_text().count("UnauthorizedOperation") == 2
+    assert (tmp_path / "log").read_text().count("InvalidVolume.NotFound") == 2
 
 
 def test_without_a_role_it_says_so() -> None:

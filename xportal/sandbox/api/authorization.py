@@ -101,10 +101,13 @@ def _touched(service: str, operation: str, params: Mapping[str, Any], backend: E
         wanted["aws:tagkeys"] = tuple(tags)
     if "InstanceOSUser" in params:
         wanted["ec2:osuser"] = params["InstanceOSUser"]
+    if "AWSServiceName" in params:
+        wanted["iam:awsservicename"] = params["AWSServiceName"]
     actions = [action, *([f"iam:{_TAGGING[operation]}"] if tags and operation in _TAGGING else [])]
     for one in actions:
         kinds = kinds_of(one)
-        named = [(k, params[p]) for p, k in _NAMED_BY.get(service, {}).items() if p in params and k in kinds]
+        named = [("role", f"aws-service-role/{of}/*")] if (of := params.get("AWSServiceName")) else []
+        named += [(k, params[p]) for p, k in _NAMED_BY.get(service, {}).items() if p in params and k in kinds]
         for kind, name in named:
             yield Touched(one, kind, _arn(prefix, kind, name, backend), {**wanted, **_had(service, name, backend)})
         if not named:

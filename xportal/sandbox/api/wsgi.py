@@ -33,8 +33,8 @@ from xportal.sandbox.api.errors import JSON_SERVICES, RefusedError, refusal
 from xportal.sandbox.api.faults import CallTrouble, Faults
 from xportal.sandbox.api.iam.responses import IamResponse
 from xportal.sandbox.api.iam.session import Session
-from xportal.sandbox.api.quotas import QuotasResponse
 from xportal.sandbox.api.limits import check_limits
+from xportal.sandbox.api.quotas import QuotasResponse
 from xportal.sandbox.api.ssm import SsmResponse
 from xportal.sandbox.api.sts import StsResponse
 

@@ -32,8 +32,6 @@ def _accessor(name: str, table: Mapping[str, Accessor]) -> Accessor:
         return lambda record: _tags(record).get(key)
     if name == "tag-key":
         return lambda record: list(_tags(record))
-    if name == "tag-value":
-        return lambda record: list(_tags(record).values())
     if name not in table:
         raise invalid_value(f"The filter '{name}' is invalid")
     return table[name]

@@ -32,11 +32,6 @@ _IDS: Mapping[str, tuple[str, str]] = {
     "VpcId": ("vpc", "InvalidVpcID.Malformed"),
     "VpcIds": ("vpc", "InvalidVpcID.Malformed"),
 }
-# Filters that AWS takes and its documents of now do not name, as far as we ask for them.
-_TAKEN_STILL: Mapping[str, frozenset[str]] = {
-    "DescribeSnapshots": frozenset({"tag-value"}),
-    "DescribeVolumes": frozenset({"tag-value"}),
-}
 
 
 def check_request(operation: str, params: Mapping[str, Any]) -> None:
@@ -62,7 +57,7 @@ def _has_form(value: str) -> bool:
 
 def _check_filters(operation: str, params: Mapping[str, Any]) -> None:
     """Each filter's name is one that EC2 documents for this operation, and it has values, at most 200."""
-    documented = {*load("filters").get(operation, ()), *_TAKEN_STILL.get(operation, ())}
+    documented = load("filters").get(operation, ())
     for wanted in params.get("Filters", []):
         name = wanted.get("Name", "")
         plain = "tag:" if re.fullmatch("tag:.+", name, re.DOTALL) else name
