@@ -15,6 +15,7 @@ from botocore.credentials import Credentials
 from botocore.loaders import create_loader
 
 import xportal
+from xportal.sandbox.api.ec2.staleness import FRESH_HEADER
 from xportal.sandbox.api.iam import users
 from xportal.sandbox.api.server import Cloud
 from xportal.sandbox.secret import Secret
@@ -50,6 +51,12 @@ def make_client(service: str, **options: Any) -> Any:
     """A client of AWS's SDK for a service by its name, which the SDK's types know as a constant alone."""
     make: Callable[..., Any] = boto3.client
     return make(service, **options)
+
+
+def see_now(client: Any) -> Any:
+    """The client, which sees what is so now, however stale the lists are that others are shown."""
+    client.meta.events.register("before-call", lambda params, **_: params["headers"].update({FRESH_HEADER: "1"}))
+    return client
 
 
 class Signing(requests.auth.AuthBase):

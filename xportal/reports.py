@@ -787,6 +787,8 @@ class SandboxSettingsReport(Report):
     """How long IAM itself does not find a new role or instance profile."""
     profile_seconds: float
     """How long a new instance profile is not known to EC2."""
+    stale_seconds: float
+    """After a change, for how long machines, volumes, snapshots, key pairs and tags may be shown as they were."""
     shutdown_seconds: float
     """After how long a machine that shuts down loses its power."""
     tags_seconds: float

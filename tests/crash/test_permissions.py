@@ -15,7 +15,7 @@ from xportal.errors import XportalError
 from xportal.sandbox.api.server import Cloud
 from xportal.sandbox.hardware.files import FileHardware
 
-READING = (("status", "demo"), ("drives",), ("drives", "history", "demo"))
+READING = (("status", "demo"), ("drives", "history", "demo"))
 USER = "arn:aws:iam::123456789012:user/least"
 
 

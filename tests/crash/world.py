@@ -19,7 +19,7 @@ from botocore.config import Config
 
 from tests.crash.machines import Disks, Machine, Machines, machines_in
 from tests.crash.steps import CutAt
-from tests.user import KEYS, SECRET, give_least, make_client
+from tests.user import KEYS, SECRET, give_least, make_client, see_now
 from xportal.sandbox import admin
 from xportal.sandbox.api.engine import Settings
 from xportal.sandbox.api.server import Cloud
@@ -29,6 +29,8 @@ DEVICE = "/dev/sdf"
 OLDEST = "OLDEST"  # typed by its id
 LAPTOP, DESK = "laptop", "desk"
 ONE_DRIVE = {DEVICE: DRIVE}
+FAST = 50  # times as quick as AWS are the clouds, and the commands' clock (tests.crash.program)
+STALE_SECONDS = float(os.environ.get("XPORTAL_TEST_STALE_SECONDS", "0"))  # for every world: python -m tests.crash.cuts
 SETTINGS = {
     "snapshot_seconds": 0.4,
     "invisible_seconds": 0.02,
@@ -285,15 +287,23 @@ class World:
 
 @contextmanager
 def new_world(
-    directory: Path, program: Program, *, like: Path | None = None, drives: Mapping[str, str] = ONE_DRIVE
+    directory: Path,
+    program: Program,
+    *,
+    like: Path | None = None,
+    drives: Mapping[str, str] = ONE_DRIVE,
+    stale_seconds: float = STALE_SECONDS,
 ) -> Iterator[World]:
-    """An empty account and no homes, or a copy of the world that ended in the directory `like`."""
+    """An empty account and no homes, or a copy of the world that ended in the directory `like`.
+
+    `stale_seconds` are AWS's, of which the world's commands, too, have FAST in one.
+    """
     if like:
         subprocess.run(["cp", "-a", like, directory], check=True)
     else:
         directory.mkdir(parents=True)
     hardware = Machines(directory / "cloud")
-    settings = Settings(**SETTINGS)
+    settings = Settings(**SETTINGS, stale_seconds=stale_seconds / FAST)
     with Cloud(hardware, port=program.port, state_file=directory / "state", settings=settings, secret=SECRET) as cloud:
         give_least(cloud)
         yield World(directory, program, cloud, _client(cloud.endpoint_url), drives)
@@ -305,13 +315,14 @@ _clients: dict[str, Any] = {}
 def _client(endpoint_url: str) -> Any:
     """A client that is kept: one takes a tenth of a second to make. The test's own look gets through any trouble."""
     if endpoint_url not in _clients:
-        _clients[endpoint_url] = make_client(
+        client = make_client(
             "ec2",
             region_name="us-east-1",
             endpoint_url=endpoint_url,
             **KEYS,
             config=Config(retries={"mode": "standard", "total_max_attempts": 20}),
         )
+        _clients[endpoint_url] = see_now(client)
     return _clients[endpoint_url]
 
 

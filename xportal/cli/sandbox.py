@@ -104,10 +104,15 @@ def set_(
         typer.Option("--snapshot-interval", min=0, metavar="S", help="Two snapshots of a volume must be so far apart; "
                      "AWS wants 15."),
     ] = None,
+    stale: Annotated[
+        float | None,
+        typer.Option("--stale", min=0, metavar="S", help="After a change, lists and tags may be shown for so long as "
+                     "they were before it, as AWS does for some seconds."),
+    ] = None,
 ) -> None:  # fmt: skip
     """Say how it behaves, and change that until it stops."""
     changes: dict[str, float | None] = {"snapshot_seconds": snapshot_seconds}
-    changes["snapshot_interval_seconds"] = snapshot_interval
+    changes |= {"snapshot_interval_seconds": snapshot_interval, "stale_seconds": stale}
     changes = {name: value for name, value in changes.items() if value is not None}
     if snapshot_rate is not None:
         changes["snapshot_bytes_per_second"] = snapshot_rate * MIB or None

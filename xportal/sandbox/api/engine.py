@@ -36,6 +36,7 @@ class Settings:
     mapping_seconds: float = 0.2  # a machine that has begun to run shows its first disk alone
     iam_seconds: float = 0.3  # a new role or instance profile is unknown to IAM itself, but for its creation
     profile_seconds: float = 3.0  # a new instance profile, or in the end its role, is unknown to EC2 for so long
+    stale_seconds: float = 0.0  # after a change, lists and tags may be shown for so long as they were before it
     shutdown_seconds: float = 60.0  # then a machine's power is cut
     tags_seconds: float = 300.0  # then a terminated instance has lost its tags
     terminated_seconds: float = 600.0  # then a terminated instance is forgotten

@@ -28,6 +28,7 @@ from xportal.sandbox.api.ec2 import instances, recovery
 from xportal.sandbox.api.ec2.backend import Ec2Backend, all_backends
 from xportal.sandbox.api.ec2.metadata import metadata_of
 from xportal.sandbox.api.ec2.records.instance import Instance
+from xportal.sandbox.api.ec2.staleness import Staleness
 from xportal.sandbox.api.engine import Engine, Settings
 from xportal.sandbox.api.faults import Fault, Faults
 from xportal.sandbox.api.http import Listener, listen
@@ -65,6 +66,7 @@ class Cloud:
         self.settings = settings or Settings()
         self.faults = Faults()
         self.calls = CallLog()
+        self._staleness = Staleness()
         self._port = port
         self._state_file = state_file
         self._running = False
@@ -114,14 +116,19 @@ class Cloud:
         """What answers on `endpoint_url`, once started: for clients in this process that do without a socket."""
         callers = Callers(self._engine, self.faults, self.secret)
         admin = Admin(self._engine, self.faults, self.calls, callers, self._describe)
-        return Application(self._engine, self.faults, self.calls, self._state.flush, callers, admin)
+        return self._application(callers, admin)
 
     def _application_for_machine(self) -> Application:
         """Here the user's key is as good as none: it has no business in a machine. Roles' keys are checked alone."""
-        callers = Callers(self._engine, self.faults, secret=None)
-        return Application(self._engine, self.faults, self.calls, self._state.flush, callers, admin=None)
+        return self._application(Callers(self._engine, self.faults, secret=None), admin=None)
+
+    def _application(self, callers: Callers, admin: Admin | None) -> Application:
+        return Application(self._engine, self.faults, self.calls, self._state.flush, callers, self._staleness, admin)
 
     def _changed(self) -> None:
+        """After each change beside the API's calls: what workers and timers did."""
+        with self._engine.lock:
+            self._staleness.note(self.settings.stale_seconds)
         self._state.changed()
 
     def stop(self) -> None:

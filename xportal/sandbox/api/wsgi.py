@@ -28,6 +28,7 @@ from xportal.sandbox.api.ec2.backend import get_backend
 from xportal.sandbox.api.ec2.calls.catalogue import ENABLED, OTHER_PARTITIONS
 from xportal.sandbox.api.ec2.instance_connect import ConnectResponse
 from xportal.sandbox.api.ec2.response import Ec2Response
+from xportal.sandbox.api.ec2.staleness import FRESH_HEADER, Staleness
 from xportal.sandbox.api.engine import Engine
 from xportal.sandbox.api.errors import JSON_SERVICES, RefusedError, refusal
 from xportal.sandbox.api.faults import CallTrouble, Faults
@@ -76,6 +77,7 @@ class Application:
         calls: CallLog,
         on_change: Callable[[], None],
         callers: Callers,
+        staleness: Staleness,
         admin: Admin | None,
     ) -> None:
         self._engine = engine
@@ -83,6 +85,7 @@ class Application:
         self._calls = calls
         self._on_change = on_change
         self._callers = callers
+        self._staleness = staleness
         self._admin = admin
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -126,7 +129,7 @@ class Application:
         try:
             if trouble.refusal:
                 raise trouble.refusal
-            response = self._act(handler, scope, session, operation)
+            response = self._act(handler, scope, session, operation, fresh=FRESH_HEADER in request.headers)
         except RefusedError as refusal:
             response = _error(scope.service, refusal.code, refusal.message, refusal.status)
         self._calls.add(_call(handler, scope, session, operation, response, trouble))
@@ -135,7 +138,9 @@ class Application:
             raise AnswerLostError(operation)
         return response
 
-    def _act(self, handler: BaseResponse, scope: Claim, session: Session | None, operation: str) -> Response:
+    def _act(
+        self, handler: BaseResponse, scope: Claim, session: Session | None, operation: str, *, fresh: bool
+    ) -> Response:
         """Do what is asked, if the caller may; a change is saved before it is answered."""
         try:
             with self._engine.lock:
@@ -145,7 +150,11 @@ class Application:
                 else:
                     check_user(self._faults, scope.service, operation, params, backend)
                 check_limits(scope.service, operation, params)
-                status, headers, body = handler.call_action()
+                stale_seconds = self._engine.settings.stale_seconds
+                with self._staleness.shown(operation, backend, stale_seconds, fresh=fresh):
+                    status, headers, body = handler.call_action()
+                if not operation.startswith(READING):
+                    self._staleness.note(stale_seconds)
         except NotImplementedError as error:
             raise RefusedError("InvalidAction", f"The sandbox does not provide {operation}: {error}") from error
         if not operation.startswith(READING):
