@@ -3,7 +3,7 @@
 BIN := .venv/bin
 WITH_ENGINE := ./setup.sh with-engine
 
-.PHONY: help demo check coverage test test-all lint venv engine clean
+.PHONY: help demo check contract-aws coverage test test-all lint venv engine clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -14,6 +14,10 @@ demo: venv ## the main job, on a cloud that runs on this computer: no account, n
 # No test here boots a machine or needs Docker. Two processes share the tests out one by one: a few of them are long.
 check: lint ## lint, types and the quick tests, in two minutes: before each commit
 	@$(BIN)/python -m pytest --numprocesses 2 -m 'not machine' tests/unit tests/contract tests/docs $(ARGS)
+
+# Only requests that AWS refuses or that describe: nothing is made and nothing billed.
+contract-aws: venv ## the rules that AWS itself can be asked about: needs credentials, changes nothing
+	@$(BIN)/python -m pytest --aws -m aws tests/contract $(ARGS)
 
 # The state table is left out: it runs every line of the planner, and one after the other with coverage for minutes.
 coverage: venv ## how much of the pure modules the tests of their rules run

@@ -15,8 +15,9 @@ IN_CI = os.environ.get("CI") == "true"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--all`."""
+    """Add `--all` and `--aws`."""
     parser.addoption("--all", action="store_true", help="also the tests that take minutes or gigabytes")
+    parser.addoption("--aws", action="store_true", help="ask AWS itself: with -m aws tests/contract, and credentials")
 
 
 def pytest_configure() -> None:

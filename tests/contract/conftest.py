@@ -10,6 +10,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+import boto3
 import pytest
 import requests
 from botocore.config import Config
@@ -249,8 +250,25 @@ def port() -> int:
         return int(probe.getsockname()[1])
 
 
+class AwsAccount(Account):
+    """An account of AWS's own, as AWS's SDK finds it: there is no cloud of ours, and nothing is changed in it."""
+
+    def __init__(self) -> None:
+        session = boto3.Session()
+        if session.get_credentials() is None or not session.region_name:
+            pytest.skip("AWS itself is asked where credentials and a region are set: aws configure")
+        self.region, self._session = session.region_name, session
+
+    def client(self, service: str) -> Any:
+        return self._session.client(service)  # type: ignore[call-overload]
+
+
 @pytest.fixture
-def account(hardware: FileHardware, settings: Settings, port: int) -> Iterator[Account]:
-    """A started cloud and its clients."""
+def account(request: pytest.FixtureRequest) -> Iterator[Account]:
+    """A started cloud and its clients, or with `--aws` an account of AWS's."""
+    if request.config.getoption("--aws"):
+        yield AwsAccount()
+        return
+    hardware, settings, port = (request.getfixturevalue(name) for name in ("hardware", "settings", "port"))
     with Cloud(hardware, port=port, settings=settings, secret=SECRET) as cloud:
         yield Account(cloud, hardware)

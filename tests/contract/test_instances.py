@@ -163,6 +163,7 @@ def test_an_instance_is_found_by_its_volume(account: Account) -> None:
     assert [i["InstanceId"] for r in found for i in r["Instances"]] == [instance["InstanceId"]]
 
 
+@pytest.mark.aws
 @pytest.mark.parametrize(
     "call",
     ["instances", "volumes", "snapshots", "key_pairs", "spot_instance_requests", "subnets", "security_groups", "vpcs"],

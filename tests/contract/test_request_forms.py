@@ -13,6 +13,7 @@ from xportal.sandbox.api.errors import RefusedError
 from xportal.sandbox.api.limits import check_limits
 
 
+@pytest.mark.aws
 @pytest.mark.parametrize(
     ("call", "given", "code"),
     [
@@ -23,8 +24,8 @@ from xportal.sandbox.api.limits import check_limits
         ("delete_security_group", {"GroupId": "xportal"}, "InvalidGroupId.Malformed"),
         ("describe_images", {"ImageIds": ["ami-1"]}, "InvalidAMIID.Malformed"),
         ("create_tags", {"Resources": ["nobody"], "Tags": [{"Key": "a", "Value": "b"}]}, "InvalidID"),
-        ("delete_volume", {"VolumeId": "vol-01234567"}, "InvalidVolume.NotFound"),
-        ("delete_snapshot", {"SnapshotId": "snap-0123456789abcdef0"}, "InvalidSnapshot.NotFound"),
+        ("describe_volumes", {"VolumeIds": ["vol-01234567"]}, "InvalidVolume.NotFound"),
+        ("describe_snapshots", {"SnapshotIds": ["snap-0123456789abcdef0"]}, "InvalidSnapshot.NotFound"),
     ],
 )
 def test_ids_have_a_form(account: Account, refused: Refuse, call: str, given: dict[str, Any], code: str) -> None:
@@ -32,6 +33,7 @@ def test_ids_have_a_form(account: Account, refused: Refuse, call: str, given: di
     assert refused(getattr(account.ec2, call), **given).code == code
 
 
+@pytest.mark.aws
 def test_each_call_has_its_documented_filters(account: Account, refused: Refuse) -> None:
     """Those of another call are refused, and moto's own as well; a tag's key may be anything."""
     wrong = {
@@ -49,6 +51,7 @@ def test_each_call_has_its_documented_filters(account: Account, refused: Refuse)
     assert account.ec2.describe_volumes(Filters=[{"Name": "tag:a b:c", "Values": ["x"]}])["Volumes"] == []
 
 
+@pytest.mark.aws
 def test_a_filter_has_one_to_200_values(account: Account, refused: Refuse) -> None:
     """None and 201 are refused."""
     for values, code in (([], "InvalidParameterValue"), (["x"] * 201, "FilterLimitExceeded")):

@@ -33,6 +33,7 @@ from xportal.portal.up import find_or_launch
 from xportal.sandbox.api.engine import Settings
 from xportal.sandbox.api.server import Cloud
 from xportal.sandbox.hardware.files import FileHardware
+from xportal.sandbox.secret import Secret
 from xportal.spec import MachineSpec, PortalSpec
 
 RECORD = 512
@@ -59,9 +60,9 @@ class LabAws(Aws):
 
     passed = timedelta(0)
 
-    def __init__(self, cloud: Cloud, clock: Clock, patience: float) -> None:
+    def __init__(self, cloud: Cloud, clock: Clock, patience: float = PATIENCE_SECONDS, secret: Secret = SECRET) -> None:
         self._wire = Wire(cloud.application())
-        super().__init__(make_session(), "us-east-1", clock=clock, patience=patience)
+        super().__init__(make_session(secret=secret), "us-east-1", clock=clock, patience=patience)
 
     def _client(self, service: str, config: Config) -> Any:
         client = super()._client(service, config)

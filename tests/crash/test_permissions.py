@@ -10,7 +10,7 @@ import pytest
 
 from tests.crash.conftest import FAST, Lab, LabAws, LabClock, open_cloud
 from tests.crash.hostile import typed
-from tests.user import LEAST, POLICY, give_least, make_session
+from tests.user import LEAST, POLICY, give_least
 from xportal.errors import XportalError
 from xportal.sandbox.api.server import Cloud
 from xportal.sandbox.hardware.files import FileHardware
@@ -40,8 +40,7 @@ def lab(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
         monkeypatch.setenv(name, value)
     give_least(cloud)
     assert isinstance(cloud.hardware, FileHardware)
-    aws = LabAws(make_session(secret=LEAST), "us-east-1", clock=LabClock(FAST))
-    return Lab(aws, cloud.hardware, cloud)
+    return Lab(LabAws(cloud, LabClock(FAST), secret=LEAST), cloud.hardware, cloud)
 
 
 def without(action: str) -> str:
