@@ -23,9 +23,11 @@ from xportal.agent.core.imds import Imds
 from xportal.agent.core.save_requests import Request, read_end
 from xportal.agent.core.state import update_state
 from xportal.agent.core.steps import Limits, Steps
+from xportal.agent.core.units import HOME, READY, plan_units
 from xportal.agent.full.boot_retry import try_again
 from xportal.agent.full.checkpoint import take_checkpoint, thaw
 from xportal.agent.full.extensions import Full
+from xportal.agent.full.follow_log import is_written
 from xportal.agent.full.snapshots import ROLLING
 
 
@@ -65,6 +67,20 @@ def test_what_cannot_be_noted_makes_no_save_final(
     assert "cannot note that it has made its final save" in log[-1]["error"]
     assert kinds == ["checkpoint"]
     assert "systemctl poweroff" in programs.calls()
+
+
+@pytest.mark.parametrize("stage", ["cloud-init.service", "cloud-init-network.service"])
+def test_a_boot_is_at_work_while_cloud_init_is(programs: Programs, stage: str) -> None:
+    """Whatever its release calls the stage: who follows the boot waits, and our units come after it."""
+    programs.put(
+        "systemctl", f'case "$*" in *" {stage}") echo ActiveState=activating;; *) echo ActiveState=inactive;; esac'
+    )
+    assert is_written("boot")
+    assert not is_written("save-1")
+    units = plan_units(AgentConfig("demo", "l-1", "us-east-1", "http://e", [DriveConfig("demo", 1)]))
+    for unit in (HOME, READY):
+        [after] = [line for line in units[unit].splitlines() if line.startswith("After=")]
+        assert stage in after.removeprefix("After=").split()
 
 
 HANGS = {"record": "docker ps", "commit": "docker diff", "docker": "systemctl stop", "sync": "sync"}

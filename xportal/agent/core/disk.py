@@ -144,7 +144,9 @@ def check_filesystem(disk: Disk, kind: str, *options: str) -> None:
         return
     checked = run(["e2fsck", "-p", *options, disk.path], check=False)
     if checked.status >= 4:
-        raise AgentError(f"the filesystem on {disk.path} needs a repair by hand (e2fsck): {checked.out.strip()}")
+        raise AgentError(
+            f"the filesystem on {disk.path} needs a repair by hand (e2fsck): {(checked.out or checked.err).strip()}"
+        )
 
 
 def mount(disk: Disk, point: str) -> None:

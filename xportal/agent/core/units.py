@@ -39,9 +39,11 @@ ExecStartPost=-/bin/chown {user} /run/docker.sock
 NO_METADATA = """[Scope]
 IPAddressDeny=169.254.169.254
 """
-# Before anybody can log in, and be at work where it does not last. Newer releases of cloud-init have renamed its unit.
+# The stage of cloud-init that runs `agent open` and makes the login user. Since 24.3 it has the second name.
+CLOUD_INIT = "cloud-init.service cloud-init-network.service"
+# Before anybody can log in, and be at work where it does not last.
 HOME_UNIT = f"""[Unit]
-After=cloud-init.service cloud-init-network.service
+After={CLOUD_INIT}
 Before=sshd.service ssh.service ssh.socket systemd-user-sessions.service
 
 [Service]
@@ -50,7 +52,7 @@ ExecStart={COMMAND} home
 """
 READY_UNIT = f"""[Unit]
 Wants=network-online.target
-After=cloud-init.service network-online.target
+After={CLOUD_INIT} network-online.target
 
 [Service]
 Type=oneshot

@@ -13,6 +13,7 @@ from ..core.mounts import find_mount
 from ..core.process import AgentError, run, wait_until
 from ..core.state import log_path, one_at_a_time, read_state, update_state
 from .boot_end import finish_boot, tell_before, tidy
+from .packages import Dnf, list_missing
 from .spare_space import give_reserve, is_full
 from .start_containers import start_containers
 
@@ -49,6 +50,9 @@ def finish(paths: Paths, log: Log) -> None:
 
 def try_again(paths: Paths) -> str:
     """From where a boot failed, if there is any hope: the drive is open, or it was full. Returns the phase."""
+    missing = list_missing()
+    if missing:
+        return bring_programs(paths, ", ".join(missing))
     if make_room(paths):
         text = "The drive is full: what was kept of its space for that is free now, so that you can make room"
         phase = "opening"
@@ -56,11 +60,32 @@ def try_again(paths: Paths) -> str:
         text, phase = "The drive is open: trying Docker again", "open"
     else:
         return "failed"
+    begin_again(paths, text, phase)
+    return phase
+
+
+def begin_again(paths: Paths, text: str, phase: str) -> Log:
+    """The boot's log and state, as of a boot that is at work again."""
     log_path(paths, "boot").unlink()  # it has an end
-    Log(log_path(paths, "boot")).say("again", text)
+    log = Log(log_path(paths, "boot"))
+    log.say("again", text)
     update_state(paths, phase=phase, error=None)
     run(["systemctl", "reset-failed"], check=False)  # Docker has been tried too often
-    return phase
+    return log
+
+
+def bring_programs(paths: Paths, missing: str) -> str:
+    """Install what the image lacks to open a drive. Returns the phase."""
+    log = begin_again(paths, f"This machine's image lacks {missing}: installing e2fsprogs", "opening")
+    try:
+        if not Dnf(log).install("e2fsprogs"):
+            raise AgentError("no repository offers e2fsprogs")
+    except AgentError as error:
+        words = f"the drive cannot be opened without {missing}: {error}"
+        update_state(paths, phase="failed", error=words)
+        log.end(False, words, {})
+        return "failed"
+    return "opening"
 
 
 def make_room(paths: Paths) -> bool:

@@ -57,13 +57,6 @@ def major(version: str) -> int:
     return int(version.partition(".")[0])
 
 
-def install() -> None:
-    """Plain Amazon Linux comes without Docker."""
-    if shutil.which("dnf") is None:
-        raise AgentError("this machine's image has no Docker, and no dnf to install it with")
-    run(["dnf", "install", "-y", "-q", "docker"])
-
-
 def start() -> None:
     """Start Docker and wait until it answers. Raises `AgentError` with Docker's own last words."""
     if run(["systemctl", "start", "docker.socket", "docker.service"], check=False).status:

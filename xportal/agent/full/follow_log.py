@@ -27,7 +27,7 @@ def print_log(paths: Paths, name: str, first: int) -> bool:
 
 def is_written(name: str) -> bool:
     """Whether somebody will go on with the log."""
-    boot = ["cloud-init.service", units.READY, units.FINISH]
+    boot = [*units.CLOUD_INIT.split(), units.READY, units.FINISH]
     return any(map(units.is_pending, boot if name == "boot" else [units.save_unit(name), freeze_unit(name)]))
 
 

@@ -15,6 +15,7 @@ from ..core.state import read_state, update_state
 from . import docker
 from .containers import bring_back, hold_back
 from .gpu import gpu_name, list_gpus
+from .packages import Dnf, install_docker
 
 
 def start_containers(config: AgentConfig, paths: Paths, log: Log) -> None:
@@ -27,7 +28,7 @@ def start_containers(config: AgentConfig, paths: Paths, log: Log) -> None:
         show(drive, opened[drive.name], config.login_user if drive == config.main else "")
     if not docker.is_installed():
         with log.step("install", "Installing Docker"):
-            docker.install()
+            install_docker(last_docker(config.main), Dnf(log), log)
     docker.write_settings(config, paths)
     gpus = list_gpus(paths.root)
     log.say("gpu", f"This machine has {len(gpus)} x {gpu_name(gpus)}" if gpus else "This machine has no GPU")
@@ -62,12 +63,18 @@ def hold_containers(config: AgentConfig, paths: Paths, log: Log) -> None:
 
 def check_docker(drive: DriveConfig, version: str) -> None:
     """Raises `AgentError` if a newer Docker has worked on the drive: an older one might harm what it left."""
-    wrote: Optional[str] = (read_json(drive.directory / "drive.json") or {}).get("docker")
+    wrote = last_docker(drive)
     if wrote and docker.major(wrote) > docker.major(version):
         raise AgentError(
             f"Docker {wrote} has worked on drive {drive.name}, and this machine's, {version}, might harm what it left:"
             f" Docker does not start here. The drive needs a machine image with Docker {docker.major(wrote)} or newer"
         )
+
+
+def last_docker(drive: DriveConfig) -> Optional[str]:
+    """The newest Docker that has worked on the drive."""
+    wrote: Optional[str] = (read_json(drive.directory / "drive.json") or {}).get("docker")
+    return wrote
 
 
 def mark_docker(drive: DriveConfig, version: str) -> None:
