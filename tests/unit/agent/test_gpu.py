@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from xportal.agent.full.gpu import ALL_GPUS, has_gpu, plan_gpu
+from xportal.agent.core.events import Log
+from xportal.agent.full.gpu import (
+    ALL_GPUS,
+    ANSWER_SECONDS,
+    DRIVER_SECONDS,
+    has_gpu,
+    link_devices,
+    list_gpus,
+    plan_gpu,
+)
+from xportal.agent.full.gpu_scopes import keep_gpus
 
 AUTO = {"xportal.gpu": "auto"}
 TWO = {**ALL_GPUS, "Count": 2}
@@ -128,3 +140,70 @@ def test_a_container_without_a_wish_is_left_alone() -> None:
     """Nothing is remembered of it, and not a key of its settings changes."""
     plain = {"Binds": None}
     assert plan_gpu(plain, {}, None, machine(8)) == (plain, None)
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Path:
+    """A machine whose PCI bus has a GPU."""
+    device = tmp_path / "sys/bus/pci/devices/0000:00:1e.0"
+    device.mkdir(parents=True)
+    (device / "vendor").write_text("0x10de\n")
+    (device / "class").write_text("0x030200\n")
+    return tmp_path
+
+
+def put(directory: Path, name: str, script: str) -> Path:
+    """A program of the machine."""
+    program = directory / "bin" / name
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return program
+
+
+def test_the_driver_may_load_while_the_machine_boots(card: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nvidia-smi fails until then; where there is no card, its first word counts."""
+    put(card, "nvidia-container-runtime-hook", "")
+    smi = put(card, "nvidia-smi", f"echo >> {card}/asked; [ $(wc -l < {card}/asked) -gt 3 ] || exit 9\n"
+                                  "echo 'GPU 0: NVIDIA A10G (UUID: GPU-1)'")  # fmt: skip
+    monkeypatch.setenv("PATH", str(smi.parent), prepend=":")
+    assert list_gpus(card / "elsewhere", every=0.01) == []
+    assert list_gpus(card, every=0.01) == ["NVIDIA A10G (UUID: GPU-1)"]
+    assert min(DRIVER_SECONDS, ANSWER_SECONDS) > 2 * 30  # for a first answer
+
+
+def test_the_links_to_devices_are_made_as_nvidia_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its own program, if it is there; a failure is said, and stops nothing."""
+    log = Log(tmp_path / "log")
+    link_devices(log)
+    ctk = put(tmp_path, "nvidia-ctk", f'echo "$*" > {tmp_path}/words; echo no such command >&2; exit 1')
+    monkeypatch.setenv("PATH", str(ctk.parent), prepend=":")
+    link_devices(log)
+    assert (tmp_path / "words").read_text() == "system create-dev-char-symlinks --create-all\n"
+    [line] = (tmp_path / "log").read_text().splitlines()
+    assert "no such command" in line
+
+
+def test_containers_keep_their_gpus_when_units_are_read_again(tmp_path: Path) -> None:
+    """Each that can lose some gets a drop-in, once; its own settings stay. Others are left alone."""
+    containers = {
+        "aa": host(ALL_GPUS),
+        "bb": host(),
+        "cc": {**host(ALL_GPUS), "Privileged": True},
+        "dd": host(runtime="nvidia"),
+    }
+    for name, settings in containers.items():
+        directory = tmp_path / "docker/containers" / name
+        directory.mkdir(parents=True)
+        (directory / "hostconfig.json").write_text(json.dumps(settings))
+    (tmp_path / "docker/containers/ee").mkdir()
+    scopes = tmp_path / "run/systemd/transient"
+    scopes.mkdir(parents=True)
+    assert keep_gpus(tmp_path, tmp_path / "docker") == []
+    for name in (*containers, "ee", "ff"):
+        (scopes / f"docker-{name}.scope").touch()
+    assert keep_gpus(tmp_path, tmp_path / "docker") == ["aa", "dd"]
+    assert keep_gpus(tmp_path, tmp_path / "docker") == []
+    [first, second] = sorted((tmp_path / "run/systemd/system").rglob("*.conf"))
+    assert first == tmp_path / "run/systemd/system/docker-aa.scope.d/60-xportal-gpu.conf"
+    assert second.read_text() == "[Scope]\nDeviceAllow=char-nvidia* rwm\n"

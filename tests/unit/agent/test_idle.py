@@ -83,13 +83,22 @@ def test_a_login_is_a_connection_to_port_22(tmp_path: Path) -> None:
 
 
 def test_a_gpu_is_in_use_as_nvidia_smi_says() -> None:
-    """From one per cent on, and if there is no figure. What does not answer is no use: asked once, not waited for."""
+    """From one per cent on, and if there is no figure.
+
+    What does not answer is asked once, and not waited for. It counts as use until the answer is late: the first one may
+    take half a minute.
+    """
     said = {"0\n0\n": None, "0\n37\n": "a GPU", "[N/A]\n": "a GPU", "": None}
     assert {text: GpuUse(("printf", text))() for text in said} == said
     assert GpuUse(("sh", "-c", "echo 37; exit 1"))() is None
     assert GpuUse(("no-such-program",))() is None
     began = time.monotonic()
-    hangs = GpuUse(("sleep", "61.5"), seconds=0.05)
+    now = [0.0]
+    hangs = GpuUse(("sleep", "61.5"), seconds=0.05, late=60, clock=lambda: now[0])
+    assert hangs()
+    now[0] = 59.0
+    assert hangs()
+    now[0] = 61.0
     assert [hangs(), hangs()] == [None, None]
     assert time.monotonic() - began < 10
     asked = [path.parent.name for path in Path("/proc").glob("[0-9]*/cmdline") if words(path) == ["sleep", "61.5"]]

@@ -22,6 +22,7 @@ from xportal.agent.core.save_requests import Request
 from xportal.agent.core.state import update_state
 from xportal.agent.core.watching import Watcher
 from xportal.agent.full.extra_watches import SPARED_SECONDS, Hints
+from xportal.agent.full.gpu import ALL_GPUS
 from xportal.agent.full.settings import NAME, Settings, change_settings, get_settings
 from xportal.sandbox.hardware import Metadata, Notice
 
@@ -165,6 +166,23 @@ def test_rolling_checkpoints_come_at_their_interval(machine: Machine) -> None:
         time.sleep(0.05)
     assert len(set(rolled)) == 2
     assert all(id_.startswith("rolling-") for id_ in rolled)
+
+
+def test_containers_that_run_with_gpus_are_looked_after(machine: Machine) -> None:
+    """Where the machine has GPUs, and its boot has come to its end."""
+    watcher = machine.watcher()
+    root, settings = machine.paths.root, machine.paths.get_config().main.docker / "containers/aa/hostconfig.json"
+    scope = root / "run/systemd/transient/docker-aa.scope"
+    drop_in = root / "run/systemd/system/docker-aa.scope.d/60-xportal-gpu.conf"
+    write_json(settings, {"DeviceRequests": [ALL_GPUS]})
+    write_json(scope, {})
+    for phase, gpus in (("ready", []), ("open", ["NVIDIA A10G"])):
+        update_state(machine.paths, phase=phase, gpus=gpus)
+        watcher.look()
+        assert not drop_in.exists()
+    update_state(machine.paths, phase="ready")
+    watcher.look()
+    assert drop_in.exists()
 
 
 def test_what_a_newer_xportal_has_set_hinders_nothing(machine: Machine) -> None:

@@ -16,6 +16,7 @@ from ..core.process import run
 from ..core.save_requests import Request, read_end, read_request
 from ..core.state import log_path, read_state
 from .checkpoint import request_checkpoint, request_rolling
+from .gpu_scopes import keep_gpus
 from .idle import Cpu, GpuUse, Idle, find_login
 from .settings import get_settings
 
@@ -66,6 +67,8 @@ class Hints:
         if state["phase"] == "saving" and read_request(self._paths, state["save"]).rehearsal:
             # It may have been killed, and everything is to come back. One that is at work is left alone.
             self._ask(self._paths, state["save"], read_request(self._paths, state["save"]))
+        if state["gpus"] and state["phase"] == "ready":
+            keep_gpus(self._paths.root, self._paths.get_config().main.docker)
         every = self._settings.checkpoint_minutes * 60
         if every and time.monotonic() - self._rolled >= every:
             self._rolled = time.monotonic()

@@ -7,30 +7,45 @@ import shutil
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+from ..core.events import Log
 from ..core.process import run, wait_until
 
 LABEL = "xportal.gpu"
 HOOKS = ("nvidia-container-runtime-hook", "nvidia-container-runtime")
-DRIVER_SECONDS = 60.0
+DRIVER_SECONDS = 180.0  # in which the driver loads; nvidia-smi alone may take half a minute for its first answer
+ANSWER_SECONDS = 120.0
+LINK_SECONDS = 60.0
+LINKS = ("nvidia-ctk", "system", "create-dev-char-symlinks", "--create-all")
 ALL_GPUS = {"Driver": "", "Count": -1, "DeviceIDs": None, "Capabilities": [["gpu"]], "Options": {}}
 CDI = "nvidia.com/gpu="  # begins a GPU's name in the Container Device Interface
 NODE = "/dev/nvidia"  # begins the path of each of the driver's device files
 ONE_GPU = re.compile(f"(|{CDI}|{NODE})([0-9]+|GPU-.+)")  # by its index or its UUID
 
 
-def list_gpus(root: Path = Path("/")) -> List[str]:
+def list_gpus(root: Path = Path("/"), every: float = 1.0) -> List[str]:
     """The GPUs that containers can have, each as "NAME (UUID: GPU-...)".
 
-    Where the hardware is there, its driver gets a minute to load.
+    Where the hardware is there, its driver gets some time to load.
     """
     if not any(shutil.which(hook) for hook in HOOKS):
         return []
-    return wait_until(find_gpus, DRIVER_SECONDS if has_nvidia_card(root) else 0, every=1) or []
+    return wait_until(find_gpus, DRIVER_SECONDS if has_nvidia_card(root) else 0, every) or []
+
+
+def link_devices(log: Log) -> None:
+    """Make the links to NVIDIA's devices by their numbers, through which systemd finds them, as NVIDIA advises.
+
+    Without them some versions of runc take a container's devices away when systemd reads its units again.
+    """
+    if shutil.which(LINKS[0]):
+        done = run(LINKS, check=False, timeout=LINK_SECONDS)
+        if done.status:
+            log.say("gpu", f"The links to the GPU's devices were not made: {done.err.strip() or done.out.strip()}")
 
 
 def find_gpus() -> List[str]:
     """What `nvidia-smi -L` lists now."""
-    listed = run(["nvidia-smi", "-L"], check=False, timeout=120)
+    listed = run(["nvidia-smi", "-L"], check=False, timeout=ANSWER_SECONDS)
     return re.findall(r"^GPU \d+: (.+)", listed.out, re.M) if listed.status == 0 else []
 
 

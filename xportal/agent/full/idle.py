@@ -13,6 +13,7 @@ ESTABLISHED = "01"
 TICKS = 100  # a second, in /proc: Linux's USER_HZ
 QUESTION = ("nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits")  # per cent, a GPU a line
 ANSWER_SECONDS = 5.0
+LATE_SECONDS = 60.0  # the driver may take half a minute for an answer if nothing keeps it awake
 
 
 class Idle:
@@ -72,22 +73,40 @@ def find_login(proc: Path = Path("/proc")) -> Optional[str]:
 
 
 class GpuUse:
-    """Whether a GPU works. A driver that fell over lets nvidia-smi hang for ever, and nothing ends it then."""
+    """Whether a GPU works. A driver that fell over lets nvidia-smi hang for ever, and nothing ends it then.
 
-    def __init__(self, argv: Sequence[str] = QUESTION, seconds: float = ANSWER_SECONDS) -> None:
+    Until an answer is late the GPU may work, and it counts as used.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str] = QUESTION,
+        seconds: float = ANSWER_SECONDS,
+        late: float = LATE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._argv = argv
         self._seconds = seconds
+        self._late = late
+        self._clock = clock
+        self._since = 0.0
         self._asked: Optional[subprocess.Popen[str]] = None
 
     def __call__(self) -> Optional[str]:
         """What `Idle` asks. Where there is no GPU, none works; nor does one whose driver does not answer."""
         try:
-            self._asked = self._asked or subprocess.Popen(
-                self._argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-            )
+            if self._asked is None:
+                self._asked, self._since = self._ask(), self._clock()
             out = self._asked.communicate(timeout=self._seconds)[0]
-        except (FileNotFoundError, subprocess.TimeoutExpired):
-            return None  # it is asked again, once the one that hangs has ended
+        except FileNotFoundError:
+            return None
+        except subprocess.TimeoutExpired:  # it is asked again, once the one that hangs has ended
+            return "a GPU, perhaps" if self._clock() - self._since < self._late else None
         status, self._asked = self._asked.returncode, None
         # A GPU in parts (MIG) has no figure: it may work.
         return "a GPU" if status == 0 and any(word.strip() != "0" for word in out.splitlines()) else None
+
+    def _ask(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self._argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )

@@ -14,7 +14,7 @@ from ..core.process import AgentError
 from ..core.state import read_state, update_state
 from . import docker
 from .containers import bring_back, hold_back
-from .gpu import gpu_name, list_gpus
+from .gpu import gpu_name, link_devices, list_gpus
 from .packages import Dnf, install_docker
 
 
@@ -30,7 +30,10 @@ def start_containers(config: AgentConfig, paths: Paths, log: Log) -> None:
         with log.step("install", "Installing Docker"):
             install_docker(last_docker(config.main), Dnf(log), log)
     docker.write_settings(config, paths)
-    gpus = list_gpus(paths.root)
+    with log.step("gpu", "Looking for GPUs"):
+        gpus = list_gpus(paths.root)
+        if gpus:
+            link_devices(log)
     log.say("gpu", f"This machine has {len(gpus)} x {gpu_name(gpus)}" if gpus else "This machine has no GPU")
     update_state(paths, gpus=gpus)
     hold_containers(config, paths, log)
