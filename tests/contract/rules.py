@@ -20,6 +20,7 @@ SIGNING = "IAM User Guide, Signature Version 4"
 MODEL = "the services' models in botocore (xportal/sandbox/api/data/)"
 SCHEMAS = "CloudFormation's schemas in cfn-lint (xportal/sandbox/api/data/)"
 OURS = "the sandbox's own promise, docs/security.md"
+IMAGES = "DLAMI Developer Guide, release notes of the Base AMI (AL2023); AL2023 User Guide, Docker package"
 SEEN = "seen on AWS: the message stands in public issue threads"
 
 
@@ -246,6 +247,10 @@ RULES = (
          "test_staleness::test_a_change_shows_late_everywhere"),
     Rule("What AWS does by itself shows late as well", CONSISTENCY,
          "test_staleness::test_what_workers_do_shows_late_and_not_later"),
+    Rule("The image, not the type, decides whether a machine has Docker and NVIDIA's programs", IMAGES,
+         "test_catalogue::test_the_image_decides_what_is_on_a_machine"),
+    Rule("A machine has the instance stores of its type, blank, beside its volumes",
+         "EC2 User Guide, Instance store volumes", "test_catalogue::test_types_bring_their_instance_stores"),
     # Requests
     Rule(
         "Of racing launches with one ClientToken one launches",

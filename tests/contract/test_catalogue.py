@@ -7,6 +7,7 @@ from time import monotonic
 import pytest
 
 from tests.contract.conftest import Account, Refuse, make_client
+from xportal.sandbox.hardware import Software
 
 LINUX = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{}"
 GPU = "/aws/service/deeplearning/ami/{}/base-oss-nvidia-driver-gpu-amazon-linux-2023/latest/ami-id"
@@ -57,6 +58,23 @@ def test_types_are_aws_s_own(account: Account, refused: Refuse) -> None:
     gpu = ask(InstanceTypes=["g5.xlarge"])["InstanceTypes"][0]["GpuInfo"]["Gpus"][0]
     assert (gpu["Manufacturer"], gpu["Name"], gpu["MemoryInfo"]["SizeInMiB"]) == ("NVIDIA", "A10G", 22_888)
     assert refused(ask, InstanceTypes=["g5.colossal"]).code == "InvalidInstanceType"
+
+
+def test_the_image_decides_what_is_on_a_machine(account: Account) -> None:
+    """Plain Amazon Linux has nothing of NVIDIA's on a GPU machine either, and the other image has it everywhere."""
+    for name, software in ((LINUX, Software.AMAZON_LINUX), (GPU, Software.DEEP_LEARNING)):
+        image_id = account.client("ssm").get_parameter(Name=name.format("x86_64"))["Parameter"]["Value"]
+        for instance_type in ("c5.large", "g4dn.xlarge"):
+            machine = account.launch_running(ImageId=image_id, InstanceType=instance_type)
+            assert account.hardware.machines[machine["InstanceId"]].software is software
+
+
+def test_types_bring_their_instance_stores(account: Account) -> None:
+    """As many disks as AWS lists for the type; no volume, and no mapping of a device."""
+    for instance_type, disks in {"c5.large": (), "g4dn.xlarge": (125,), "g5.48xlarge": (3800, 3800)}.items():
+        machine = account.launch_running(InstanceType=instance_type)
+        assert account.hardware.machines[machine["InstanceId"]].instance_store_gb == disks
+        assert len(machine["BlockDeviceMappings"]) == 1
 
 
 def test_types_come_in_pages_and_fast_the_second_time(account: Account) -> None:

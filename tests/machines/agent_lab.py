@@ -9,10 +9,10 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-from tests.machines.lab import Lab, metadata
+from tests.machines.lab import Lab, metadata, plan_boot
 from xportal.agent.core.config import AgentConfig, DriveConfig
 from xportal.machine.userdata import HostKey, build, deliver_argv, full_agent
-from xportal.sandbox.hardware import Boot, Disk
+from xportal.sandbox.hardware import Disk
 
 AGENT = "/opt/xportal/agent"
 
@@ -118,8 +118,7 @@ class AgentLab:
         facts = metadata(instance_id=instance_id, public_key=public_key, user_data=user_data)
         self.lab.api.known[instance_id] = facts
         disks = tuple(Disk(volume, f"/dev/sd{letter}") for volume, letter in zip(volumes, "fghij", strict=False))
-        gpu = {"gpu_count": gpus, "gpu_name": "NVIDIA A10G", "gpu_memory_mib": 24576} if gpus else {}
-        boot = Boot(instance_id, "c5.large", "ami-1", "x86_64", vcpus=2, memory_mib=4096, disks=disks, **gpu)  # type: ignore[arg-type]
+        boot = plan_boot(instance_id, disks, gpus)
         return Machine(self.lab, instance_id, self.lab.hardware.boot(boot).public_ip)
 
 

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from socket import socket
 
-from xportal.sandbox.hardware import Addresses, Boot, Disk, Metadata
+from xportal.sandbox.hardware import Addresses, Boot, Disk, Metadata, Software
 from xportal.sandbox.hardware.docker import Engine
 from xportal.sandbox.hardware.machines import RealHardware
 
@@ -22,7 +22,11 @@ blkid -p /dev/sdf || mkfs.ext4 -q /dev/sdf
 mkdir -p /v1 /etc/docker
 mount /dev/sdf /v1
 mkdir -p /v1/docker
-echo '{"data-root": "/v1/docker"}' > /etc/docker/daemon.json
+dnf install -y docker > /dev/null
+settings=/etc/docker/daemon.json
+[ -e $settings ] || echo '{"features": {}}' > $settings
+sed -i '1s|{|{"data-root": "/v1/docker",|' $settings
+systemctl start --no-block docker
 """
 
 # An image of the machine's own shell and a few programs: there is no registry.
@@ -66,6 +70,21 @@ def metadata(**changes: object) -> Metadata:
         hop_limit=1,
     )
     return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def plan_boot(instance_id: str, disks: tuple[Disk, ...], gpus: int) -> Boot:
+    """Plain Amazon Linux on a CPU machine, or the Deep Learning image on a GPU one, which has an instance store too."""
+    plain = Boot(instance_id, "c5.large", "ami-0001", "x86_64", vcpus=2, memory_mib=4096, disks=disks)
+    if not gpus:
+        return plain
+    return replace(
+        plain,
+        gpu_count=gpus,
+        gpu_name="NVIDIA A10G",
+        gpu_memory_mib=24576,
+        software=Software.DEEP_LEARNING,
+        instance_store_gb=(250,),
+    )
 
 
 @dataclass
@@ -117,10 +136,7 @@ class Lab:
         user_data = self.cloud_config(bootcmd).encode()
         self.api.known[instance_id] = metadata(instance_id=instance_id, public_key=public_key, user_data=user_data)
         disks = tuple(Disk(volume_id, f"/dev/sd{letter}") for volume_id, letter in zip(volumes, "fghij", strict=False))
-        gpu = {"gpu_count": gpus, "gpu_name": "NVIDIA A10G", "gpu_memory_mib": 24576} if gpus else {}
-        return self.hardware.boot(
-            Boot(instance_id, "c5.large", "ami-0001", "x86_64", vcpus=2, memory_mib=4096, disks=disks, **gpu)  # type: ignore[arg-type]
-        )
+        return self.hardware.boot(plan_boot(instance_id, disks, gpus))
 
     def cloud_config(self, bootcmd: str) -> str:
         """User data with the pinned host key and one command of every boot. JSON is YAML."""

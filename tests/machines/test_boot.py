@@ -1,7 +1,8 @@
-"""Real machines: cloud-init, ssh with the pinned key, Docker on the drive, the simulated GPU, IMDS, power off."""
+"""Real machines: cloud-init, ssh with the pinned key, the images' software, the simulated GPU, IMDS, power off."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from collections.abc import Callable
@@ -35,16 +36,32 @@ def gpu_machine(lab: Lab) -> Addresses:
 def test_a_machine_answers_ssh_and_docker_within_seconds(
     lab: Lab, record_property: Callable[[str, object], None]
 ) -> None:
-    """From boot to a login with the pinned host key, and to a Docker that answers: seconds, not minutes."""
+    """From boot to a login with the pinned host key, and to a Docker that answers: seconds, not minutes.
+
+    The machine is plain Amazon Linux: it has no Docker, dnf installs it, and its units are disabled then. That fails
+    without a network, or while somebody else installs, in dnf's own words.
+    """
     start = time.monotonic()
     address = lab.boot("i-0a2").public_ip
     lab.ssh(address, "true")
     ssh_s = time.monotonic() - start
-    lab.ssh(address, "until sudo docker version; do sleep 0.05; done")
+    install = "sudo dnf install -y '--setopt=*.skip_if_unavailable=0' 'docker-25.*'"
+    enabled = "systemctl is-enabled docker.service docker.socket containerd.service"
+    absent = "command -v dockerd docker containerd runc; getent group docker"
+    told = lab.ssh(address, f"{absent}; {install} > /dev/null && {enabled}; sudo systemctl start docker")
+    assert told.split() == ["disabled"] * 3
+    lab.ssh(address, "sudo docker version")
     docker_s = time.monotonic() - start
     record_property("launch to ssh, s", round(ssh_s, 2))
     record_property("launch to docker, s", round(docker_s, 2))
     assert docker_s < 30
+    lab.ssh(
+        address, "sudo mkdir -p /etc/xportal-sandbox /var/lib/rpm; echo 1 | sudo tee /etc/xportal-sandbox/dnf-fails"
+    )
+    assert "Failed to download metadata" in lab.try_ssh(address, install).stderr
+    locked = f"sudo flock /var/lib/rpm/.rpm.lock {install}"
+    assert "can't create transaction lock" in lab.try_ssh(address, locked).stderr
+    assert "Unable to find a match" in lab.try_ssh(address, "sudo dnf install -y 'docker-29.*'").stderr
     assert lab.ssh(address, "systemctl --failed --no-legend; id -u") == "1000"
     lab.hardware.shut_down("i-0a2", 20)
 
@@ -55,14 +72,40 @@ def test_docker_data_is_on_the_drive(lab: Lab, gpu_machine: Addresses) -> None:
         gpu_machine.public_ip,
         "sudo docker info --format '{{.DockerRootDir}} {{.Driver}}'; df --output=source /v1/docker",
     )
-    assert told.split() == ["/v1/docker", "overlay2", "Filesystem", "/dev/nvme1n1"]
+    assert told.split() == ["/v1/docker", "overlay2", "Filesystem", "/dev/nvme2n1"]
     assert lab.hardware.disks.volume_path("vol-0a1").stat().st_blocks > 0
+
+
+def test_the_deep_learning_image_has_docker_and_settings_of_its_own(lab: Lab, gpu_machine: Addresses) -> None:
+    """Docker is enabled at boot, daemon.json registers NVIDIA's runtime, and that one gives a container the GPU."""
+    address = gpu_machine.public_ip
+    assert lab.ssh(address, "systemctl is-enabled docker.service") == "enabled"
+    assert json.loads(lab.ssh(address, "cat /etc/docker/daemon.json"))["runtimes"].keys() == {"nvidia"}
+    told = lab.ssh(address, "sudo docker run --rm --runtime nvidia tiny nvidia-smi -L")
+    assert LABEL in told
+
+
+def test_an_instance_store_comes_and_goes_with_its_machine(lab: Lab, gpu_machine: Addresses) -> None:
+    """It is NVMe and has the first number, an id that names no volume, no name of a drive, and no data."""
+    link = "nvme-Amazon_EC2_NVMe_Instance_Storage_AWS*"
+    told = lab.ssh(gpu_machine.public_ip, f"readlink -f /dev/disk/by-id/{link}; sudo blockdev --getsize64 /dev/nvme1n1")
+    assert told.split() == ["/dev/nvme1n1", str(250 * 1000**3)]
+    assert lab.try_ssh(gpu_machine.public_ip, "sudo blkid -p /dev/nvme1n1").returncode == 2
+    [store] = lab.hardware.disks.list_instance_stores("i-0a1")
+    assert store.stat().st_blocks == 0
+    lab.ssh(gpu_machine.public_ip, "sudo dd if=/dev/urandom of=/dev/nvme1n1 bs=1M count=1 oflag=direct")
+    assert store.stat().st_blocks > 0
+    lab.boot("i-0a8", gpus=1)
+    [store] = lab.hardware.disks.list_instance_stores("i-0a8")
+    lab.hardware.cut_power("i-0a8")
+    assert not store.exists()
+    assert loops.find(store) is None
 
 
 def test_a_drive_has_the_names_of_a_nitro_machine(lab: Lab, gpu_machine: Addresses) -> None:
     """The requested name and the stable id both lead to the NVMe node."""
     told = lab.ssh(gpu_machine.public_ip, "readlink -f /dev/sdf /dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_vol0a1")
-    assert told.split() == ["/dev/nvme1n1", "/dev/nvme1n1"]
+    assert told.split() == ["/dev/nvme2n1", "/dev/nvme2n1"]
 
 
 def test_nested_containers_run_and_pause(lab: Lab, gpu_machine: Addresses) -> None:
@@ -130,6 +173,7 @@ def test_a_container_sees_the_gpus_it_asked_for(lab: Lab, gpu_machine: Addresses
 def test_a_machine_without_gpus_refuses_gpus(lab: Lab) -> None:
     """As on AWS, Docker itself says that it has no device driver, and there is no nvidia-smi."""
     address = lab.boot("i-0a3", bootcmd="").public_ip
+    lab.ssh(address, "sudo dnf install -y docker && sudo systemctl start docker")
     lab.ssh(address, MAKE_IMAGE)
     refused = lab.try_ssh(address, "sudo docker run --rm --gpus all tiny true")
     assert 'could not select device driver "" with capabilities: [[gpu]]' in refused.stderr
@@ -187,17 +231,17 @@ def test_a_drive_is_attached_grown_and_detached(lab: Lab, gpu_machine: Addresses
     lab.hardware.resize_volume("vol-0a9", 2)
     assert lab.ssh(address, size) == str(2 * 1024**3)
     lab.hardware.detach("i-0a1", disk)
-    assert lab.try_ssh(address, "ls /dev/sdg /dev/nvme2n1").returncode == 2
+    assert lab.try_ssh(address, "ls /dev/sdg /dev/nvme3n1").returncode == 2
     lab.hardware.delete_volume("vol-0a9")
 
 
 def test_machines_see_only_their_own_drives(lab: Lab, gpu_machine: Addresses) -> None:
-    """Two machines, two drives: each has its own as nvme1n1, and no other node of a disk."""
+    """Two machines, two drives: each has its own, its own instance store, and no other node of a disk."""
     lab.hardware.create_volume("vol-0a4", 1, None)
     other = lab.boot("i-0a4", ("vol-0a4",)).public_ip
-    ask = "find /dev -type b -printf '%f '; sudo blockdev --getsize64 /dev/nvme1n1"
-    assert lab.ssh(gpu_machine.public_ip, ask) == f"nvme1n1 {4 * 1024**3}"
-    assert lab.ssh(other, ask) == f"nvme1n1 {1024**3}"
+    ask = "find /dev -type b -printf '%f\\n' | sort; sudo blockdev --getsize64 /dev/sdf"
+    assert lab.ssh(gpu_machine.public_ip, ask).split() == ["nvme1n1", "nvme2n1", str(4 * 1024**3)]
+    assert lab.ssh(other, ask).split() == ["nvme1n1", str(1024**3)]
     assert other != gpu_machine.public_ip
     lab.hardware.shut_down("i-0a4", 20)
 

@@ -154,6 +154,7 @@ sudo rm /etc/systemd/system/docker.service.d/xportal.conf /etc/systemd/system/do
 """
 # And Docker with its data-root there.
 DOCKER_AS_BEFORE = """
+sudo dnf install -y docker > /dev/null
 sudo mkdir -p /etc/docker
 echo '{"data-root": "/v1/docker"}' | sudo tee /etc/docker/daemon.json
 sudo systemctl daemon-reload

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 
@@ -14,6 +15,13 @@ from xportal.sandbox.hardware import Disk
 pytestmark = pytest.mark.machine
 
 LOOP = "sh -c 'while :; do sleep 1; done'"
+# For the stand-in for dnf. The lock is held until the agent has said that it is.
+NO_NETWORK_TWICE = "sudo mkdir -p /etc/xportal-sandbox /var/lib/rpm; echo 2 | sudo tee /etc/xportal-sandbox/dnf-fails;"
+LOCKED_UNTIL_SAID = """
+until='until grep -q "transaction lock" /run/xportal/log/boot.jsonl; do sleep 0.1; done'
+sudo systemd-run --quiet --unit updates flock /var/lib/rpm/.rpm.lock sh -c "$until"
+until ! sudo flock --nonblock /var/lib/rpm/.rpm.lock true; do sleep 0.05; done
+"""
 SUMS = "docker exec train sha256sum /layer /data/file"
 
 
@@ -29,11 +37,21 @@ def inspect(machine: Machine, form: str, *names: str) -> list[str]:
 
 
 def test_a_portal_s_lives(cloud: AgentLab) -> None:
-    """Blank drive on a CPU; a GPU; a power cut; a CPU: containers, data, home and settings each time as they were."""
+    """Blank drive on a CPU; a GPU; a power cut; a CPU: containers, data, home and settings each time as they were.
+
+    The first machine has no Docker, and installs it against all odds. The second one's image has Docker with settings
+    of its own, which are kept, and an instance store, which nobody touches.
+    """
     cloud.lab.hardware.create_volume("vol-0c1", 4, None)
 
     first = cloud.boot("vol-0c1", blank=True)
-    assert result(first.follow("boot"))["containers"] == []
+    assert first.run("command -v dockerd docker || echo none") == "none"
+    first.run(NO_NETWORK_TWICE + LOCKED_UNTIL_SAID)
+    log = first.follow("boot")
+    assert result(log)["containers"] == []
+    assert "Curl error (28)" in sentences(log)
+    assert "can't create transaction lock" in sentences(log)
+    assert first.run("systemctl is-enabled docker.service || true") == "disabled"
     assert first.run("docker info -f '{{.DockerRootDir}} {{.Driver}}'") == "/xportal/v1/docker overlay2"
     first.run(MAKE_IMAGE)
     options = "--init --label xportal.gpu=auto --restart unless-stopped -v /data -v /v1:/v1"
@@ -67,12 +85,18 @@ def test_a_portal_s_lives(cloud: AgentLab) -> None:
     came_back = result(second.follow("boot"))
     assert "A10G" in came_back["gpu"]
     assert "A10G" in second.run("docker exec train nvidia-smi -L")
+    settings = json.loads(second.run("cat /etc/docker/daemon.json"))
+    assert (settings["runtimes"].keys(), settings["data-root"]) == ({"nvidia"}, "/xportal/v1/docker")
     assert second.run(SUMS) == sums
     assert second.run("cat ~/notes; tail -1 ~/.bashrc").split() == ["mine", "changed"]
     assert inspect(second, "{{.State.Running}} {{.HostConfig.RestartPolicy.Name}}", "train", "stopped") == [
         "true unless-stopped",
         "false always",
     ]
+    assert [drive["device"] for drive in second.status()["drives"]] == ["/dev/nvme2n1"]
+    [store] = cloud.lab.hardware.disks.list_instance_stores(second.instance_id)
+    assert store.stat().st_blocks == 0  # the instance store beside the drive: nothing was ever written to it
+    assert second.run("grep -c nvme1n1 /proc/mounts || true") == "0"
     cloud.lab.hardware.cut_power(second.instance_id)
 
     third = cloud.boot("vol-0c1", generation=3)

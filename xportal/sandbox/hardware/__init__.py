@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from socket import socket
 from typing import Protocol
 
@@ -24,6 +25,13 @@ class Disk:
 
     volume_id: str
     device: str
+
+
+class Software(str, Enum):
+    """What is on a machine's root disk, by its image."""
+
+    AMAZON_LINUX = "amazon-linux"  # no Docker; dnf installs it, and then it is disabled
+    DEEP_LEARNING = "deep-learning"  # NVIDIA's programs, Docker enabled, a daemon.json of the image's own
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,8 @@ class Boot:
     gpu_name: str | None = None
     gpu_memory_mib: int = 0  # of one GPU
     disks: tuple[Disk, ...] = ()
+    software: Software = Software.AMAZON_LINUX
+    instance_store_gb: tuple[int, ...] = ()  # blank disks that come and go with the machine's power
 
 
 @dataclass(frozen=True)

@@ -82,9 +82,8 @@ class Chassis:
 
     def _environment(self) -> list[str]:
         boot = self.boot
-        if not boot.gpu_count:
-            return []
         return [
+            f"SOFTWARE={boot.software.value}",
             f"GPU_COUNT={boot.gpu_count}",
             f"GPU_NAME={boot.gpu_name or 'GPU'}",
             f"GPU_MEMORY_MIB={boot.gpu_memory_mib}",

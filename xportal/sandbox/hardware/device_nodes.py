@@ -15,6 +15,15 @@ _NAMESPACES = 16  # more than EC2 attaches to one instance of the types we know
 
 def plug(dev: Path, disk: Disk, loop: Path) -> None:
     """Make the drive's node and the links that a Nitro machine's udev rules make. `dev` is the machine's /dev."""
+    _plug(dev, loop, disk.volume_id, _links(dev, disk))
+
+
+def plug_instance_store(dev: Path, serial: str, loop: Path) -> None:
+    """Make an instance store's node. udev gives it no name of a drive, and another model in its id."""
+    _plug(dev, loop, serial, [dev / "disk" / "by-id" / f"nvme-Amazon_EC2_NVMe_Instance_Storage_{serial}"])
+
+
+def _plug(dev: Path, loop: Path, what: str, links: list[Path]) -> None:
     number = os.stat(loop).st_rdev
     name = _free_name(dev)
     node = dev / name
@@ -23,11 +32,11 @@ def plug(dev: Path, disk: Disk, loop: Path) -> None:
         os.chmod(node, 0o660)
         os.chown(node, 0, _DISK_GROUP)
         (dev / "disk" / "by-id").mkdir(parents=True, exist_ok=True)
-        for link in _links(dev, disk):
+        for link in links:
             link.unlink(missing_ok=True)
             link.symlink_to(os.path.relpath(node, link.parent))
     except OSError as error:
-        raise HardwareFailure(f"cannot plug {disk.volume_id} into the machine: {error}") from error
+        raise HardwareFailure(f"cannot plug {what} into the machine: {error}") from error
 
 
 def unplug(dev: Path, disk: Disk) -> None:

@@ -16,6 +16,7 @@ from xportal.sandbox.hardware import loops
 from xportal.sandbox.hardware.changed_blocks import count_unshared
 
 GIB = 1024**3
+GB = 1000**3  # in which AWS gives the sizes of instance stores
 _FICLONE = 0x40049409
 _STORE_BYTES = 1024 * GIB  # sparse: takes what is written; drives may claim more
 
@@ -56,7 +57,7 @@ class Disks:
             # discard: what is deleted in the store is free again on this computer
             _run(["mount", "-t", "xfs", "-o", "discard,noatime", str(device), str(self.store)])
             self.store.chmod(0o700)
-            for kind in ("volumes", "snapshots"):
+            for kind in ("volumes", "snapshots", "instance-stores"):
                 (self.store / kind).mkdir(exist_ok=True)
         except BaseException:
             self.close()
@@ -134,6 +135,26 @@ class Disks:
     def delete_snapshot(self, snapshot_id: str) -> None:
         """Delete; a snapshot that is gone is no error."""
         self.snapshot_path(snapshot_id).unlink(missing_ok=True)
+
+    # instance stores: blank disks of one machine, which nobody else ever sees
+
+    def connect_instance_store(self, instance_id: str, number: int, size_gb: int) -> Path:
+        """A new blank disk as a block device."""
+        path = self._instance_stores / f"{instance_id}-{number}"
+        try:
+            path.touch(mode=0o600)
+            os.truncate(path, size_gb * GB)
+        except OSError as error:
+            raise HardwareFailure(f"cannot make an instance store of {instance_id}: {error}") from error
+        return loops.attach(path)
+
+    def list_instance_stores(self, instance_id: str) -> list[Path]:
+        """The files of a machine's instance stores."""
+        return sorted(self._instance_stores.glob(f"{instance_id}-*"))
+
+    @property
+    def _instance_stores(self) -> Path:
+        return self.store / "instance-stores"
 
     # cables
 

@@ -58,9 +58,10 @@ class RealHardware:
         self._records.mkdir(exist_ok=True)
         for found in self._engine.machines(str(self._home)):
             self._adopt(found)
-        in_use = {volume_id for machine in self._machines.values() for volume_id in machine.drives}
+        in_use = {self.disks.volume_path(id_) for machine in self._machines.values() for id_ in machine.drives}
+        in_use |= {store for id_ in self._machines for store in self.disks.list_instance_stores(id_)}
         for file, device in loops.attached_below(self.disks.store).items():
-            if file.name not in in_use:
+            if file not in in_use:
                 loops.detach(device)
 
     def shut_down_all(self, deadline_s: float) -> list[str]:
@@ -122,6 +123,11 @@ class RealHardware:
             for disk in boot.disks:
                 undo.callback(self.disks.disconnect, disk.volume_id)
                 self.disks.connect(disk.volume_id)
+            undo.callback(self._drop_instance_stores, boot.instance_id)
+            stores = [
+                self.disks.connect_instance_store(boot.instance_id, number, size)
+                for number, size in enumerate(boot.instance_store_gb, 1)
+            ]
             container_id, address = self._start_container(boot)
             undo.callback(self._destroy, container_id)
             pid, private_ip = self._engine.get_process(container_id)
@@ -129,6 +135,9 @@ class RealHardware:
             undo.callback(machine.record.unlink, missing_ok=True)
             undo.callback(machine.close_services)
             machine.open_services(self._connected())
+            # The order of NVMe devices is not promised: here a drive is never nvme1n1 if there is an instance store.
+            for number, store in enumerate(stores, 1):
+                machine.plug_instance_store(number, store)
             for disk in boot.disks:
                 machine.plug(disk, self.disks.connect(disk.volume_id))
             machine.switch_on()
@@ -267,6 +276,7 @@ class RealHardware:
         drives = read_record(record)
         if not found.running or drives is None:
             self._destroy(found.container_id)
+            self._drop_instance_stores(found.instance_id)
             record.unlink(missing_ok=True)
             return
         pid, _ = self._engine.get_process(found.container_id)
@@ -309,8 +319,17 @@ class RealHardware:
             device = loops.find(self.disks.volume_path(volume_id))
             if device:
                 self._unhook(device)
+        self._drop_instance_stores(machine.instance_id)
         cgroups.remove(machine.container_id)
         machine.record.unlink(missing_ok=True)
+
+    def _drop_instance_stores(self, instance_id: str) -> None:
+        """What was on them is gone with the power, as on EC2."""
+        for store in self.disks.list_instance_stores(instance_id):
+            device = loops.find(store)
+            if device:
+                self._unhook(device)
+            store.unlink()
 
     def _unhook(self, device: Path) -> None:
         """Release the device of a machine that is gone. A filesystem left frozen would hold it for ever."""

@@ -8,6 +8,7 @@ import os
 import select
 import threading
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 from xportal.errors import HardwareFailure
@@ -59,6 +60,11 @@ class PoweredMachine:
         device_nodes.plug(self.dev, disk, loop)
         self.drives[disk.volume_id] = disk
         self._write_record()
+
+    def plug_instance_store(self, number: int, loop: Path) -> None:
+        """Show the machine a disk of its own. Its serial number is AWS and 17 digits, as on EC2."""
+        serial = "AWS" + sha256(f"{self.instance_id}/{number}".encode()).hexdigest()[:17].upper()
+        device_nodes.plug_instance_store(self.dev, serial, loop)
 
     def unplug(self, disk: Disk) -> None:
         """Take a drive away from the machine's sight."""

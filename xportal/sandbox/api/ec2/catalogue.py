@@ -14,6 +14,8 @@ from typing import Any
 
 from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS, INSTANCE_TYPES
 
+from xportal.sandbox.hardware import Software
+
 AMAZON_LINUX = "137112412989"
 DEEP_LEARNING = "898082745236"
 
@@ -28,6 +30,7 @@ class ImageKind:
     architecture: str
     root_gib: int
     parameters: tuple[str, ...]
+    software: Software
     root_device: str = "/dev/xvda"
     released: str = "2026-10-29T00:00:00.000Z"
 
@@ -51,6 +54,7 @@ def _amazon_linux(architecture: str) -> ImageKind:
         architecture=architecture,
         root_gib=8,
         parameters=(f"{stem}-default-{architecture}", f"{stem}-6.1-{architecture}"),
+        software=Software.AMAZON_LINUX,
     )
 
 
@@ -65,6 +69,7 @@ def _deep_learning(architecture: str) -> ImageKind:
         parameters=(
             f"/aws/service/deeplearning/ami/{architecture}/base-oss-nvidia-driver-gpu-amazon-linux-2023/latest/ami-id",
         ),
+        software=Software.DEEP_LEARNING,
     )
 
 
@@ -74,6 +79,12 @@ IMAGES = tuple(make(architecture) for make in (_amazon_linux, _deep_learning) fo
 def ssm_parameters(region: str) -> dict[str, str]:
     """Every public SSM parameter of the region: its name and the image id it holds."""
     return {name: kind.image_id(region) for kind in IMAGES for name in kind.parameters}
+
+
+def get_software(region: str, image_id: str) -> Software:
+    """What is on an image. One that is not in the catalogue counts as plain Amazon Linux."""
+    known = {kind.image_id(region): kind.software for kind in IMAGES}
+    return known.get(image_id, Software.AMAZON_LINUX)
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,7 @@ class TypeInfo:
     gpu_name: str | None
     gpu_memory_mib: int
     markets: tuple[str, ...]  # on-demand, spot, ...
+    instance_store_gb: tuple[int, ...] = ()  # one number a disk
 
 
 def get_type(name: str) -> TypeInfo:
@@ -103,6 +115,11 @@ def get_type(name: str) -> TypeInfo:
         gpu_name=f"{gpus[0]['Manufacturer']} {gpus[0]['Name']}" if gpus else None,
         gpu_memory_mib=gpus[0].get("MemoryInfo", {}).get("SizeInMiB", 0) if gpus else 0,
         markets=tuple(data["SupportedUsageClasses"]),
+        instance_store_gb=tuple(
+            disk["SizeInGB"]
+            for disk in data.get("InstanceStorageInfo", {}).get("Disks", [])
+            for _ in range(disk["Count"])
+        ),
     )
 
 

@@ -12,6 +12,7 @@ from moto.core.utils import utcnow
 from xportal.errors import HardwareFailure
 from xportal.sandbox.api.ec2 import volumes
 from xportal.sandbox.api.ec2.backend import Ec2Backend
+from xportal.sandbox.api.ec2.catalogue import get_software
 from xportal.sandbox.api.ec2.errors import ApiError, not_found
 from xportal.sandbox.api.ec2.records.instance import Instance
 from xportal.sandbox.api.engine import Engine
@@ -101,6 +102,8 @@ def _boot(backend: Ec2Backend, instance: Instance) -> None:
                 gpu_name=info.gpu_name,
                 gpu_memory_mib=info.gpu_memory_mib,
                 disks=disks,
+                software=get_software(backend.region_name, instance.image_id),
+                instance_store_gb=info.instance_store_gb,
             )
         )
     except HardwareFailure as failure:
