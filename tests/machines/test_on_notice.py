@@ -180,7 +180,7 @@ def test_a_rehearsal_brings_everything_back(cloud: AgentLab) -> None:
 def test_a_machine_that_nobody_uses_saves_and_ends_itself(cloud: AgentLab) -> None:
     """While somebody is logged in or a container works it stays; then it goes, and the drive is saved.
 
-    A GPU's driver that does not answer any more hinders nothing.
+    A GPU's driver that does not answer any more hinders nothing, once its answer is a minute late.
     """
     machine = begin(cloud, "vol-0e6")
     hangs = "printf '#!/bin/sh\\nexec sleep 1000\\n' | sudo tee /usr/bin/nvidia-smi; sudo chmod 755 /usr/bin/nvidia-smi"
@@ -190,7 +190,7 @@ def test_a_machine_that_nobody_uses_saves_and_ends_itself(cloud: AgentLab) -> No
     busy = "i=0; while [ $i -lt 4000000 ]; do i=$((i+1)); done"
     machine.run(f"docker run -d --init --name train tiny sh -c '{busy}'")
     began = time.monotonic()
-    wait_until(lambda: machine.instance_id in cloud.lab.api.ended, 90)
+    wait_until(lambda: machine.instance_id in cloud.lab.api.ended, 150)
     assert time.monotonic() - began > 6
     assert json.loads(read_from_outside(cloud, "vol-0e6", f"cat {SAVED}"))["save"] == "idle"
 

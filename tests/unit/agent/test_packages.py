@@ -60,7 +60,7 @@ def test_docker_s_major_version_is_the_drive_s_or_the_gpu_image_s(
 ) -> None:
     """From the image's own release, or the newest one; if neither has it, what there is, and that is said."""
     programs.put("dnf", OFFERED.format(offered))
-    install_docker(before, Dnf(log), log)
+    install_docker(before, Dnf(log, seconds=0), log)
     assert asked(programs) == calls
     assert ("No repository offers Docker 25" in " ".join(sentences(tmp_path))) == (calls[-1] == "docker")
 
@@ -69,7 +69,7 @@ def test_a_machine_that_is_offered_no_docker_at_all_says_so(programs: Programs, 
     """That does not pass: it is not tried again."""
     programs.put("dnf", OFFERED.format("-"))
     with pytest.raises(AgentError, match="no repository of this machine offers Docker"):
-        install_docker(None, Dnf(log, every=60), log)
+        install_docker(None, Dnf(log, seconds=0), log)
     assert len(asked(programs)) == 3
 
 
