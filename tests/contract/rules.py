@@ -242,15 +242,15 @@ RULES = (
          "test_catalogue::test_some_types_are_not_in_some_zones"),
     Rule("Types come in pages of at most 100", f"{API}, DescribeInstanceTypes",
          "test_catalogue::test_types_come_in_pages_and_fast_the_second_time"),
+    Rule("The image, not the type, decides whether a machine has Docker and NVIDIA's programs", IMAGES,
+         "test_catalogue::test_the_image_decides_what_is_on_a_machine"),
+    Rule("A machine has the instance stores of its type, blank, beside its volumes",
+         "EC2 User Guide, Instance store volumes", "test_catalogue::test_types_bring_their_instance_stores"),
     # Eventual consistency
     Rule("A change shows late in every list, by id, by filter and by tag, on request", CONSISTENCY,
          "test_staleness::test_a_change_shows_late_everywhere"),
     Rule("What AWS does by itself shows late as well", CONSISTENCY,
          "test_staleness::test_what_workers_do_shows_late_and_not_later"),
-    Rule("The image, not the type, decides whether a machine has Docker and NVIDIA's programs", IMAGES,
-         "test_catalogue::test_the_image_decides_what_is_on_a_machine"),
-    Rule("A machine has the instance stores of its type, blank, beside its volumes",
-         "EC2 User Guide, Instance store volumes", "test_catalogue::test_types_bring_their_instance_stores"),
     # Requests
     Rule(
         "Of racing launches with one ClientToken one launches",
