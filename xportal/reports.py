@@ -476,6 +476,26 @@ class ServiceReport(Report):
     """The name of the user's systemd unit."""
 
 
+@dataclass(frozen=True)
+class SshConfigReport(Report):
+    """A portal's alias for ssh."""
+
+    portal: str
+    """The portal's name."""
+    alias: str
+    """The name by which ssh reaches its machine."""
+    profile: str | None
+    """The AWS profile with which ssh asks for the machine; null if the computer's own role gives the credentials."""
+    region: str
+    """The AWS region."""
+    text: str
+    """What ssh's configuration says of the alias."""
+    written: bool
+    """Whether that is in xportal's own file of the alias."""
+    included: bool
+    """Whether `~/.ssh/config` includes xportal's files."""
+
+
 # Drives
 
 

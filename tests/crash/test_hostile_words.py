@@ -35,6 +35,7 @@ READING = [
     ("up", "demo", "--dry-run"),
     ("up", "rest", "--dry-run", "--json"),
     ("ps", "demo"),
+    ("ssh-config", "demo", "--refresh", "xportal-demo"),
     ("rehearse", "demo"),
     ("save", "demo"),
     ("up", "demo"),

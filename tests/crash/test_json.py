@@ -188,6 +188,7 @@ def test_portals_and_drives(account: Lab, tmp_path: Path, monkeypatch: pytest.Mo
         patch.setenv("HOME", str(tmp_path))
         patch.delenv("AWS_ACCESS_KEY_ID", raising=False)
         assert check("watch --install", "watch watched --install")["service"].startswith("xportal-watch-watched:")
+        assert check("ssh-config", "ssh-config watched --install --yes")["included"]
     assert check("watch", "watch watched --max-hours 0.000000001")["saved"]["drives"][0]["drive"] == "watched"
     account.up("left", size_gib=1)
     account.down("left")

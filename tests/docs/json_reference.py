@@ -55,6 +55,7 @@ ANSWERS = (
         many=True,
         note="Without a portal, the list has all that have a machine; with one, it has that one, even if it is down.",
     ),
+    Answer("ssh-config", reports.SshConfigReport, note="`--refresh` answers nothing."),
     Answer(
         "run",
         reports.RunReport,

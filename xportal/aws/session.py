@@ -72,6 +72,10 @@ class Aws:
         """The URL of the EC2 API that the clients use."""
         return self.ec2.meta.endpoint_url
 
+    def has_profile(self, name: str) -> bool:
+        """Whether AWS's files on this computer have a profile of that name."""
+        return name in self._session.available_profiles
+
     def in_region(self, region: str) -> Aws:
         """The same account in another region, for a question in passing: asked once, and given up after seconds."""
         return Aws(self._session, region, _IN_PASSING, self.clock, self.patience)

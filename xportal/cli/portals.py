@@ -12,6 +12,7 @@ import typer
 from xportal.cli.drives import time_text
 from xportal.cli.machine_options import MachineOptions
 from xportal.cli.options import Context, with_common_options
+from xportal.cli.ssh_config import keep_alias
 from xportal.cli.ssh_like import SshLike, split_words
 from xportal.errors import LoginRefused, MachineLost, SaveIncomplete, UsageError
 from xportal.spec import DEFAULT_PORTAL, DEFAULT_SIZE_GIB, DriveSpec, PortalSpec, UnattendedSpec, check_name
@@ -103,6 +104,7 @@ def up(
     with ctx.console.waiting(f"bringing up {portal}"):
         report = bring_up.up(ctx.aws, spec, ctx.console, RemoteAgent(ctx.aws, ctx.console), waits=waits)
     _show_up(ctx, report)
+    keep_alias(ctx, portal)
 
 
 def down(
