@@ -496,6 +496,42 @@ class SshConfigReport(Report):
     """Whether `~/.ssh/config` includes xportal's files."""
 
 
+@dataclass(frozen=True)
+class PortReport(Report):
+    """A forwarded port."""
+
+    local: int
+    """The port of this computer's loopback."""
+    remote: int
+    """The port of the machine's loopback."""
+
+
+@dataclass(frozen=True)
+class ForwardReport(Report):
+    """Ports that lead to a machine now."""
+
+    portal: str
+    """The portal's name."""
+    machine: str
+    """The machine's id."""
+    ports: tuple[PortReport, ...]
+    """The ports, in the order in which they were given."""
+
+
+@dataclass(frozen=True)
+class NotebookReport(Report):
+    """A Jupyter server that can be reached now."""
+
+    portal: str
+    """The portal's name."""
+    machine: str
+    """The machine's id."""
+    container: str | None
+    """The name of its container; null if it runs on the machine itself."""
+    url: str
+    """Where a browser on this computer finds it, with the token. Whoever has that can do what the server can."""
+
+
 # Drives
 
 

@@ -57,6 +57,12 @@ ANSWERS = (
     ),
     Answer("ssh-config", reports.SshConfigReport, note="`--refresh` answers nothing."),
     Answer(
+        "forward",
+        reports.ForwardReport,
+        note="Each is a line of its own, each time that the ports lead to a machine; there is no list around them.",
+    ),
+    Answer("notebook", reports.NotebookReport, note="The same as for `forward`."),
+    Answer(
         "run",
         reports.RunReport,
         note="With `--attach` it comes when the container ends; if that was the machine's end, an error follows.",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from xportal.container.engine import Engine, docker_errors, events
+from xportal.container.jupyter import TOKEN, is_jupyter
 from xportal.container.options import RunOptions, create_payload
 from xportal.container.streams import Output, outputs, stdin_carried
 from xportal.errors import DockerFailed, Refused, UsageError
@@ -134,6 +136,7 @@ def _create(engine: Engine, options: RunOptions, payload: dict[str, Any]) -> Sta
 
     hint = f"xportal rm {engine.portal} {options.name} removes it; or give another --name"
     with docker_errors(f'container "{options.name}"' if options.name else "the container", conflict_hint=hint):
+        payload = with_token(payload, _image_config(engine, options.image), secrets.token_hex(24))
         try:
             created = engine.client.api.create_container_from_config(  # type: ignore[no-untyped-call]
                 payload, name=options.name
@@ -148,6 +151,30 @@ def _create(engine: Engine, options: RunOptions, payload: dict[str, Any]) -> Sta
             raise
         name = engine.client.api.inspect_container(created["Id"])["Name"].lstrip("/")
     return Started(created["Id"], name, options.image)
+
+
+def with_token(payload: dict[str, Any], image: Mapping[str, Any], token: str) -> dict[str, Any]:
+    """The payload with a token for a Jupyter server, if the container's command is one and nobody has set a token.
+
+    The server would make another one at each start. This one is a setting of the container, so it stays the same on
+    each machine, and a page in a browser finds its server again.
+    """
+    own = [payload.get("Entrypoint") or image.get("Entrypoint"), payload.get("Cmd") or image.get("Cmd")]
+    set_already = [*payload.get("Env", ()), *(image.get("Env") or ())]
+    if not is_jupyter(*own) or any(item.startswith(f"{TOKEN}=") for item in set_already):
+        return payload
+    return {**payload, "Env": [*payload.get("Env", ()), f"{TOKEN}={token}"]}
+
+
+def _image_config(engine: Engine, image: str) -> Mapping[str, Any]:
+    """What an image says of its command; nothing if the machine does not have it."""
+    from docker.errors import ImageNotFound
+
+    try:
+        inspected = engine.client.api.inspect_image(image)  # type: ignore[no-untyped-call]
+    except ImageNotFound:
+        return {}
+    return inspected.get("Config") or {}
 
 
 def _pull(engine: Engine, image: str, say: Callable[[str], None]) -> None:
