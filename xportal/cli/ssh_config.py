@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -39,7 +39,8 @@ def ssh_config(
     """Print what ~/.ssh/config needs for `ssh xportal-NAME`, or put it there.
 
     The alias then works for ssh, scp, sftp, rsync, VS Code and whatever else uses ssh. It stays the same from machine
-    to machine. Once the line is in ~/.ssh/config, `up` keeps the alias of each portal.
+    to machine. Where there is a docker command, it gets a context of the same name. Once the line is in ~/.ssh/config,
+    `up` keeps both for each portal.
     """
     from xportal.portal import alias as aliases
 
@@ -52,6 +53,7 @@ def ssh_config(
         return
     alias = aliases.alias_of(aliases.place_of(ctx.aws, portal, ctx.profile))
     if remove:
+        _change_context(ctx, alias, "remove")
         was_there = aliases.remove_alias(alias)
         _show(ctx, alias, f"{alias.name} is removed" if was_there else f"there is no {alias.name}")
         return
@@ -61,6 +63,7 @@ def ssh_config(
             _ask(ctx, aliases.line_to_add(), yes)
             aliases.add_line()
         aliases.write_alias(alias)
+        _change_context(ctx, alias, "keep")
         _show(ctx, alias, f"ssh {alias.name}")
         return
     _show(ctx, alias, alias.text().rstrip("\n"))
@@ -122,7 +125,8 @@ def _show(ctx: Context, alias: Alias, text: str) -> None:
 
 
 def keep_alias(ctx: Context, portal: str) -> None:
-    """After an `up`: the portal's alias, where the user has had xportal's files included; else how to get it.
+    """After an `up`: the portal's alias and Docker context, where the user has had xportal's files included; else how
+    to get them.
 
     No `up` fails for it.
     """
@@ -132,6 +136,21 @@ def keep_alias(ctx: Context, portal: str) -> None:
         if not aliases.is_installed():
             ctx.console.say(f"plain ssh, scp and VS Code get there by xportal ssh-config {portal} --install")
             return
-        aliases.write_alias(aliases.alias_of(aliases.place_of(ctx.aws, portal, ctx.profile)))
+        alias = aliases.alias_of(aliases.place_of(ctx.aws, portal, ctx.profile))
+        aliases.write_alias(alias)
     except XportalError as error:
         ctx.console.warn(f"no alias for ssh: {error.message}")
+        return
+    _change_context(ctx, alias, "keep")
+
+
+def _change_context(ctx: Context, alias: Alias, what: Literal["keep", "remove"]) -> None:
+    """The docker command's context of the same name, where there is a docker command. What it refuses is said."""
+    from xportal.portal.docker_context import has_docker, keep_context, remove_context
+
+    if not has_docker():
+        return
+    try:
+        (keep_context if what == "keep" else remove_context)(alias)
+    except XportalError as error:
+        ctx.console.warn(": ".join(filter(None, [error.message, error.hint])))
