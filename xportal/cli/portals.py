@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -81,6 +82,12 @@ def up(
             "--checkpoint-on-rebalance/--no-checkpoint-on-rebalance", help="Save when AWS thinks of taking it back."
         ),
     ] = None,
+    ssh_key: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--ssh-key", metavar="FILE", help="Let a public key of yours in, too: on the drive, so from now on."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and what it costs.")] = False,
 ) -> None:
     """Launch a machine with the drive's newest data at /v1, its containers running again. Idempotent.
@@ -89,9 +96,11 @@ def up(
     """
     from xportal.portal import up as bring_up
     from xportal.portal.machine_saves import RemoteAgent
+    from xportal.portal.own_keys import read_public_keys
     from xportal.portal.remember import recall
     from xportal.portal.retry import pauses
 
+    own_keys = [key for path in ssh_key or () for key in read_public_keys(path)]
     alone = UnattendedSpec(on_notice, idle_minutes, checkpoint_on_rebalance, checkpoint_every)
     asked = PortalSpec(portal, machine.spec(), size, tuple(map(_drive_spec, drive or ())), alone)
     spec = recall(ctx.aws, asked, ctx.console)
@@ -103,8 +112,19 @@ def up(
     waits = pauses() if wait_capacity else None
     with ctx.console.waiting(f"bringing up {portal}"):
         report = bring_up.up(ctx.aws, spec, ctx.console, RemoteAgent(ctx.aws, ctx.console), waits=waits)
+        if own_keys:
+            _let_in(ctx, portal, own_keys)
     _show_up(ctx, report)
     keep_alias(ctx, portal)
+
+
+def _let_in(ctx: Context, portal: str, own_keys: Sequence[str]) -> None:
+    """Keys of the user's own, on a machine that is up. Raises RemoteFailed, MachineLost."""
+    from xportal.portal.access import open_portal
+    from xportal.portal.own_keys import add_public_keys
+
+    with open_portal(ctx.aws, portal, ctx.console.update) as opened:
+        add_public_keys(opened.host, own_keys)
 
 
 def down(
