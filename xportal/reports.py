@@ -683,6 +683,40 @@ class StopReport(Report):
 
 
 @dataclass(frozen=True)
+class StartReport(Report):
+    """A container that was started, or started again."""
+
+    container: str
+    """The container, as it was asked for."""
+    started: bool = True
+    """True: the command fails otherwise."""
+
+
+@dataclass(frozen=True)
+class ImageReport(Report):
+    """An image on the machine."""
+
+    names: tuple[str, ...]
+    """Its names, each with its tag; empty if it has none."""
+    id: str
+    """Its id."""
+    created: datetime
+    """When it was made."""
+    size_bytes: int
+    """Its size, with the layers that it shares with others."""
+
+
+@dataclass(frozen=True)
+class PullReport(Report):
+    """An image that the machine has fetched from its registry."""
+
+    image: str
+    """The image, as it was asked for."""
+    id: str
+    """Its id."""
+
+
+@dataclass(frozen=True)
 class RemoveReport(Report):
     """A container that was removed."""
 

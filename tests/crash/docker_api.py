@@ -41,7 +41,7 @@ def frame(stream: int, text: bytes) -> bytes:
 OUTPUT = frame(1, b"epoch 1\nepoch \x7f\n") + frame(2, b"warning\n")
 ANSWERS: list[tuple[str, Any]] = [
     ("GET /version", {"ApiVersion": "1.43"}),
-    ("GET /info", {"Architecture": "x86_64"}),
+    ("GET /info", {"Architecture": "x86_64", "SystemTime": "2026-01-02T03:04:05.123456789Z"}),
     ("GET /containers/json", [{"Id": ID, "Status": "Up 3 minutes", "State": "running"}]),
     ("GET /containers/[^/]+/json", CONTAINER),
     ("GET /containers/[^/]+/logs", OUTPUT),
@@ -51,7 +51,9 @@ ANSWERS: list[tuple[str, Any]] = [
     ("POST /containers/[^/]+/exec", {"Id": "e" * 64}),
     ("POST /exec/[^/]+/start", OUTPUT),
     ("GET /exec/[^/]+/json", {"ExitCode": 0}),
-    ("POST /containers/[^/]+/(start|stop)", b""),
+    ("POST /containers/[^/]+/(start|stop|restart)", b""),
+    ("GET /images/json", [{"Id": IMAGE_ID, "RepoTags": ["img:latest"], "Created": 1767323045, "Size": 10_000_000}]),
+    ("POST /images/create", {"id": "1234", "status": "Pull complete"}),
     ("DELETE /containers/[^/]+", b""),
     ("GET /images/.+/json", IMAGE),
     ("POST /images/.+/tag", b""),

@@ -221,7 +221,12 @@ def test_containers(account: Lab, tmp_path: Path) -> None:
     assert told == {"id": docker_api.ID, "name": "train", "image": "img", "status": 0, **wrote}
     assert check("exec", "exec work train -- nvidia-smi") == {"container": "train", "status": 0, **wrote}
     assert [line["text"] for line in check("logs", "logs work train")] == ["epoch 1", "epoch \x7f", "warning"]
+    assert check("logs", "logs work train --since 10m -t")[0]["text"] == "epoch 1"
+    assert check("start", "start work train other")[1] == {"container": "other", "started": True}
+    assert check("restart", "restart work train -t 1") == [{"container": "train", "started": True}]
     assert check("stop", "stop work train other")[1] == {"container": "other", "stopped": True}
+    assert check("images", "images work")[0]["names"] == ["img:latest"]
+    assert check("pull", "pull work img") == {"image": "img", "id": docker_api.IMAGE_ID}
     assert check("rm", "rm work train") == [{"container": "train", "removed": True}]
     assert check("push", "push work img")["skipped_layers"] == 2
     assert check("build", f"build work {tmp_path} -t new")["tag"] == "new"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -13,6 +13,7 @@ import typer
 
 from xportal import local
 from xportal.cli.docker_like import DockerLike
+from xportal.cli.drives import time_text
 from xportal.cli.options import Context, with_common_options
 from xportal.errors import UsageError
 
@@ -31,12 +32,15 @@ Env = Annotated[list[str] | None, typer.Option("-e", "--env", metavar="NAME[=VAL
 Workdir = Annotated[str | None, typer.Option("-w", "--workdir", metavar="PATH", help="Where the command starts.")]
 User = Annotated[str | None, typer.Option("-u", "--user", metavar="NAME", help="Who runs it.")]
 Interactive = Annotated[bool, typer.Option("-i", "--interactive", help="Our stdin becomes the command's.")]
+Grace = Annotated[
+    int | None, typer.Option("-t", "--time", metavar="SECONDS", help="Between SIGTERM and SIGKILL.", min=0)
+]
 Tty = Annotated[bool, typer.Option("-t", "--tty", help="With a terminal.")]
 
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands of this module."""
-    for command in (run, exec_, logs, ps, stop, rm, push, build):
+    for command in (run, exec_, logs, ps, start, stop, restart, rm, images, pull, push, build):
         name = command.__name__.rstrip("_")
         cls = DockerLike if command in (run, exec_) else None
         app.command(name, cls=cls, rich_help_panel="Containers")(with_common_options(command))
@@ -49,6 +53,10 @@ def run(
     command: Command = None,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="The container's name.")] = None,
     env: Env = None,
+    env_file: Annotated[
+        list[Path] | None,
+        typer.Option("--env-file", metavar="FILE", help="Of this computer, with a line NAME=VALUE for each variable."),
+    ] = None,
     publish: Annotated[
         list[str] | None,
         typer.Option("-p", "--publish", metavar="[PORT:]PORT", help="A port, bound to the machine's loopback."),
@@ -65,6 +73,9 @@ def run(
         list[str] | None, typer.Option("--ulimit", metavar="NAME=SOFT[:HARD]", help="May be repeated.")
     ] = None,
     memory: Annotated[str | None, typer.Option("-m", "--memory", metavar="SIZE", help="The most it may use.")] = None,
+    cpus: Annotated[
+        float | None, typer.Option("--cpus", metavar="N", help="The most processors' time, as in 1.5.")
+    ] = None,
     entrypoint: Annotated[str | None, typer.Option("--entrypoint", metavar="PROGRAM")] = None,
     restart: Annotated[
         str | None, typer.Option("--restart", metavar="POLICY", help="no, always, unless-stopped, on-failure[:N].")
@@ -91,7 +102,7 @@ def run(
         image=image,
         command=tuple(command or ()),
         name=name,
-        env=tuple(env or ()),
+        env=(*_from_files(env_file or ()), *(env or ())),
         ports=tuple(publish or ()),
         mounts=tuple(volume or ()),
         workdir=workdir,
@@ -100,6 +111,7 @@ def run(
         ipc=ipc,
         ulimits=tuple(ulimit or ()),
         memory=memory,
+        cpus=cpus,
         entrypoint=entrypoint,
         restart=restart,
         network=network,
@@ -116,6 +128,17 @@ def run(
         _run_attached(ctx, portal, options)
     else:
         _run_detached(ctx, portal, options)
+
+
+def _from_files(paths: Sequence[Path]) -> list[str]:
+    """The variables of all files. Raises LocalFileError, UsageError."""
+    from xportal.container import env_file
+
+    items: list[str] = []
+    for path in paths:
+        with local.files(f"--env-file {path}"):
+            items += env_file(path.read_text(errors="surrogateescape"), str(path))
+    return items
 
 
 def exec_(
@@ -160,17 +183,22 @@ def logs(
     tail: Annotated[
         int | None, typer.Option("-n", "--tail", metavar="LINES", help="The last lines alone.", min=0)
     ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="What is not older: 10m, 1h30m, or a time (ISO 8601).")
+    ] = None,
+    timestamps: Annotated[bool, typer.Option("-t", "--timestamps", help="Each line with its time.")] = False,
 ) -> None:
     """Show what a container wrote: its stdout on ours, its stderr on ours; a JSON object a line with --json.
 
     With --follow it ends with 0 once the container has ended; with 3 if that was the machine's save, as when AWS takes
     the machine back, and says why; with 1 if the machine went.
     """
-    from xportal.container import output_lines, read_logs
+    from xportal.container import output_lines, read_logs, since_when
     from xportal.portal.staying import check_stays, explained
 
+    when = None if since is None else since_when(since)
     with _opened(ctx, portal) as (opened, engine), explained(opened):
-        outputs = read_logs(engine, container, follow=follow, tail=tail)
+        outputs = read_logs(engine, container, follow=follow, tail=tail, since=when, timestamps=timestamps)
         if ctx.json:
             for line in output_lines(outputs):
                 ctx.console.answer_json_line(line)
@@ -208,13 +236,65 @@ def ps(
         ctx.console.say(f"{hidden} stopped: xportal ps {portal} -a")
 
 
+def start(ctx: Context, portal: Portal, containers: Names) -> None:
+    """Start containers that have ended, with the settings that they have."""
+    from xportal.container import start_again
+    from xportal.reports import StartReport
+
+    def start_one(engine: Engine, name: str) -> Report:
+        start_again(engine, name)
+        return StartReport(name)
+
+    _each(ctx, portal, containers, start_one)
+
+
+def restart(ctx: Context, portal: Portal, containers: Names, grace: Grace = None) -> None:
+    """Stop containers and start them again."""
+    from xportal.container import restart as restart_container
+    from xportal.reports import StartReport
+
+    def restart_one(engine: Engine, name: str) -> Report:
+        restart_container(engine, name, grace=grace)
+        return StartReport(name)
+
+    _each(ctx, portal, containers, restart_one)
+
+
+def images(ctx: Context, portal: Portal) -> None:
+    """List the machine's images. They are on the drive, as the containers are."""
+    from xportal.container import list_images
+
+    with _opened(ctx, portal) as (_, engine):
+        found = list_images(engine)
+    if ctx.json:
+        ctx.console.answer_json(found)
+        return
+    rows = [
+        (name, image.id.removeprefix("sha256:")[:12], time_text(image.created), f"{image.size_bytes / 1e6:.1f} MB")
+        for image in found
+        for name in image.names or ("<none>",)
+    ]
+    ctx.console.table(("IMAGE", "ID", "CREATED", "SIZE"), rows)
+
+
+def pull(ctx: Context, portal: Portal, image: Annotated[str, typer.Argument(metavar="IMAGE")]) -> None:
+    """Have the machine fetch an image from its registry, without a login there."""
+    from xportal.container import pull_image
+    from xportal.reports import PullReport
+
+    with _opened(ctx, portal) as (_, engine), ctx.console.waiting(f"pulling {image}"):
+        image_id = pull_image(engine, image, ctx.console.update)
+    if ctx.json:
+        ctx.console.answer_json(PullReport(image, image_id))
+    else:
+        ctx.console.answer(image)
+
+
 def stop(
     ctx: Context,
     portal: Portal,
     containers: Names,
-    grace: Annotated[
-        int | None, typer.Option("-t", "--time", metavar="SECONDS", help="Between SIGTERM and SIGKILL.", min=0)
-    ] = None,
+    grace: Grace = None,
 ) -> None:
     """Stop containers: SIGTERM, then SIGKILL."""
     from xportal.container import stop as stop_container
@@ -277,6 +357,9 @@ def build(
     ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Every step anew.")] = False,
     network: Annotated[str | None, typer.Option("--network", metavar="NAME")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="STAGE", help="Up to this stage of the Dockerfile.")
+    ] = None,
 ) -> None:
     """Build an image on the machine from a directory here: with BuildKit, if docker here has buildx.
 
@@ -294,6 +377,7 @@ def build(
             build_args=build_arg or (),
             no_cache=no_cache,
             network=network,
+            target=target,
         )
     if ctx.json:
         ctx.console.answer_json(built)

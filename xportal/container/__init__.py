@@ -3,8 +3,9 @@
 from xportal.container.build import build
 from xportal.container.engine import Engine, get_container, local_docker
 from xportal.container.execute import execute, get_running, interactive_argv
-from xportal.container.listing import Container, list_containers, read_logs, remove, stop
-from xportal.container.options import RunOptions, environment
+from xportal.container.images import list_images, pull_image
+from xportal.container.listing import Container, list_containers, read_logs, remove, restart, start_again, stop
+from xportal.container.options import RunOptions, env_file, environment, since_when
 from xportal.container.push import Progress, push
 from xportal.container.run import Following, Started, create, find_early_end, run, run_attached
 from xportal.container.streams import STDERR, STDOUT, Output, output_lines
@@ -21,6 +22,7 @@ __all__ = [
     "Started",
     "build",
     "create",
+    "env_file",
     "environment",
     "execute",
     "find_early_end",
@@ -28,12 +30,17 @@ __all__ = [
     "get_running",
     "interactive_argv",
     "list_containers",
+    "list_images",
     "local_docker",
     "output_lines",
+    "pull_image",
     "push",
     "read_logs",
     "remove",
+    "restart",
     "run",
     "run_attached",
+    "since_when",
+    "start_again",
     "stop",
 ]

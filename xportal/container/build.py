@@ -28,6 +28,7 @@ def build(
     build_args: Sequence[str] = (),
     no_cache: bool = False,
     network: str | None = None,
+    target: str | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> BuildReport:
     """Send `directory`, less what its ignore file names, and build it; `say` gets the build's log by lines.
@@ -41,14 +42,13 @@ def build(
     socket = engine.socket if buildx.has_buildx(environ) else None
     with docker_errors(f"the build of {directory}"):
         if socket:
-            options = [
-                word for name, value in (("--tag", tag), ("--network", network)) if value for word in (name, value)
-            ]
+            named = (("--tag", tag), ("--network", network), ("--target", target))
+            options = [word for name, value in named if value for word in (name, value)]
             options += ["--file", str(dockerfile), *(["--no-cache"] if no_cache else [])]
             options += [word for argument in build_args for word in ("--build-arg", argument)]
             image_id = buildx.build(engine, socket, directory, options, say)
         else:
-            image_id = _build_plainly(engine, directory, dockerfile, say, tag, arguments, no_cache, network)
+            image_id = _build_plainly(engine, directory, dockerfile, say, tag, arguments, no_cache, network, target)
         image = engine.client.images.get(image_id)
     return BuildReport(str(image.id), tag)
 
@@ -62,6 +62,7 @@ def _build_plainly(
     arguments: Sequence[str],
     no_cache: bool,
     network: str | None,
+    target: str | None,
 ) -> str:
     """Without BuildKit, by the API alone. Returns the image's id."""
     archive, name = context.pack(directory, dockerfile)
@@ -74,6 +75,7 @@ def _build_plainly(
             buildargs=dict(item.partition("=")[::2] for item in arguments),
             nocache=no_cache,
             network_mode=network,
+            target=target or "",
             rm=True,
             forcerm=True,  # a step that a save ends is no container that comes back
             decode=True,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from xportal.agent.full.gpu import has_gpu
 from xportal.container.engine import Engine, docker_errors, get_container, understood
 from xportal.container.streams import Output, outputs
+
+_FRACTION = re.compile(r"\.[0-9]+")  # nanoseconds, which Python does not read
 
 
 @dataclass(frozen=True)
@@ -40,16 +44,56 @@ def list_containers(engine: Engine, *, stopped: bool) -> list[Container]:
     return found
 
 
-def read_logs(engine: Engine, name: str, *, follow: bool, tail: int | None = None) -> Iterator[Output]:
+def read_logs(
+    engine: Engine,
+    name: str,
+    *,
+    follow: bool,
+    tail: int | None = None,
+    since: datetime | timedelta | None = None,
+    timestamps: bool = False,
+) -> Iterator[Output]:
     """What a container wrote, the last `tail` lines or all, and with `follow` what it goes on to write.
 
+    `since` leaves out what is older: than a time, or for so long. `timestamps`: each line begins with its time.
     Raises NoSuchContainer before the first output.
     """
     container = get_container(engine, name)
     params = {"stdout": 1, "stderr": 1, "follow": int(follow), "tail": "all" if tail is None else str(tail)}
+    if isinstance(since, timedelta):  # the machine's clock wrote the times: this computer's may be another
+        since = machine_now(engine) - since
+    if since is not None:
+        params["since"] = f"{since.timestamp():.6f}"
+    params["timestamps"] = int(timestamps)
     with docker_errors(f'the logs of "{name}"'):
         response = engine.request("GET", f"containers/{container.id}/logs", params=params)
     return outputs(response, tty=container.attrs["Config"]["Tty"])
+
+
+def machine_now(engine: Engine) -> datetime:
+    """The time by the machine's clock. Raises DockerFailed."""
+    with docker_errors("the machine's clock"):
+        told = engine.client.info()
+    with understood("the machine's clock"):
+        seconds = _FRACTION.sub("", str(told["SystemTime"])).replace("Z", "+00:00")
+        return datetime.fromisoformat(seconds).astimezone(timezone.utc)
+
+
+def start_again(engine: Engine, name: str) -> None:
+    """Start a container that has ended. Idempotent. Raises NoSuchContainer, Refused, DockerFailed."""
+    container = get_container(engine, name)
+    with docker_errors(f'container "{name}" did not start'):
+        container.start()
+
+
+def restart(engine: Engine, name: str, *, grace: int | None = None) -> None:
+    """Stop a container as `stop` does, and start it; one that has ended is started."""
+    container = get_container(engine, name)
+    with docker_errors(f'container "{name}" did not restart'):
+        if grace is None:
+            container.restart()
+        else:
+            container.restart(timeout=grace)
 
 
 def stop(engine: Engine, name: str, *, grace: int | None = None) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from xportal.errors import UsageError
@@ -12,6 +14,8 @@ from xportal.errors import UsageError
 GPU_LABEL = "xportal.gpu"  # auto: the agent adds and drops the GPU as the machine has it; none: never
 ALL_GPUS = {"Driver": "", "Count": -1, "DeviceIDs": None, "Capabilities": [["gpu"]], "Options": {}}
 LOOPBACK = "127.0.0.1"
+_NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
+_DURATION = re.compile(rf"(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s)?")
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class RunOptions:
     ipc: str | None = None
     ulimits: tuple[str, ...] = ()
     memory: str | None = None
+    cpus: float | None = None
     entrypoint: str | None = None
     restart: str | None = None
     network: str | None = None
@@ -84,6 +89,7 @@ def _host_config(options: RunOptions, ports: dict[str, Any], binds: list[str], *
         "Binds": binds,
         "ShmSize": size_in_bytes("--shm-size", options.shm_size),
         "Memory": size_in_bytes("--memory", options.memory),
+        "NanoCpus": nano_cpus(options.cpus),
         "IpcMode": options.ipc,
         "Ulimits": [ulimit(text) for text in options.ulimits],
         "RestartPolicy": restart_policy(options.restart),
@@ -165,6 +171,42 @@ def environment(items: Sequence[str], environ: Mapping[str, str], *, option: str
             raise UsageError(f"{option} {item} has no name", hint=f"{option} NAME=VALUE, or {option} NAME")
     values = (item if "=" in item else f"{item}={environ[item]}" for item in items if "=" in item or item in environ)
     return list(values)
+
+
+def env_file(text: str, name: str) -> list[str]:
+    """The lines of an `--env-file`, as items of `-e`; comments and empty lines are left out. Raises UsageError."""
+    lines = (line.lstrip() for line in text.removeprefix("\ufeff").splitlines())
+    items = [line for line in lines if line and not line.startswith("#")]
+    for item in items:
+        variable = item.partition("=")[0]
+        if not variable or any(character.isspace() for character in variable):
+            raise UsageError(f"--env-file {name}: {variable!r} is no variable's name", hint="NAME=VALUE, or NAME")
+    return items
+
+
+def since_when(text: str) -> datetime | timedelta:
+    """`logs --since`: a time as ISO 8601 or in seconds since 1970, or for how long, as 10m or 1h30m. Raises UsageError.
+
+    A time without a zone is in this computer's.
+    """
+    if text and (found := _DURATION.fullmatch(text)):
+        hours, minutes, seconds = (float(number or 0) for number in found.groups())
+        return timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    try:
+        if text.replace(".", "", 1).isdecimal():
+            return datetime.fromtimestamp(float(text), timezone.utc)
+        return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone()
+    except (ValueError, OverflowError, OSError) as error:
+        raise UsageError(f"--since {text} makes no sense", hint="--since 10m, or 2026-01-02T03:04:05Z") from error
+
+
+def nano_cpus(cpus: float | None) -> int | None:
+    """`--cpus 1.5`, as Docker counts them. Raises UsageError."""
+    if cpus is None:
+        return None
+    if not 0.01 <= cpus < 10_000:  # Docker refuses less; "not": nan is none of both
+        raise UsageError(f"--cpus {cpus:g} makes no sense", hint="how many processors' time, as in --cpus 1.5")
+    return round(cpus * 1e9)
 
 
 def labels(options: RunOptions) -> dict[str, str]:

@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from xportal.container.engine import Engine, docker_errors, events
+from xportal.container.engine import Engine, docker_errors
+from xportal.container.images import pulled
 from xportal.container.jupyter import TOKEN, is_jupyter
 from xportal.container.options import RunOptions, create_payload
 from xportal.container.streams import Output, outputs, stdin_carried
@@ -182,9 +183,8 @@ def _pull(engine: Engine, image: str, say: Callable[[str], None]) -> None:
     say(f"the machine does not have {image}: pulling it")
     try:
         with docker_errors("pull"):
-            for event in events(engine.client.api.pull(image, stream=True, decode=True)):
-                if "id" in event:
-                    say(" ".join([event["id"], event["status"], event.get("progress", "")]).strip())
+            for line in pulled(engine, image, None):
+                say(line)
     except DockerFailed as error:
         raise _no_image(engine, image, error.message.removeprefix("pull: ")) from error
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from xportal.container.options import RunOptions, create_payload, port_bindings, split_mounts
+from xportal.container.options import (
+    RunOptions,
+    create_payload,
+    env_file,
+    nano_cpus,
+    port_bindings,
+    since_when,
+    split_mounts,
+)
 from xportal.errors import UsageError
 
 DURABLE = ("/v1", "/home/ec2-user")
@@ -185,3 +194,43 @@ def test_senseless_options_are_usage_errors(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError) as refused:
         payload(**options)
     assert refused.value.hint
+
+
+def test_an_environment_in_a_file() -> None:
+    """As Docker reads it: values to the line's end, names alone, comments, a byte order mark."""
+    assert env_file("\ufeffA=1 # one\r\n\n  # B=2\n  C=x=y\nTOKEN\n", "f") == ["A=1 # one", "C=x=y", "TOKEN"]
+    for wrong in ("=1", "A B=1"):
+        with pytest.raises(UsageError, match="no variable"):
+            env_file(wrong, "f")
+
+
+@pytest.mark.parametrize(
+    ("text", "when"),
+    [
+        ("10m", timedelta(minutes=10)),
+        ("1h30m", timedelta(hours=1, minutes=30)),
+        ("1.5s", timedelta(seconds=1.5)),
+        ("10", datetime(1970, 1, 1, 0, 0, 10, tzinfo=timezone.utc)),
+        ("2026-01-02T03:04:05Z", datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)),
+        ("2026-01-02T03:04:05+01:00", datetime(2026, 1, 2, 2, 4, 5, tzinfo=timezone.utc)),
+        ("2026-01-02", datetime(2026, 1, 2).astimezone()),
+    ],
+)
+def test_since(text: str, when: datetime | timedelta) -> None:
+    """For how long, or a time; without a zone in this computer's."""
+    assert since_when(text) == when
+
+
+@pytest.mark.parametrize("text", ["", "m", "10 m", "yesterday", "-1m", "1m1h", "9" * 40])
+def test_since_that_makes_no_sense(text: str) -> None:
+    """It is refused before anything is asked."""
+    with pytest.raises(UsageError, match="--since"):
+        since_when(text)
+
+
+def test_processors() -> None:
+    """In billionths, as Docker counts them."""
+    assert payload(cpus=1.5)["HostConfig"]["NanoCpus"] == 1_500_000_000
+    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match="--cpus"):
+            nano_cpus(wrong)
