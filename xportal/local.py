@@ -34,6 +34,13 @@ def home() -> Path:
         raise LocalFileError("this user has no home directory", hint="HOME=DIR gives them one") from error
 
 
+def state_dir() -> Path:
+    """This user's directory for what xportal keeps, by the XDG base directory specification. Nothing in it has to
+    survive.
+    """
+    return Path(os.environ.get("XDG_STATE_HOME") or home() / ".local" / "state") / "xportal"
+
+
 @contextmanager
 def files(what: str, *, hint: str = "") -> Iterator[None]:
     """A block that makes, writes or reads files of this computer; `what`, a sentence's subject, names them.

@@ -10,7 +10,7 @@ from tests.crash.conftest import Lab
 from xportal.aws import tags
 from xportal.aws.tagging import set_tags
 from xportal.errors import LoginRefused, PortalNotUp, UsageError
-from xportal.portal.alias import refresh
+from xportal.portal.refresh import refresh
 
 OTHERS = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2FC8yWQ1yq3i3x4wGqRjbP8y1eGJmQmGJ4kBqjQm3a"
 

@@ -121,7 +121,9 @@ def test_the_plain_tools_go_on_with_the_next_machine(user: User) -> None:
     (user.home / "passwd").write_text(Path("/etc/passwd").read_text().replace(":/root:", f":{user.home}:"))
     (user.home / ".ssh").mkdir(mode=0o700)
     (user.home / ".ssh/config").write_text("Host *\n  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n")
-    assert "ssh-config demo --install" in user.types("up", "demo", "--cpu", "--size", "2").stderr
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", user.home / "own"], check=True)
+    told_up = user.types("up", "demo", "--cpu", "--size", "2", "--ssh-key", str(user.home / "own.pub")).stderr
+    assert "ssh-config demo --install" in told_up
     assert not (user.home / ".docker").exists()
     assert user.types("ssh-config", "demo", "--install", "--yes").stdout == "ssh xportal-demo\n"
     user.types("ssh", "demo", "--", MAKE_IMAGE)
@@ -150,6 +152,8 @@ def test_the_plain_tools_go_on_with_the_next_machine(user: User) -> None:
         second = use_everything(user)
         assert second != first
         assert settings(user) == before
+        [row] = user.asks("status", "demo")
+        types(user, "ssh", "-i", "own", "-o", "IdentitiesOnly=yes", f"ec2-user@{row['address']}", "true")
         assert line_of(forward) == f"localhost:{local} leads to port 22 of {second}"
         again = json.loads(line_of(notebook))
         assert again == {**told, "machine": second}

@@ -13,6 +13,10 @@ from xportal.errors import UsageError, XportalError
 if TYPE_CHECKING:
     from xportal.portal.alias import Alias
 
+# Programs open several connections in a row: VS Code, and docker for each request. AWS is asked before the first one.
+# A wrong machine cannot come of it: ssh checks the host key.
+FRESH_SECONDS = 10.0
+
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands of this module."""
@@ -93,7 +97,12 @@ def _check_known(ctx: Context, portal: str) -> None:
 
 def _refresh(ctx: Context, portal: str, name: str) -> None:
     """In one line, if there is no way to the machine: it stands among the words of whatever program uses ssh."""
-    from xportal.portal.alias import refresh
+    from xportal.portal.alias import machine_file
+    from xportal.remote.ssh_config import still_answers
+
+    if still_answers(machine_file(name), FRESH_SECONDS):
+        return
+    from xportal.portal.refresh import refresh  # which takes a second to import
 
     try:
         refresh(ctx.aws, portal, name, ctx.console)

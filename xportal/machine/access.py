@@ -36,11 +36,6 @@ UNUSED_SECONDS = 30 * 86_400.0
 CHECK_ADDRESS_URL = "https://checkip.amazonaws.com"
 
 
-def state_dir() -> Path:
-    """This user's directory for login keys, by the XDG base directory specification."""
-    return Path(os.environ.get("XDG_STATE_HOME") or local.home() / ".local" / "state") / "xportal"
-
-
 def key_file(launch: str) -> Path:
     """Where the private login key of a launch lies on the computer that made it.
 
@@ -49,7 +44,7 @@ def key_file(launch: str) -> Path:
     stem = foreign.file_stem(launch)
     if stem is None:
         raise foreign.Malformed(f"{launch!r} is no launch's id")
-    return state_dir() / f"{stem}.key"
+    return local.state_dir() / f"{stem}.key"
 
 
 def _our_files() -> AbstractContextManager[None]:
@@ -187,7 +182,7 @@ def forget_login_key(launch: str) -> None:
     if foreign.file_stem(launch) is None:
         return
     with _our_files():
-        for path in state_dir().glob(f"{launch}.*"):
+        for path in local.state_dir().glob(f"{launch}.*"):
             path.unlink(missing_ok=True)
 
 
@@ -198,7 +193,7 @@ def forget_unused_login_keys() -> None:
     """
     used: dict[str, float] = {}  # when, by launch
     with _our_files():
-        for path in state_dir().glob("*.key*"):
+        for path in local.state_dir().glob("*.key*"):
             launch = path.name.partition(".")[0]
             used[launch] = max(used.get(launch, 0.0), path.stat().st_mtime)
     for launch, last in used.items():

@@ -18,16 +18,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xportal import local
-from xportal.aws.session import Aws
-from xportal.errors import PortalNotUp, Refused, UsageError
-from xportal.machine.access import state_dir
-from xportal.portal.access import login_for
-from xportal.portal.find import find_machine
-from xportal.progress import Progress
-from xportal.remote.ssh_config import alias_text, include_line, is_included, machine_text, with_include
+from xportal.errors import Refused, UsageError
+from xportal.remote.ssh_config import alias_text, include_line, is_included, with_include
 from xportal.spec import check_name
+
+if TYPE_CHECKING:  # ssh waits for this module, and AWS's SDK takes a second to import
+    from xportal.aws.session import Aws
 
 # Where the command that ssh runs finds what this command found.
 KEPT = (
@@ -67,7 +66,7 @@ class Alias:
     @property
     def machine_file(self) -> Path:
         """The settings for the machine that the portal had when ssh last asked."""
-        return _directory() / f"{self.name}.machine"
+        return machine_file(self.name)
 
     @property
     def pattern(self) -> Path:
@@ -83,6 +82,13 @@ class Alias:
         env = ["env", *unset, *kept] if unset or kept else []
         words = [*_program(), *profile, "--region", place.region, "ssh-config", place.portal, "--refresh", self.name]
         return alias_text(self.name, [*env, *words], self.machine_file)
+
+
+def machine_file(name: str) -> Path:
+    """Where the settings for the machine of an alias are. Raises UsageError for what is no alias of xportal's."""
+    if not _ALIAS.fullmatch(name):
+        raise UsageError(f"{name!r} is no alias of xportal's", hint="xportal ssh-config PORTAL")
+    return _directory() / f"{name}.machine"
 
 
 def place_of(aws: Aws, portal: str, profile: str | None, environ: Mapping[str, str] = os.environ) -> Place:
@@ -138,12 +144,12 @@ def add_line() -> None:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         target = path.resolve()
         if not target.exists():
-            _write(target, with_include(b"", line))
+            write_private(target, with_include(b"", line))
             return
         told = target.stat()
         if not told.st_mode & stat.S_IWUSR or not os.access(target, os.W_OK):
             raise Refused(f"{path} is read-only", hint=by_hand)
-        _write(target, with_include(target.read_bytes(), line), like=target)
+        write_private(target, with_include(target.read_bytes(), line), like=target)
 
 
 def write_alias(alias: Alias) -> None:
@@ -153,7 +159,7 @@ def write_alias(alias: Alias) -> None:
     text = f"{_SIGN}{told}\n{said}{alias.text()}"
     with local.files("ssh's configuration of a portal", hint="XDG_STATE_HOME=DIR puts it elsewhere"):
         if not alias.file.exists() or alias.file.read_text() != text:
-            _write(alias.file, text.encode())
+            write_private(alias.file, text.encode())
 
 
 def remove_alias(alias: Alias) -> bool:
@@ -166,24 +172,8 @@ def remove_alias(alias: Alias) -> bool:
     return True
 
 
-def refresh(aws: Aws, portal: str, name: str, progress: Progress) -> None:
-    """What ssh asks for before it connects: the settings for the machine that the portal has now.
-
-    AWS is asked once, with short limits, and nothing is launched. Raises PortalNotUp, and all that a login raises.
-    """
-    if not _ALIAS.fullmatch(name):
-        raise UsageError(f"--refresh {name}: that is no alias of xportal's", hint=f"xportal ssh-config {portal}")
-    quick = aws.in_region(aws.region)
-    machine = find_machine(quick, portal)
-    if machine is None:
-        raise PortalNotUp(f'portal "{portal}" is down', hint=f"xportal up {portal}")
-    login = login_for(quick, machine, progress.update)
-    with local.files("ssh's configuration of a portal"):
-        _write(_directory() / f"{name}.machine", machine_text(login).encode())
-
-
 def _directory() -> Path:
-    return state_dir() / "ssh"
+    return local.state_dir() / "ssh"
 
 
 def _names(place: Place) -> Iterator[str]:
@@ -211,8 +201,8 @@ def _program() -> list[str]:
     return [str(script)] if os.access(script, os.X_OK) else [sys.executable, "-m", "xportal"]
 
 
-def _write(path: Path, text: bytes, like: Path | None = None) -> None:
-    """A file, whole or not at all: for this user alone, or with the mode, owner and attributes of another file."""
+def write_private(path: Path, text: bytes, like: Path | None = None) -> None:
+    """Write a file whole or not at all: for this user alone, or with another file's mode, owner and attributes."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

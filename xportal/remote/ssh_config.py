@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import socket
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,6 +55,19 @@ def machine_text(login: Login) -> str:
         "ServerAliveInterval": "15",  # a machine that lost its power is noticed after 45 seconds
     }
     return "".join(f"{name} {value}\n" for name, value in settings.items())
+
+
+def still_answers(machine_file: Path, seconds: float) -> bool:
+    """Whether the settings were written less than `seconds` ago, and something answers at their address."""
+    try:
+        age = time.time() - machine_file.stat().st_mtime
+        told = dict(line.split(" ", 1) for line in machine_file.read_text().splitlines())
+        if not 0 <= age < seconds:
+            return False
+        socket.create_connection((told["HostName"], int(told["Port"])), timeout=1.0).close()
+    except (OSError, ValueError, KeyError):
+        return False
+    return True
 
 
 def include_line(pattern: Path) -> str:

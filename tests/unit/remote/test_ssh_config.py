@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from xportal.errors import UsageError
 from xportal.remote import Login
-from xportal.remote.ssh_config import alias_text, include_line, is_included, machine_text, with_include
+from xportal.remote.ssh_config import (
+    alias_text,
+    include_line,
+    is_included,
+    machine_text,
+    still_answers,
+    with_include,
+)
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2FC8yWQ1yq3i3x4wGqRjbP8y1eGJmQmGJ4kBqjQm3a"
 
@@ -102,3 +113,20 @@ def test_the_line_is_all_that_is_added(own: bytes) -> None:
     assert new.endswith(own)
     assert new[: len(new) - len(own)] == line.encode() + (b"\r\n" if b"\r\n" in own else b"\n")
     assert is_included(new, Path("/h/ssh/*.conf"), Path("/h"))
+
+
+def test_what_was_asked_a_moment_ago_is_not_asked_again(tmp_path: Path) -> None:
+    """Unless it is older, of a time to come, makes no sense, or nothing answers there any more."""
+    path, login = tmp_path / "demo.machine", Login("127.0.0.1", "ec2-user", tmp_path / "k.key", HOST_KEY)
+    assert not still_answers(path, 10.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        path.write_text(machine_text(replace(login, port=server.getsockname()[1])))
+        assert still_answers(path, 10.0)
+        for seconds in (-11, 60):
+            os.utime(path, (time.time() + seconds, time.time() + seconds))
+            assert not still_answers(path, 10.0)
+        os.utime(path)
+        assert still_answers(path, 10.0)
+    assert not still_answers(path, 10.0)
+    path.write_text("HostName 127.0.0.1\n")
+    assert not still_answers(path, 10.0)
