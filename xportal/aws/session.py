@@ -38,6 +38,7 @@ _TIMEOUTS: dict[str, Any] = {"connect_timeout": 10, "read_timeout": 60}
 # How often a call is tried is said for every client: what else the environment has to say of that is not heard.
 _USUAL = Config(retries={"mode": "standard", "total_max_attempts": 5}, **_TIMEOUTS)
 _ONCE = Config(retries={"mode": "standard", "total_max_attempts": 1}, **_TIMEOUTS)
+_HURRIED = Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=3, read_timeout=20)
 _IN_PASSING = _ONCE.merge(Config(connect_timeout=3, read_timeout=5))
 
 
@@ -79,6 +80,10 @@ class Aws:
     def in_region(self, region: str) -> Aws:
         """The same account in another region, for a question in passing: asked once, and given up after seconds."""
         return Aws(self._session, region, _IN_PASSING, self.clock, self.patience)
+
+    def hurried(self) -> Aws:
+        """The same account for who waits at a prompt: an endpoint that does not answer is given up after seconds."""
+        return Aws(self._session, self.region, _HURRIED, self.clock, self.patience)
 
     def ssm(self) -> SSMClient:
         """A client of Systems Manager, for its public parameters."""

@@ -15,10 +15,10 @@ from xportal.remote.ssh_config import machine_text
 def refresh(aws: Aws, portal: str, name: str, progress: Progress) -> None:
     """Write the machine's address, login key and host key where the alias includes them.
 
-    AWS is asked once, with short limits, and nothing is launched. Raises PortalNotUp, and all that a login raises.
+    AWS is asked with short limits, and nothing is launched. Raises PortalNotUp, and all that a login raises.
     """
     written = machine_file(name)
-    quick = aws.in_region(aws.region)
+    quick = aws.hurried()
     machine = find_machine(quick, portal)
     if machine is None:
         raise PortalNotUp(f'portal "{portal}" is down', hint=f"xportal up {portal}")
