@@ -1,4 +1,4 @@
-"""Requests to the sandbox's API without a socket, which takes half of a call's time: tests make 200,000 calls.
+"""Requests to the sandbox's API without a socket, which takes a third of a call's time: tests make 200,000 calls.
 
 What is sent is what AWS's SDK signed, and what answers is the application that the sandbox's listeners call: it checks
 the signature, and faults hit as they would. Only HTTP on a socket is left out. `tests/contract/` goes over sockets.

