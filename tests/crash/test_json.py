@@ -8,7 +8,7 @@ import io
 import json
 import os
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from datetime import datetime, timedelta
@@ -24,7 +24,13 @@ from tests.crash.hostile import typed
 from tests.docs.json_reference import ANSWERS, FAULTS
 from tests.user import SECRET
 from xportal.aws.devices import DEVICE
+from xportal.aws.records import Instance
+from xportal.aws.session import Aws
+from xportal.container.jupyter import Server
+from xportal.portal.access import OpenPortal, open_portal
 from xportal.portal.status import list_copies
+from xportal.portal.tunnel import Leg
+from xportal.progress import Progress
 from xportal.remote import Completed
 from xportal.reports import Report
 from xportal.sandbox.api.server import Cloud
@@ -209,6 +215,30 @@ def test_kinds_of_copies(account: Lab) -> None:
     account.down("kinds")
 
 
+def test_ports(account: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time that a port or the notebook leads to a machine; here nothing is forwarded."""
+
+    def lead_once(
+        aws: Aws,
+        portal: str,
+        legs_on: Callable[[OpenPortal], Sequence[Leg]],
+        told: Callable[[Instance, Sequence[Leg]], None],
+        progress: Progress,
+    ) -> str:
+        with open_portal(aws, portal, progress.update) as opened:
+            told(opened.machine, legs_on(opened))
+        return "the test is over"
+
+    monkeypatch.setattr("xportal.portal.tunnel.keep_open", lead_once)
+    monkeypatch.setattr(
+        "xportal.portal.notebook.list_servers", lambda *_: [Server("lab", "172.17.0.2", 8888, "t", "/")]
+    )
+    machine = account.up("ports", size_gib=1).id
+    assert check("forward", "forward ports 6006:6007")["machine"] == machine
+    assert check("notebook", "notebook ports --no-browser")["container"] == "lab"
+    account.down("ports")
+
+
 def test_containers(account: Lab, tmp_path: Path) -> None:
     """Each command on containers and images."""
     account.up("work", size_gib=1)
@@ -268,13 +298,18 @@ def test_sandbox(account: Lab, cloud: Cloud, tmp_path: Path, monkeypatch: pytest
 def check_faults(machine: str) -> None:
     """Each kind, those in force, and none."""
     more = {
+        "role-gone": "",
+        "role-failed": "",
+        "forbid": " --operation CopySnapshot",
+        "quota": " --vcpus 64",
+        "account": " unusable-key",
         "slow": " --seconds 0.001",
         "snapshot-slow": " --seconds 0.001",
         "disk-full": " taken",
         "ssh-drop": " taken",
     }
     for kind in FAULTS:
-        told = check("sandbox fault KIND", f"sandbox fault {kind}{more.get(kind, ' --rate 0' * (kind != 'role-gone'))}")
+        told = check("sandbox fault KIND", f"sandbox fault {kind}{more.get(kind, ' --rate 0')}")
         assert told["instance_id"] == (machine if kind in ("disk-full", "ssh-drop") else None)
     assert [fault["kind"] for fault in check("sandbox fault list")] == list(FAULTS)
     assert check("sandbox fault clear") == []

@@ -19,7 +19,7 @@ from xportal.reports import Report
 
 FAULTS = (
     "capacity", "throttle", "error", "lost", "slow", "snapshot-fail", "snapshot-stuck", "snapshot-slow", "role-gone",
-    "disk-full", "ssh-drop",
+    "role-failed", "forbid", "quota", "account", "disk-full", "ssh-drop",
 )  # fmt: skip
 
 

@@ -65,5 +65,4 @@ def list_drives(aws: Aws) -> list[DriveReport]:
 def list_copies(aws: Aws, name: str) -> list[CopyReport]:
     """Every volume and snapshot of one drive, newest first."""
     drive = observe(aws, check_name("drive", name))
-    copies = [copy_report(drive, copy) for copy in drive.copies]
-    return sorted(copies, key=lambda c: (c.generation, c.kind == "volume", c.made), reverse=True)
+    return [copy_report(drive, copy) for copy in sorted(drive.copies, key=drive.order_of, reverse=True)]
