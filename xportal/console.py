@@ -75,7 +75,8 @@ class Console:
 
     def error(self, error: XportalError) -> None:
         """`error:` what happened, `hint:` what to do next, `billed:` what still costs money."""
-        self._tell("[bold red]error:[/] ", error.message)
+        for line in (*error.details, error.message):
+            self._tell("[bold red]error:[/] ", line)
         if error.hint:
             self._tell("[bold cyan]hint:[/]  ", error.hint)
         self.billed(error.billed)

@@ -19,6 +19,7 @@ class XportalError(Exception):
         self.message = message
         self.hint = hint
         self.billed = billed
+        self.details: tuple[str, ...] = ()  # lines that are told before it
 
 
 # 2: usage or spec
@@ -111,6 +112,10 @@ class NoSuchContainer(Refused):
 
 class ContainerConflict(Refused):
     """A container of that name exists already."""
+
+
+class SpecContainersFailed(Refused):
+    """The portal is up, and some of its spec's containers could not be made as they are defined."""
 
 
 # 4: AWS said no

@@ -213,6 +213,28 @@ class SaveSecondsReport(Report):
 
 
 @dataclass(frozen=True)
+class SpecContainerReport(Report):
+    """A container of a spec, and what `up` did for it."""
+
+    name: str
+    """Its name."""
+    action: str
+    """`made` (it was missing), `made anew` (its definition had changed) or `left alone`."""
+
+
+@dataclass(frozen=True)
+class SpecReport(Report):
+    """The spec file by which `up` went."""
+
+    file: str
+    """The file's name, without its directory."""
+    digest: str
+    """The beginning of the SHA-256 of its text."""
+    containers: tuple[SpecContainerReport, ...]
+    """The containers that it defines, in its order."""
+
+
+@dataclass(frozen=True)
 class UpReport(Report):
     """What `up` did."""
 
@@ -226,6 +248,8 @@ class UpReport(Report):
     """Its drives."""
     new: bool
     """Whether this command launched the machine; else it was up already."""
+    spec: SpecReport | None
+    """The spec file by which it went; null without one."""
     agent: AgentReport
     """What the agent on the machine says."""
     seconds: UpSecondsReport
@@ -306,6 +330,72 @@ class PlanReport(Report):
     """The account's quota that the first offer counts against; null if it is up already, or if xportal does not know
     the quota of this type.
     """
+    containers: tuple[str, ...]
+    """The names of the containers that the spec file defines; empty without one."""
+
+
+@dataclass(frozen=True)
+class FollowedReport(Report):
+    """The spec file that a portal follows: that of its last `up` with a file."""
+
+    file: str
+    """The file's name, without its directory."""
+    digest: str
+    """The beginning of the SHA-256 of its text."""
+    market: str
+    """`spot` or `on-demand`."""
+    max_price: float | None
+    """Its `machine.max_price`, in US dollars an hour."""
+    image_id: str | None
+    """Its `machine.image_id`, which only an `up` with the file boots."""
+    wait_capacity: bool
+    """Its `machine.wait_capacity`."""
+    budget: float | None
+    """Its `limits.budget`, in US dollars."""
+    max_hours: float | None
+    """Its `limits.max_hours`."""
+    end_price: float | None
+    """Its `limits.max_price`, in US dollars an hour."""
+
+
+@dataclass(frozen=True)
+class KeptSpecReport(Report):
+    """The spec file of a portal's last `up` with one, as it is kept on the drive."""
+
+    portal: str
+    """The portal's name."""
+    file: str
+    """The file's name, without its directory."""
+    digest: str
+    """The beginning of the SHA-256 of its text."""
+    text: str
+    """The file's text, in which variables are not expanded."""
+
+
+@dataclass(frozen=True)
+class CheckReport(Report):
+    """A spec file that is right."""
+
+    file: str
+    """The file's path, as it was given or found."""
+    digest: str
+    """The beginning of the SHA-256 of its text."""
+    portal: str
+    """The name of the portal that it is the spec of."""
+    drives: tuple[str, ...]
+    """The names of the drives that it names."""
+    containers: tuple[str, ...]
+    """The names of the containers that it defines."""
+    warnings: tuple[str, ...]
+    """Variables that are not set here, in words."""
+
+
+@dataclass(frozen=True)
+class InitReport(Report):
+    """A spec file that was written."""
+
+    file: str
+    """The file's path."""
 
 
 @dataclass(frozen=True)
@@ -336,6 +426,8 @@ class LastTimeReport(Report):
     """`--checkpoint-on-rebalance`."""
     checkpoint_minutes: float | None
     """`--checkpoint-every`, in minutes."""
+    spec: FollowedReport | None
+    """The spec file that the portal follows; null if none of its `up`s had one."""
 
 
 @dataclass(frozen=True)

@@ -129,11 +129,11 @@ def test_a_quota_that_may_not_be_asked_for(lab: Lab, drive: str, fault: Callable
 def test_a_plan_tells_the_quota(lab: Lab, drive: str, fault: Callable[..., object]) -> None:
     """--dry-run asks for it, and what is missing is said."""
     spec = PortalSpec(drive, MachineSpec(gpu=True))
-    plenty = plan_report(lab.aws, drive, prepare(lab.aws, spec)).quota
+    plenty = plan_report(lab.aws, spec, prepare(lab.aws, spec)).quota
     assert plenty
     assert (plenty.code, plenty.problem) == ("L-3819A6DF", "")
     fault("quota", vcpus=0, market="spot", family="g")
-    none = plan_report(lab.aws, drive, prepare(lab.aws, spec)).quota
+    none = plan_report(lab.aws, spec, prepare(lab.aws, spec)).quota
     assert none
     assert (none.vcpus, none.needed) == (0, 4)
     assert "4 vCPUs are needed" in none.problem

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -53,6 +54,7 @@ STATUS = {
     "settings": {"on_notice": "", "idle_minutes": 30, "checkpoint_on_rebalance": False, "checkpoint_minutes": 0.0},
 }
 LEAVING = {**STATUS, "phase": "saving", "leaving": {"why": "notice", "time": "2026-01-02T03:04:05Z"}}
+KEPT = {"file": "demo.yaml", "digest": "0123456789ab", "text": "name: demo\n"}
 RESULT = {
     "in_time": True,
     "took": 41.5,
@@ -73,7 +75,8 @@ class Machine:
 
     def run(self, argv: Sequence[str], **_: Any) -> Completed:
         """The agent's status; all else is done."""
-        return Completed(json.dumps(self.status) if "status" in argv else "{}", "", 0)
+        told = {"status": self.status, "spec": KEPT}.get(argv[-1], "")
+        return Completed(json.dumps(told) if told else "{}", "", 0)
 
     def lines(self, _argv: Sequence[str], **_: Any) -> Iterator[str]:
         """The log of whatever it was asked to do."""
@@ -199,6 +202,23 @@ def test_portals_and_drives(account: Lab, tmp_path: Path, monkeypatch: pytest.Mo
     account.up("left", size_gib=1)
     account.down("left")
     assert check("watch", "watch left")["saved"] is None
+
+
+def test_specs(account: Lab, tmp_path: Path) -> None:
+    """The commands on a spec's file, and those that go by it."""
+    path = tmp_path / "demo.yaml"
+    assert check("init", f"init {path}") == {"file": str(path)}
+    assert check("check", f"check {path}")["drives"] == ["train"]
+    path.write_text("name: made\nlimits: {budget: 5}\ncontainers: {web: {image: img}}\n")
+    assert check("up --dry-run", f"up {path} --dry-run --size 1")["containers"] == ["web"]
+    path.write_text("name: made\nlimits: {budget: 5}\n")
+    assert check("up", f"up {path} --size 1")["spec"] == {
+        "file": "demo.yaml", "digest": hashlib.sha256(path.read_bytes()).hexdigest()[:12], "containers": []
+    }  # fmt: skip
+    assert check("spec", "spec made") == {"portal": "made", **KEPT}
+    [row] = check("status", "status made")
+    assert (row["last_time"]["spec"]["file"], row["last_time"]["spec"]["budget"]) == ("demo.yaml", 5)
+    account.down("made")
 
 
 def test_kinds_of_copies(account: Lab) -> None:

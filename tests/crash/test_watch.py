@@ -99,7 +99,7 @@ def test_watch_that_begins_after_the_interruption(lab: Lab, drive: str, pool: Th
 def test_price_above_the_limit(lab: Lab, drive: str) -> None:
     """When the running machine's offer costs more than --max-price, the portal is saved and ended."""
     lab.up(drive, size_gib=1)
-    report = ended(watch(lab, drive, machine=MachineSpec(gpu=False, max_price=0.000001)))
+    report = ended(watch(lab, drive, Limits(price=0.000001)))
     assert "costs $" in report.why
     assert report.saved
     assert observe(lab.aws, drive).volumes == ()

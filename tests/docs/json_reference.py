@@ -42,6 +42,9 @@ class Answer:
 ANSWERS = (
     Answer("up", reports.UpReport),
     Answer("up --dry-run", reports.PlanReport, commands=("up",)),
+    Answer("init", reports.InitReport),
+    Answer("check", reports.CheckReport, note="If the file is wrong, there is none, and the exit status is 2."),
+    Answer("spec", reports.KeptSpecReport),
     Answer("watch", reports.WatchReport, note="It comes when the watch ends."),
     Answer("watch --install", reports.ServiceReport, commands=("watch",)),
     Answer(
@@ -100,14 +103,14 @@ ANSWERS = (
     Answer("sandbox fault list", reports.FaultReport, many=True),
     Answer("sandbox fault clear", reports.FaultReport, many=True, note="It is empty: no fault is in force any more."),
 )
-NO_ANSWER = ("ssh",)  # its stdout is the remote command's
+NO_ANSWER = ("ssh", "schema")  # the stdout of the one is the remote command's, of the other JSON Schema in any case
 
 HEAD = """# What commands answer
 
 With `--json` a command writes JSON to stdout: one object, or a list of objects. Progress, warnings and errors are
 text on stderr. A command that fails writes no answer, unless its section says otherwise; its exit status tells why
 (README.md). `xportal ssh` has no answer of its own: its stdout is the remote command's, and so it is for `run` and
-`exec` with `--tty`.
+`exec` with `--tty`. That of `xportal schema` is JSON Schema in any case.
 
 The objects and their fields are the classes of `xportal/reports.py`, which the functions behind the commands return.
 All fields of an object are always there. A *time* is text in UTC, as `2026-01-02T03:04:05+00:00`. Prices are in US

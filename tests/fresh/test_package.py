@@ -55,7 +55,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """Made from a copy of the clone, in which everything lies around that tests and tools leave in packages."""
     tree, out = tmp_path_factory.mktemp("tree") / "clone", tmp_path_factory.mktemp("dist")
     shutil.copytree(ROOT, tree, ignore=NOT_IN_GIT)
-    run(sys.executable, "-m", "compileall", "-q", "xportal/spec.py", cwd=tree)
+    run(sys.executable, "-m", "compileall", "-q", "xportal/spec", cwd=tree)
     # Without isolation: setuptools is here already, and need not be fetched twice. The wheel is made from the sdist.
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), cwd=tree)
     [sdist], [wheel] = out.glob("*.tar.gz"), out.glob("*.whl")

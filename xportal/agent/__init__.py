@@ -20,6 +20,7 @@ Files
     /xportal/v1                 the whole drive, for root; at MOUNT, /v1, `core.covers` hides some of it
     .xportal/                   on the drive, root's: drive.json, running.json, aside.json, gpu.json, commits.json,
                                 alone.json: `full.settings.Settings`, what the user has set;
+                                spec.json: {file, digest, text} of the spec that the portal was brought up with;
                                 reserve: space that a full drive is opened with;
                                 save.json: how the last machine's save went, until the next has told it
     MOUNT/xportal-notice.json   for programs: {action, time, seconds}, from a notice until the drive is opened again
@@ -36,6 +37,8 @@ Commands (`status` and `follow` need no root, but the full agent; the others nee
     agent home                  the unit xportal-home.service, before sshd starts: the login user's home
     agent settings JSON         change some of `full.settings.Settings`
     agent try-role              one JSON object, {error}: why the machine could take no snapshot by itself, or null
+    agent keep-spec             keep what comes on stdin, {file, digest, text}, as the portal's spec
+    agent spec                  prints what is kept of it; null if nothing is
     agent rehearse ID           the save as at a notice, as a unit with a log; then everything comes back
     agent watch, agent leave    the units xportal-watch.service and xportal-leave.service (when it is stopped by a
                                 shutdown): saves that nobody asks for; their ids are notice-..., shutdown and idle

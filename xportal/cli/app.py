@@ -12,7 +12,7 @@ from types import FrameType
 import typer
 
 from xportal import local
-from xportal.cli import containers, drives, forwarding, portals, sandbox, ssh_config, watching
+from xportal.cli import containers, drives, forwarding, portals, sandbox, specs, ssh_config, watching
 from xportal.cli.machine_options import SPEC_OPTIONS
 from xportal.cli.options import common_callback
 from xportal.console import Console
@@ -44,6 +44,7 @@ portals.add_to(app)
 ssh_config.add_to(app)
 forwarding.add_to(app)
 watching.add_to(app)
+specs.add_to(app)
 containers.add_to(app)
 app.add_typer(drives.app, name="drives", rich_help_panel="Drives")
 app.add_typer(sandbox.app, name="sandbox")

@@ -451,22 +451,13 @@ def _each(ctx: Context, portal: str, names: list[str], act: Callable[[Engine, st
 @contextmanager
 def _opened(ctx: Context, portal: str) -> Iterator[tuple[OpenPortal, Engine]]:
     """The portal's machine and its Docker. Raises PortalNotUp, Refused, MachineLost, DockerFailed."""
-    from xportal.portal.access import open_portal
+    from xportal.portal.access import engine_of, open_portal
     from xportal.portal.up.ready import check_ready
 
     with open_portal(ctx.aws, portal, ctx.console.update) as opened:
         check_ready(opened.machine, opened.status)
-        with _docker_of(opened, portal) as engine:
+        with engine_of(opened.host, opened.machine, opened.status) as engine:
             yield opened, engine
-
-
-@contextmanager
-def _docker_of(opened: OpenPortal, portal: str) -> Iterator[Engine]:
-    from xportal.container import Engine
-
-    with opened.host.docker() as client:
-        durable = (*(drive.mount for drive in opened.status.drives), f"/home/{opened.login.user}")
-        yield Engine(client, portal, gpu=opened.gpu, durable=durable)
 
 
 def _check_terminal() -> None:

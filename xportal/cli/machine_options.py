@@ -23,6 +23,7 @@ SPEC_OPTIONS = {  # by the path of the field in a specification that they give
     "alone.checkpoint_minutes": "--checkpoint-every",
     "limits.dollars": "--budget",
     "limits.hours": "--max-hours",
+    "limits.price": "--max-price",
 }
 
 
@@ -42,7 +43,9 @@ class MachineOptions:
         float | None,
         typer.Option("--max-price", metavar="USD", help="Take no spot offer above this price an hour at launch."),
     ] = None
-    on_demand: Annotated[bool, typer.Option("--on-demand", help="Pay the full price; never interrupted.")] = False
+    on_demand: Annotated[
+        bool | None, typer.Option("--on-demand/--spot", help="Pay the full price, and never be interrupted; or not.")
+    ] = None
     image_id: Annotated[
         str | None, typer.Option("--image-id", metavar="AMI", help="Boot this instead of Amazon Linux 2023.")
     ] = None

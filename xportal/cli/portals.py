@@ -13,6 +13,7 @@ import typer
 from xportal.cli.drives import time_text
 from xportal.cli.machine_options import MachineOptions
 from xportal.cli.options import Context, with_common_options
+from xportal.cli.specs import asked_with_file
 from xportal.cli.ssh_config import keep_alias
 from xportal.cli.ssh_like import SshLike, split_words
 from xportal.errors import LoginRefused, MachineLost, SaveIncomplete, UsageError
@@ -43,7 +44,22 @@ def add_to(app: typer.Typer) -> None:
 
 def up(
     ctx: Context,
-    portal: Portal = DEFAULT_PORTAL,
+    portal: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="PORTAL|FILE",
+            help=f"The portal's name ({DEFAULT_PORTAL}), which is its drive's too; or a spec's file.",
+            show_default=False,
+        ),
+    ] = None,
+    spec: Annotated[
+        str | None,
+        typer.Option(
+            "--spec",
+            metavar="FILE",
+            help="The spec of the portal. Without it: ./PORTAL.yaml, .yml or .json; without PORTAL ./portal.yaml ...",
+        ),
+    ] = None,
     machine: MachineOptions = MachineOptions(),
     size: Annotated[
         int | None,
@@ -66,8 +82,11 @@ def up(
         ),
     ] = None,
     wait_capacity: Annotated[
-        bool, typer.Option("--wait-capacity", help="Where there is no machine, or none at --max-price, try again.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--wait-capacity/--no-wait-capacity", help="Where there is no machine, or none at --max-price, try again."
+        ),
+    ] = None,
     on_notice: Annotated[
         str | None,
         typer.Option("--on-notice", metavar="CMD", help="Run on the machine when AWS takes it back, before the save."),
@@ -92,7 +111,8 @@ def up(
 ) -> None:
     """Launch a machine with the drive's newest data at /v1, its containers running again. Idempotent.
 
-    Drives, machine and settings that no option says are as last time; market, price and image never are.
+    Without a spec, drives, machine and settings that no option says are as last time; market, price and image of the
+    last command line never are. An option wins over the spec.
     """
     from xportal.portal import up as bring_up
     from xportal.portal.machine_saves import RemoteAgent
@@ -102,20 +122,23 @@ def up(
 
     own_keys = [key for path in ssh_key or () for key in read_public_keys(path)]
     alone = UnattendedSpec(on_notice, idle_minutes, checkpoint_on_rebalance, checkpoint_every)
-    asked = PortalSpec(portal, machine.spec(), size, tuple(map(_drive_spec, drive or ())), alone)
-    spec = recall(ctx.aws, asked, ctx.console)
+    drives = tuple(map(_drive_spec, drive or ()))
+    asked = asked_with_file(ctx, portal, spec, lambda name: PortalSpec(name, machine.spec(), size, drives, alone))
+    wanted = recall(ctx.aws, asked, ctx.console)
     if dry_run:
         from xportal.portal.up.plan import plan_report, prepare
 
-        _show_plan(ctx, plan_report(ctx.aws, spec.name, prepare(ctx.aws, spec)))
+        _show_plan(ctx, plan_report(ctx.aws, wanted, prepare(ctx.aws, wanted)))
         return
+    if wait_capacity is None:
+        wait_capacity = wanted.follows is not None and wanted.follows.wait_capacity
     waits = pauses() if wait_capacity else None
-    with ctx.console.waiting(f"bringing up {portal}"):
-        report = bring_up.up(ctx.aws, spec, ctx.console, RemoteAgent(ctx.aws, ctx.console), waits=waits)
+    with ctx.console.waiting(f"bringing up {wanted.name}"):
+        report = bring_up.up(ctx.aws, wanted, ctx.console, RemoteAgent(ctx.aws, ctx.console), waits=waits)
         if own_keys:
-            _let_in(ctx, portal, own_keys)
+            _let_in(ctx, wanted.name, own_keys)
     _show_up(ctx, report)
-    keep_alias(ctx, portal)
+    keep_alias(ctx, wanted.name)
 
 
 def _let_in(ctx: Context, portal: str, own_keys: Sequence[str]) -> None:
@@ -211,6 +234,10 @@ def status(ctx: Context, portal: OptionalPortal = None) -> None:
     if rows and rows[0].last_time and not ctx.json:
         last = rows[0].last_time
         ctx.console.answer(f"  up {last.portal} is as last time: {last.options or 'without options'}")
+        if last.spec:
+            ctx.console.answer(
+                f"  it follows {last.spec.file} ({last.spec.digest}): xportal spec {last.portal} shows it"
+            )
     _say_billed(ctx)
 
 
@@ -324,6 +351,8 @@ def _show_plan(ctx: Context, plan: PlanReport) -> None:
         ctx.console.answer(f"  and {len(plan.offers) - OFFERS_SHOWN} more")
     price = plan.offers[0].price
     size = sum(drive.size_gib for drive in plan.drives)
+    if plan.containers:
+        ctx.console.answer(f"  containers of the spec: {', '.join(plan.containers)}")
     machine = "the on-demand price" if price is None else f"${price:.4g}"
     ctx.console.answer(f"it would cost {machine} an hour, and {volume_cost(size)} for {size} GiB of drives")
     if plan.offers[0].surplus:
@@ -342,6 +371,8 @@ def _show_up(ctx: Context, report: UpReport) -> None:
         gpu = f"with {report.agent.gpu}" if report.agent.gpu else "without a GPU"
         where = f"{machine.id}, {machine.type} in {machine.zone}"
         ctx.console.answer(f"{report.portal}: up on {where}, {gpu}, {report.seconds.total:.0f} s")
+        if report.spec and (alone := [one.name for one in report.spec.containers if one.action == "left alone"]):
+            ctx.console.answer(f"  {', '.join(alone)}: as {report.spec.file} defines it, left alone")
     _show_machine(ctx, report.agent)
     billed = machine_text(machine.id, machine.type, machine.spot, report.price)
     ctx.console.billed([billed, *(volume_text(d.volume, d.size_gib) for d in report.drives)])

@@ -59,18 +59,25 @@ def watch(
 
     It ends when somebody ends the portal; and it saves and ends it at a limit,
     or when an idle machine has shut itself down. Ctrl-C ends the watch alone.
+    If the last up had a spec, the watch keeps its limits, market and types; options win.
     Without options on the machine, the next has its memory and GPUs at least.
     It must begin within an hour of the last machine's end: AWS tells of it no longer.
     """
     from xportal.portal.machine_saves import RemoteAgent
-    from xportal.portal.remember import carry_on
+    from xportal.portal.remember import carry_on, find_last_time
     from xportal.portal.up import up
     from xportal.reports import ServiceReport
     from xportal.watch import service
+    from xportal.watch.following import followed, limits_text
     from xportal.watch.step import Limits
     from xportal.watch.watch import Watch
 
-    spec, limits = PortalSpec(portal, machine.spec()), Limits(budget, max_hours)
+    own, asked = Limits(budget, max_hours), PortalSpec(portal, machine.spec()).machine
+    spec, limits = followed(portal, asked, own, find_last_time(ctx.aws, portal, ctx.console.warn))
+    if spec.follows:
+        ctx.console.say(
+            f"the watch follows {spec.follows} of the last up, and its own options; it ends {limits_text(limits)}"
+        )
     agent = RemoteAgent(ctx.aws, ctx.console)
 
     def bring_up(wanted: PortalSpec, ends: Ends) -> None:

@@ -7,7 +7,7 @@ from xportal.container.images import list_images, pull_image
 from xportal.container.listing import Container, list_containers, read_logs, remove, restart, start_again, stop
 from xportal.container.options import RunOptions, env_file, environment, since_when
 from xportal.container.push import Progress, push
-from xportal.container.run import Following, Started, create, find_early_end, run, run_attached
+from xportal.container.run import Following, Started, create, ensure_image, find_early_end, run, run_attached, start
 from xportal.container.streams import STDERR, STDOUT, Output, output_lines
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Started",
     "build",
     "create",
+    "ensure_image",
     "env_file",
     "environment",
     "execute",
@@ -41,6 +42,7 @@ __all__ = [
     "run",
     "run_attached",
     "since_when",
+    "start",
     "start_again",
     "stop",
 ]

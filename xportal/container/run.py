@@ -74,6 +74,17 @@ def create(
     return container
 
 
+def ensure_image(engine: Engine, image: str, say: Callable[[str], None]) -> None:
+    """Have the machine pull an image unless it has it. Raises Refused if it cannot be had, DockerFailed."""
+    from docker.errors import ImageNotFound
+
+    with docker_errors(f"image {image}"):
+        try:
+            engine.client.images.get(image)
+        except ImageNotFound:
+            _pull(engine, image, say)
+
+
 def start(engine: Engine, container: Started) -> None:
     """Start what `create` made; if it does not start, it is removed again: the next try needs its name."""
     from docker.errors import DockerException

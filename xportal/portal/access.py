@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from xportal import foreign
 from xportal.aws import compute, keys, network, tags
@@ -29,6 +30,9 @@ from xportal.portal.find import find_machine
 from xportal.portal.names import not_up
 from xportal.portal.prices import machine_cost
 from xportal.remote import Host, Login, connect
+
+if TYPE_CHECKING:
+    from xportal.container import Engine
 
 Connect = Callable[..., Host]  # what stands for `connect`
 CONNECT_SECONDS = 60.0
@@ -76,6 +80,16 @@ def open_portal(aws: Aws, name: str, tell: Callable[[str], None]) -> Iterator[Op
 
     with closing(enter()) as host:
         yield OpenPortal(name, machine, login_of(machine), host, agent_status(host), enter)
+
+
+@contextmanager
+def engine_of(host: Host, machine: Instance, status: AgentStatus) -> Iterator[Engine]:
+    """The Docker of a portal's machine, over a connection to it. Raises DockerFailed."""
+    from xportal.container import Engine
+
+    with host.docker() as client:
+        durable = (*(drive.mount for drive in status.drives), f"/home/{LOGIN_USER}")
+        yield Engine(client, tags.portal_name(machine.tags), gpu=status.gpu is not None, durable=durable)
 
 
 def get_machine(aws: Aws, name: str) -> Instance:

@@ -17,7 +17,7 @@ from xportal.foreign import Malformed, field, items, optional
 from xportal.machine.userdata import deliver_argv, full_agent
 from xportal.progress import Progress
 from xportal.remote import Host
-from xportal.spec import UnattendedSpec
+from xportal.spec import FileSpec, UnattendedSpec
 
 AGENT = "/opt/xportal/agent"
 FOLLOW_ATTEMPTS = 5
@@ -73,6 +73,15 @@ class AgentStatus:
     settings: UnattendedSpec | None = None  # what the machine does by itself
 
 
+@dataclass(frozen=True)
+class KeptSpec:
+    """A spec's file, as it is kept on the drive."""
+
+    file: str
+    digest: str
+    text: str
+
+
 def deliver(host: Host) -> None:
     """Put the full agent on the machine, which has its core alone at first. Idempotent. Raises MachineLost."""
     full = full_agent()
@@ -101,6 +110,24 @@ def remember(host: Host, remembered: Mapping[str, str]) -> None:
         host.run(["sudo", AGENT, "remember", json.dumps(dict(remembered))], timeout=30.0)
     except RemoteFailed as error:
         raise MachineLost(f"the agent does not take what the portal remembers: {error}") from error
+
+
+def keep_spec(host: Host, file: FileSpec) -> None:
+    """Have the agent keep a spec's file on the drive, as its user wrote it. Raises MachineLost."""
+    told = {"file": file.follows.file, "digest": file.follows.digest, "text": file.text}
+    try:
+        host.run(["sudo", AGENT, "keep-spec"], input=json.dumps(told).encode(), timeout=30.0)
+    except RemoteFailed as error:
+        raise MachineLost(f"the agent does not keep the spec: {error}") from error
+
+
+def kept_spec(host: Host) -> KeptSpec | None:
+    """What the agent keeps of the last spec's file; None if the portal never had one. Raises MachineLost."""
+    try:
+        told = json.loads(host.run(["sudo", AGENT, "spec"], timeout=30.0).stdout)
+        return None if told is None else KeptSpec(*(field(told, key, str) for key in ("file", "digest", "text")))
+    except (RemoteFailed, ValueError, RecursionError) as error:
+        raise MachineLost(f"the agent does not tell the spec: {error}") from error
 
 
 def finish_boot(host: Host, say: Callable[[str], None]) -> dict[str, Any]:

@@ -11,14 +11,14 @@ import math
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from xportal import foreign
 from xportal.aws.tags import REMEMBERED, REMEMBERED_TAGS_MAX
 from xportal.errors import UsageError
-from xportal.spec import DriveSpec, PortalSpec, UnattendedSpec
+from xportal.spec import DriveSpec, Followed, MachineSpec, PortalSpec, UnattendedSpec
 
 VALUE_MAX = 256  # EC2's limit on a tag's value
 NOTICE_SHOWN = 100  # characters of the command that runs at a notice
@@ -40,6 +40,7 @@ class LastTime:
     idle_minutes: float | None = None
     checkpoint_on_rebalance: bool | None = None
     checkpoint_minutes: float | None = None
+    follows: Followed | None = None
 
     def words(self) -> str:
         """The options that ask for the same; "" if none is needed."""
@@ -75,13 +76,18 @@ def asked_as(spec: PortalSpec, at: datetime, before: LastTime | None) -> LastTim
         idle_minutes=spec.alone.idle_minutes,
         checkpoint_on_rebalance=spec.alone.checkpoint_on_rebalance,
         checkpoint_minutes=spec.alone.checkpoint_minutes,
+        follows=spec.follows,
     )
 
 
 def completed(asked: PortalSpec, before: LastTime) -> PortalSpec:
     """The spec with what it leaves open as last time. Each option that is given wins; of those that choose the machine
-    (GPU or CPU, types, GPU memory) one that is given replaces all. Raises UsageError.
+    (GPU or CPU, types, GPU memory) one that is given replaces all. A spec's file leaves nothing open but the drives.
+    Without a file, market and price are those of the file that the portal follows; its image is not:
+    whoever may tag could choose what boots. Raises UsageError.
     """
+    if asked.file:
+        return with_drives(asked, before.drives)
     machine = asked.machine
     if machine.gpu is None and not machine.types and machine.min_gpu_memory_gib is None:
         machine = replace(machine, gpu=before.gpu, types=before.types, min_gpu_memory_gib=before.min_gpu_memory_gib)
@@ -93,7 +99,17 @@ def completed(asked: PortalSpec, before: LastTime) -> PortalSpec:
         checkpoint_on_rebalance=_first(asked.alone.checkpoint_on_rebalance, before.checkpoint_on_rebalance),
         checkpoint_minutes=_first(asked.alone.checkpoint_minutes, before.checkpoint_minutes),
     )
-    return replace(with_drives(asked, before.drives), machine=machine, alone=alone)
+    machine = _as_followed(machine, before.follows) if before.follows else machine
+    return replace(with_drives(asked, before.drives), machine=machine, alone=alone, follows=before.follows)
+
+
+def _as_followed(machine: MachineSpec, follows: Followed) -> MachineSpec:
+    """The machine with what only a file has remembered: a market excludes the other one's price."""
+    if machine.on_demand is None and machine.max_price is None:
+        machine = replace(machine, on_demand=follows.on_demand, max_price=follows.max_price)
+    elif machine.on_demand is False and machine.max_price is None:
+        machine = replace(machine, max_price=follows.max_price)
+    return machine
 
 
 def with_drives(asked: PortalSpec, names: tuple[str, ...]) -> PortalSpec:
@@ -122,8 +138,9 @@ def to_tags(last: LastTime) -> dict[str, str]:
         "every": last.checkpoint_minutes,
         "rebalance": last.checkpoint_on_rebalance,
         "on_notice": last.on_notice,
+        "spec": _without_none(asdict(last.follows)) if last.follows else None,
     }
-    text = json.dumps({key: value for key, value in told.items() if value is not None}, separators=(",", ":"))
+    text = json.dumps(_without_none(told), separators=(",", ":"))
     if len(text) > VALUE_MAX * REMEMBERED_TAGS_MAX:
         raise UsageError("these options are too long to be remembered", hint="fewer --type")
     return {_key(n): text[n * VALUE_MAX : (n + 1) * VALUE_MAX] for n in range(math.ceil(len(text) / VALUE_MAX))}
@@ -171,6 +188,7 @@ def _checked(raw: Mapping[str, Any], portal: str) -> LastTime:
         idle_minutes=_told(raw, "idle", _number),
         checkpoint_on_rebalance=_told(raw, "rebalance", _flag),
         checkpoint_minutes=_told(raw, "every", _number),
+        follows=_told(raw, "spec", _followed),
     )
     try:
         completed(PortalSpec(portal), last)
@@ -186,6 +204,24 @@ def _told(raw: Mapping[str, Any], key: str, read: Callable[[Any], Any], *, neede
         return read(raw.get(key))
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"its {key} makes no sense") from error
+
+
+def _followed(value: Any) -> Followed:
+    """PortalSpec checks what is for the next machine."""
+    if not isinstance(value, dict):
+        raise TypeError
+    limits = {key: _told(value, key, _number) for key in ("budget", "max_hours", "end_price")}
+    if any(limit is not None and not 0 < limit < math.inf for limit in limits.values()):
+        raise ValueError
+    return Followed(
+        file=_told(value, "file", _line, needed=True),
+        digest=_told(value, "digest", _line, needed=True),
+        on_demand=_told(value, "on_demand", _flag),
+        max_price=_told(value, "max_price", _number),
+        image_id=_told(value, "image_id", _line),
+        wait_capacity=_told(value, "wait_capacity", _flag) or False,
+        **limits,
+    )
 
 
 def _moment(value: Any) -> datetime:
@@ -236,6 +272,10 @@ def _shown(command: str) -> str:
     """As much of a command as is shown: one line, without control characters."""
     line = "".join(c if c.isprintable() else " " for c in command)
     return line if len(line) <= NOTICE_SHOWN else line[: NOTICE_SHOWN - 3] + "..."
+
+
+def _without_none(told: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in told.items() if value is not None}
 
 
 def _first(asked: Any, before: Any) -> Any:

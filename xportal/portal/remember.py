@@ -70,7 +70,13 @@ def recall(aws: Aws, asked: PortalSpec, progress: Progress) -> PortalSpec:
         now = before
     if before and machine is None and (end := find_last_end(aws, before)):
         progress.say(f"last time {end}")
-    if before and before.words() and machine is None:
+    if before and before.follows and not spec.file:
+        progress.say(f"the portal goes on as {before.follows} had it; the command line wins")
+        if before.follows.image_id and not asked.machine.image_id and machine is None:
+            progress.warn(
+                f"{before.follows.file} has image_id {before.follows.image_id}: only an up with the file boots it"
+            )
+    if before and before.words() and machine is None and not spec.file:
         given = "" if now == before else "; what the command line says wins"
         progress.say(f"as last time: {before.words()}{given}")
     return replace(spec, asked=asked, remembered=to_tags(now))

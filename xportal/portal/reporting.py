@@ -19,6 +19,7 @@ from xportal.reports import (
     AgentReport,
     CopyReport,
     DriveReport,
+    FollowedReport,
     LastTimeReport,
     LeavingReport,
     MachineReport,
@@ -27,6 +28,7 @@ from xportal.reports import (
     SettingsReport,
     SnapshotReport,
 )
+from xportal.spec import Followed
 
 # What a snapshot's tag says, as answers have it. Any other word there is somebody's own.
 KINDS = {tags.FINAL: "final", tags.CHECKPOINT: "checkpoint", tags.WITHDRAWN: "checkpoint"}
@@ -79,6 +81,21 @@ def last_time_report(last: LastTime) -> LastTimeReport:
         idle_minutes=last.idle_minutes,
         checkpoint_on_rebalance=last.checkpoint_on_rebalance,
         checkpoint_minutes=last.checkpoint_minutes,
+        spec=_followed_report(last.follows) if last.follows else None,
+    )
+
+
+def _followed_report(follows: Followed) -> FollowedReport:
+    return FollowedReport(
+        file=follows.file,
+        digest=follows.digest,
+        market="on-demand" if follows.on_demand else "spot",
+        max_price=follows.max_price,
+        image_id=follows.image_id,
+        wait_capacity=follows.wait_capacity,
+        budget=follows.budget,
+        max_hours=follows.max_hours,
+        end_price=follows.end_price,
     )
 
 

@@ -16,16 +16,18 @@ from xportal.watch.meter import Meter
 
 @dataclass(frozen=True)
 class Limits:
-    """Where the watch ends, with a save, besides the spec's price. Dollars and hours are those of the machines since it
-    began.
+    """Where the watch ends, with a save. Dollars and hours are those of the machines since it began; the price is that
+    of the machine's offer, in US dollars an hour.
     """
 
     dollars: float | None = None
     hours: float | None = None
+    price: float | None = None
 
     def __post_init__(self) -> None:
         check_positive("limits.dollars", self.dollars)
         check_positive("limits.hours", self.hours)
+        check_positive("limits.price", self.price)
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,8 @@ class Leave:
 Step = Wait | ComeBack | End | Leave
 
 
-def next_step(sight: Sight, limits: Limits, max_price: float | None, *, is_up: bool) -> Step:
-    """The next step. `max_price` is in US dollars an hour; `is_up` tells whether the last `up`, if any, went well."""
+def next_step(sight: Sight, limits: Limits, *, is_up: bool) -> Step:
+    """The next step. `is_up` tells whether the last `up`, if any, went well."""
     machine, meter = sight.machine, sight.meter
     if meter is None:
         return Wait(f"{machine.id} is {machine.state}")
@@ -85,7 +87,7 @@ def next_step(sight: Sight, limits: Limits, max_price: float | None, *, is_up: b
         return Leave(f"somebody ended {machine.id} ({machine.state_reason or 'xportal down'})", meter)
     if ending is Ending.ITSELF:
         return End(f"{machine.id} has shut itself down, as when it is idle", meter)
-    why = _exceeded(sight, meter, limits, max_price)
+    why = _exceeded(sight, meter, limits)
     if why:
         return End(why, meter)
     if not is_live or not is_up:
@@ -93,7 +95,7 @@ def next_step(sight: Sight, limits: Limits, max_price: float | None, *, is_up: b
     return Wait(f"{machine.id} runs: ${meter.dollars:.2f}, {meter.hours:.1f} h")
 
 
-def _exceeded(sight: Sight, meter: Meter, limits: Limits, max_price: float | None) -> str:
+def _exceeded(sight: Sight, meter: Meter, limits: Limits) -> str:
     """Which limit is met; "" if none is."""
     machine = sight.machine
     if limits.dollars is not None and machine.state in LIVE and price_of(machine) is None:
@@ -102,6 +104,6 @@ def _exceeded(sight: Sight, meter: Meter, limits: Limits, max_price: float | Non
         return f"the budget of ${limits.dollars:g} is spent"
     if limits.hours is not None and meter.hours >= limits.hours:
         return f"{limits.hours:g} hours are over"
-    if max_price is not None and sight.price is not None and sight.price > max_price:
+    if limits.price is not None and sight.price is not None and sight.price > limits.price:
         return f"{machine.type} in {machine.zone} costs ${sight.price:.4g}/h now"
     return ""

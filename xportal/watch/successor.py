@@ -29,7 +29,7 @@ def successor(aws: Aws, asked: MachineSpec, last: Instance) -> MachineSpec:
         min_memory_mib=known.memory_mib,
         architecture=architecture,
         image_id=asked.image_id or _chosen_image(aws, last, architecture, gpu=known.gpus > 0),
-        on_demand=asked.on_demand or (not last.spot and asked.max_price is None),
+        on_demand=not last.spot and asked.max_price is None if asked.on_demand is None else asked.on_demand,
     )
 
 

@@ -127,9 +127,8 @@ class Watch:
 
     def _step(self) -> WatchReport | None:
         """One look, and what is to be done after it; the report if it is the last."""
-        max_price = self._spec.machine.max_price
-        sight = self._lookout.look(asks_price=max_price is not None)
-        step = next_step(sight, self._limits, max_price, is_up=self._tries.went_well)
+        sight = self._lookout.look(asks_price=self._limits.price is not None)
+        step = next_step(sight, self._limits, is_up=self._tries.went_well)
         match step:
             case Wait(text):
                 self._progress.update(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from xportal.aws.tags import REMEMBERED
 from xportal.errors import UsageError
 from xportal.portal.last_time import VALUE_MAX, LastTime, asked_as, completed, from_tags, to_tags
-from xportal.spec import DriveSpec, MachineSpec, PortalSpec, UnattendedSpec
+from xportal.spec import DriveSpec, Followed, MachineSpec, PortalSpec, UnattendedSpec
+from xportal.spec.reading import read_spec
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 PLAIN = LastTime("p", AT, ("p",))
@@ -28,6 +30,8 @@ WHOLE = LastTime(
     checkpoint_on_rebalance=True,
     checkpoint_minutes=7.5,
 )
+FOLLOWS = Followed("train.yaml", "0123456789ab", max_price=0.5, image_id="ami-1", wait_capacity=True, budget=20.0)
+FOLLOWING = replace(WHOLE, follows=FOLLOWS)
 LONG = LastTime("p" * 60, AT, tuple(f"{n:060}" for n in range(2)), types=tuple(f"m{n}.metal-48xl" for n in range(60)))
 
 
@@ -36,7 +40,9 @@ def with_words(**words: Any) -> dict[str, str]:
     return {REMEMBERED: json.dumps({**json.loads(to_tags(PLAIN)[REMEMBERED]), **words})}
 
 
-@pytest.mark.parametrize("last", [PLAIN, WHOLE, LONG, LastTime("p", AT, ("p",), gpu=False, idle_minutes=0.0)])
+@pytest.mark.parametrize(
+    "last", [PLAIN, WHOLE, FOLLOWING, LONG, LastTime("p", AT, ("p",), gpu=False, idle_minutes=0.0)]
+)
 def test_what_is_written_is_read(last: LastTime) -> None:
     """In tags as long as EC2 takes them, few of its fifty; what a longer text left behind does no harm."""
     told = to_tags(last)
@@ -155,3 +161,42 @@ def test_it_is_told_as_options() -> None:
         "--on-notice 'touch '\"'\"'/v1/my stop'\"'\"'' --idle-minutes 30 --checkpoint-every 7.5 "
         "--checkpoint-on-rebalance"
     )
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "train.yaml", {}, {"file": "a"}, {"file": "a\n", "digest": "0"}, {"file": "a" * 101, "digest": "0"},
+        {"file": "a", "digest": 0}, {"file": "a", "digest": "0", "budget": -1},
+        {"file": "a", "digest": "0", "budget": "1"},
+        {"file": "a", "digest": "0", "end_price": 0}, {"file": "a", "digest": "0", "max_price": -1},
+        {"file": "a", "digest": "0", "on_demand": 1},
+    ],
+)  # fmt: skip
+def test_a_spec_that_makes_no_sense_is_refused(spec: Any) -> None:
+    """Word by word, as somebody may have written it into a tag."""
+    with pytest.raises(ValueError, match=r"makes no sense|not possible"):
+        from_tags(with_words(spec=spec), "p")
+
+
+def test_a_file_leaves_nothing_open_but_the_drives() -> None:
+    """Its keys that are not there are defaults, and not as last time."""
+    file = read_spec("p.yaml", b"name: p\n", {})
+    spec = completed(replace(PortalSpec("p"), file=file, follows=file.follows, alone=file.alone), WHOLE)
+    assert (spec.machine, spec.alone) == (MachineSpec(), UnattendedSpec("", 0.0, False, 0.0))
+    assert [drive.name for drive in spec.drives] == ["a", "b"]
+    assert asked_as(spec, AT, WHOLE).follows == file.follows
+
+
+@pytest.mark.parametrize(
+    ("asked", "market", "price"),
+    [
+        (MachineSpec(), None, 0.5), (MachineSpec(max_price=2.0), None, 2.0), (MachineSpec(on_demand=True), True, None),
+        (MachineSpec(on_demand=False), False, 0.5),
+    ],
+)  # fmt: skip
+def test_without_the_file_its_market_and_price_go_on(asked: MachineSpec, market: bool | None, price: float) -> None:
+    """Unless the command line says another; the image does not, for whoever may tag could choose it."""
+    spec = completed(PortalSpec("p", asked), FOLLOWING)
+    assert (spec.machine.on_demand, spec.machine.max_price, spec.machine.image_id) == (market, price, None)
+    assert spec.follows == FOLLOWS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import nullcontext
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
@@ -20,6 +21,7 @@ from .containers import record_running
 from .docker import Docker, is_running
 from .extra_watches import Hints
 from .follow_log import print_log
+from .kept_spec import keep_spec, kept_spec
 from .mount_holders import release
 from .quiesce import quiesce
 from .rehearsal import rehearse, request_rehearsal
@@ -45,6 +47,8 @@ class Full(Extensions):
             "thaw": lambda: thaw(paths),
             "thaw-own": lambda: thaw_own(paths, words[0]),
             "remember": lambda: remember(paths, json.loads(words[0])),
+            "keep-spec": lambda: keep_spec(paths, json.load(sys.stdin)),
+            "spec": lambda: print(json.dumps(kept_spec(paths))),
             "settings": lambda: change_settings(paths, json.loads(words[0])),
             "rehearse": lambda: request_rehearsal(paths, words[0]),
             "follow": lambda: print_log(paths, words[0], int(words[2]) if words[1:] else 0),

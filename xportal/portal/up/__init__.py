@@ -63,7 +63,7 @@ def up(
     launched = aws.clock.monotonic()
     remember(aws, machine, spec, progress)
     try:
-        status, seconds = wait_ready(aws, spec, machine, progress, new=new)
+        status, done, seconds = wait_ready(aws, spec, machine, progress, new=new)
     except GoingDown as error:
         ends.look(observe(aws, name) for name in tags.drive_names(machine.tags))
         progress.say(f"{error.message}: finishing that, then it comes up again")
@@ -75,6 +75,7 @@ def up(
         price=price_of(machine),
         drives=awake_drives(aws, machine),
         new=new,
+        spec=done,
         agent=agent_report(status),
         seconds=UpSecondsReport(launch=launched - began, **seconds, total=aws.clock.monotonic() - began),
     )

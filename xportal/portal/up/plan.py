@@ -59,10 +59,11 @@ def prepare(aws: Aws, spec: PortalSpec, *, launch_id: str | None = None) -> Inst
     return Preparation(spec, tuple(offers), image, drives, architecture)
 
 
-def plan_report(aws: Aws, portal: str, plan: Instance | Preparation) -> PlanReport:
+def plan_report(aws: Aws, spec: PortalSpec, plan: Instance | Preparation) -> PlanReport:
     """What `prepare` found, as an answer, and whether the account's quota is large enough."""
+    containers = tuple(container.name for container in spec.file.containers) if spec.file else ()
     if isinstance(plan, Instance):
-        return PlanReport(portal, machine_report(plan), (), (), plan.architecture, plan.image_id, None)
+        return PlanReport(spec.name, machine_report(plan), (), (), plan.architecture, plan.image_id, None, containers)
     drives = (
         PlannedDriveReport(d.name, d.mount, d.source.id if d.source else None, d.size_gib, d.generation)
         for d in plan.drives
@@ -80,7 +81,9 @@ def plan_report(aws: Aws, portal: str, plan: Instance | Preparation) -> PlanRepo
         for offer in plan.offers
     )
     quota = _quota_report(aws, plan.offers[0])
-    return PlanReport(portal, None, tuple(drives), tuple(offers), plan.architecture, plan.image.id, quota)
+    return PlanReport(
+        spec.name, None, tuple(drives), tuple(offers), plan.architecture, plan.image.id, quota, containers
+    )
 
 
 def _quota_report(aws: Aws, offer: Offer) -> QuotaReport | None:

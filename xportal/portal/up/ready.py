@@ -16,9 +16,9 @@ from xportal.drive.choose import follow
 from xportal.drive.launched import confirm
 from xportal.drive.model import Drive
 from xportal.drive.observe import observe
-from xportal.errors import GoingDown, MachineGone, MachineLost, Refused
+from xportal.errors import GoingDown, MachineGone, MachineLost, Refused, XportalError
 from xportal.machine.launch import without_role
-from xportal.portal.access import log_in, look_after, open_ssh
+from xportal.portal.access import engine_of, log_in, look_after, open_ssh
 from xportal.portal.agent import (
     AGAIN_SECONDS,
     AgentStatus,
@@ -27,6 +27,7 @@ from xportal.portal.agent import (
     change_settings,
     deliver,
     finish_boot,
+    keep_spec,
     remember,
     role_problem,
     try_again,
@@ -35,8 +36,8 @@ from xportal.portal.find import drive_volumes
 from xportal.portal.prices import machine_cost, price_of
 from xportal.progress import Progress
 from xportal.remote import Host
-from xportal.reports import AwakeDriveReport
-from xportal.spec import PortalSpec
+from xportal.reports import AwakeDriveReport, SpecContainerReport, SpecReport
+from xportal.spec import FileSpec, PortalSpec
 
 CONNECT_SECONDS = 300.0  # a GPU image's root disk loads lazily
 POLL_SECONDS = 1.0
@@ -45,8 +46,9 @@ BEFORE_READY = ("opening", "open")
 
 def wait_ready(
     aws: Aws, spec: PortalSpec, machine: Instance, progress: Progress, *, new: bool
-) -> tuple[AgentStatus, dict[str, float]]:
-    """Log in, and follow the agent until the drive is open and the containers are back; what took how long (s).
+) -> tuple[AgentStatus, SpecReport | None, dict[str, float]]:
+    """Log in, and follow the agent until the drive is open and the containers are back, and those of the spec's file
+    are as it defines them; what took how long (s).
 
     Of a machine that is not new and is ready already, the boot is not told again.
     Raises MachineLost or Refused, with the machine still running and billed.
@@ -73,7 +75,9 @@ def wait_ready(
             if new and machine.profile_arn and (problem := role_problem(host)):
                 progress.warn(without_role(problem))
             change_settings(host, spec.alone if boots else (spec.asked or spec).alone)
-            status = replace(status, settings=agent_status(host).settings)
+            done = _follow_file(host, spec.file, machine, status, progress) if spec.file else None
+            now = agent_status(host)
+            status = replace(status, settings=now.settings, containers=now.containers if done else status.containers)
     except MachineGone:  # nothing of it is billed
         raise
     except MachineLost as error:
@@ -82,7 +86,26 @@ def wait_ready(
         error.billed = (machine_cost(machine),)
         raise
     _note_filesystems(aws, machine)
-    return status, {"ssh": connected - began, "ready": time.monotonic() - connected}
+    return status, done, {"ssh": connected - began, "ready": time.monotonic() - connected}
+
+
+def _follow_file(host: Host, file: FileSpec, machine: Instance, status: AgentStatus, progress: Progress) -> SpecReport:
+    """Keep the file on the drive, and make the containers that it defines."""
+    from xportal.portal.converge import converge
+
+    try:
+        keep_spec(host, file)
+    except MachineLost as error:  # as on a full drive; no `up` fails for it
+        progress.warn(f"xportal spec will not tell the spec of this up: {error.message}")
+    containers: tuple[SpecContainerReport, ...] = ()
+    if file.containers:
+        try:
+            with engine_of(host, machine, status) as engine:
+                containers = converge(engine, file, progress)
+        except XportalError as error:
+            error.billed = (machine_cost(machine),)
+            raise
+    return SpecReport(file.follows.file, file.follows.digest, containers)
 
 
 def _finish(host: Host, progress: Progress) -> AgentStatus:

@@ -1,14 +1,17 @@
-"""What a portal is to be: validated before anything is asked of AWS."""
+"""A portal, its machine, drives and containers, as frozen classes that raise SpecError when they make no sense."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Network
 
 from xportal import foreign
 from xportal.errors import SpecError, UsageError
+from xportal.spec.variables import hide
 
 DEFAULT_PORTAL = "xdrive"
 DEFAULT_SIZE_GIB = 50
@@ -45,7 +48,7 @@ class MachineSpec:
     types: tuple[str, ...] = ()
     min_gpu_memory_gib: float | None = None
     max_price: float | None = None  # US dollars an hour
-    on_demand: bool = False
+    on_demand: bool | None = None  # None: spot, or as the spec that the portal follows says
     image_id: str | None = None
     architecture: str | None = None  # None: the drive's, else x86_64
     like: str = ""  # the type that it replaces
@@ -94,12 +97,83 @@ class UnattendedSpec:
 
 
 @dataclass(frozen=True)
+class ContainerSpec:
+    """A container that a spec defines, in the words of `docker run`. `environment` has a value for each name."""
+
+    name: str
+    image: str
+    command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()  # NAME=VALUE
+    ports: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    working_dir: str | None = None
+    user: str | None = None
+    shm_size: str | None = None
+    mem_limit: str | None = None
+    ipc: str | None = None
+    ulimits: tuple[str, ...] = ()  # NAME=SOFT:HARD
+    restart: str | None = None
+    network_mode: str | None = None
+    labels: tuple[str, ...] = ()  # NAME=VALUE
+    init: bool = True
+    gpus: bool = True  # if the machine has some
+
+    def digest(self) -> str:
+        """The same for the same definition: a container carries it as a label. A field that a later xportal adds does
+        not change it while it has its default.
+        """
+        told = {one.name: getattr(self, one.name) for one in fields(self) if getattr(self, one.name) != one.default}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Followed:
+    """The spec file that a portal follows: its name and the digest of its text, and what of it is for machines to come,
+    and for who watches over the portal. Prices in US dollars an hour.
+    """
+
+    file: str
+    digest: str
+    on_demand: bool | None = None
+    max_price: float | None = None
+    image_id: str | None = None
+    wait_capacity: bool = False
+    budget: float | None = None
+    max_hours: float | None = None
+    end_price: float | None = None  # above which the portal is saved and ended
+
+    def __str__(self) -> str:
+        return f"{self.file} ({self.digest})"
+
+
+@dataclass(frozen=True)
+class FileSpec:
+    """What a spec's file asks for. `hidden` are the values that it took from the environment, by name."""
+
+    text: str
+    name: str | None
+    machine: MachineSpec
+    drives: tuple[DriveSpec, ...]
+    alone: UnattendedSpec
+    containers: tuple[ContainerSpec, ...]
+    follows: Followed
+    hidden: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+
+    def without_hidden(self, text: str) -> str:
+        """Text in which those values are replaced by their names."""
+        return hide(text, self.hidden)
+
+
+@dataclass(frozen=True)
 class PortalSpec:
     """A portal: its name, the machine and the drives it wants. Raises SpecError when it makes no sense.
 
     `drives` empty: those of its machine if it is up, else one of the portal's own name; `size_gib` is that one's.
-    `asked` is what the command line said, where the rest is as last time: of a machine that is up no more is asked.
-    `remembered` are the tags from which the next `up` knows all this.
+    `asked` is what the command line and the spec's file said, where the rest is as last time: of a machine that is up
+    no more is asked. `remembered` are the tags from which the next `up` knows all this. `file` is the file of this
+    command, `follows` that of the last `up` that had one, this one included.
     """
 
     name: str = DEFAULT_PORTAL
@@ -109,31 +183,44 @@ class PortalSpec:
     alone: UnattendedSpec = UnattendedSpec()
     asked: PortalSpec | None = None
     remembered: Mapping[str, str] = field(default_factory=dict)
+    file: FileSpec | None = None
+    follows: Followed | None = None
 
     def __post_init__(self) -> None:
         check_name("portal", self.name)
         DriveSpec(self.name, self.size_gib)
-        machine = self.machine
-        names = [drive.name for drive in self.drives]
-        if len(set(names)) < len(names):
-            raise SpecError(f"a drive is named twice: {', '.join(names)}", "drives", hint="each drive once")
-        if len(names) > MAX_DRIVES:
-            raise SpecError(f"{len(names)} drives are too many for one machine", "drives", hint=f"{MAX_DRIVES} at most")
-        if len(",".join(names)) > MAX_NAMES_LENGTH:
-            too_long = "the names of these drives are too long together"
-            raise SpecError(too_long, "drives", hint=f"{MAX_NAMES_LENGTH} characters at most")
-        if self.drives and self.size_gib is not None:
-            raise SpecError(_EXCLUDE, "size_gib", "drives", hint="{1} NAME:GIB gives a drive its size")
-        if machine.gpu is False and machine.min_gpu_memory_gib is not None:
-            raise SpecError(_EXCLUDE, "machine.gpu", "machine.min_gpu_memory_gib", hint="drop one of them")
-        if machine.on_demand and machine.max_price is not None:
-            raise SpecError(_EXCLUDE, "machine.on_demand", "machine.max_price", hint="drop one of them")
-        check_ssh_from(machine.ssh_from)
-        check_positive("machine.max_price", machine.max_price)
-        check_positive("machine.min_gpu_memory_gib", machine.min_gpu_memory_gib)
-        if machine.architecture not in (None, *ARCHITECTURES):
-            unknown = f"unknown architecture {machine.architecture!r}"
-            raise SpecError(unknown, "machine.architecture", hint="x86_64 or arm64")
+        check_ssh_from(self.machine.ssh_from)
+        for fault in find_faults(self.machine, self.drives, self.size_gib):
+            raise fault
+
+
+def find_faults(
+    machine: MachineSpec, drives: tuple[DriveSpec, ...], size_gib: int | None = None
+) -> Iterator[SpecError]:
+    """All that makes no sense of a machine and its drives together."""
+    names = [drive.name for drive in drives]
+    if len(set(names)) < len(names):
+        yield SpecError(f"a drive is named twice: {', '.join(names)}", "drives", hint="each drive once")
+    if len(names) > MAX_DRIVES:
+        yield SpecError(f"{len(names)} drives are too many for one machine", "drives", hint=f"{MAX_DRIVES} at most")
+    if len(",".join(names)) > MAX_NAMES_LENGTH:
+        too_long = "the names of these drives are too long together"
+        yield SpecError(too_long, "drives", hint=f"{MAX_NAMES_LENGTH} characters at most")
+    if drives and size_gib is not None:
+        yield SpecError(_EXCLUDE, "size_gib", "drives", hint="{1} NAME:GIB gives a drive its size")
+    if machine.gpu is False and machine.min_gpu_memory_gib is not None:
+        yield SpecError(_EXCLUDE, "machine.gpu", "machine.min_gpu_memory_gib", hint="drop one of them")
+    if machine.on_demand and machine.max_price is not None:
+        yield SpecError(_EXCLUDE, "machine.on_demand", "machine.max_price", hint="drop one of them")
+    for path, value in (
+        ("machine.max_price", machine.max_price),
+        ("machine.min_gpu_memory_gib", machine.min_gpu_memory_gib),
+    ):
+        if value is not None and not is_positive(value):
+            yield _not_positive(path, value)
+    if machine.architecture not in (None, *ARCHITECTURES):
+        unknown = f"unknown architecture {machine.architecture!r}"
+        yield SpecError(unknown, "machine.architecture", hint="x86_64 or arm64")
 
 
 def check_ssh_from(source: str | None) -> None:
@@ -150,10 +237,19 @@ def check_ssh_from(source: str | None) -> None:
         ) from error
 
 
+def is_positive(value: float) -> bool:
+    """Whether it is a number above 0, and no infinity."""
+    return 0 < value < math.inf
+
+
+def _not_positive(path: str, value: float) -> SpecError:
+    return SpecError(f"{{0}} {value:g} is not possible", path, hint="{0} takes a number above 0")
+
+
 def check_positive(path: str, value: float | None) -> None:
     """Raises SpecError for a field's value that is given and is no positive number."""
-    if value is not None and not 0 < value < math.inf:
-        raise SpecError(f"{{0}} {value:g} is not possible", path, hint="{0} takes a number above 0")
+    if value is not None and not is_positive(value):
+        raise _not_positive(path, value)
 
 
 def check_name(kind: str, name: str) -> str:
