@@ -18,7 +18,7 @@ from typing import List, Optional, Sequence
 from ..core.events import Log
 from ..core.process import AgentError, Done, run, wait_until
 
-DOCKER = 25  # the major version that AWS's Deep Learning image has
+DOCKER = 25  # the major version of AWS's GPU images as of October 2026; a drive says whether it needs a newer one
 EXT4_PROGRAMS = ("e2fsck", "resize2fs")  # which come with the one that makes a filesystem
 SECONDS = 300.0  # in which an installation is tried again
 EVERY_SECONDS = 2.0
