@@ -33,8 +33,15 @@ def gpu_machine(lab: Lab) -> Addresses:
     return addresses
 
 
+@pytest.fixture(scope="module")
+def plain_machine(lab: Lab) -> Addresses:
+    """A machine without GPUs, with a drive of its own at /v1."""
+    lab.hardware.create_volume("vol-0a4", 1, None)
+    return lab.boot("i-0a4", ("vol-0a4",), bootcmd="mkfs.ext4 -q /dev/sdf; mkdir /v1; mount /dev/sdf /v1")
+
+
 def test_a_machine_answers_ssh_and_docker_within_seconds(
-    lab: Lab, record_property: Callable[[str, object], None]
+    lab: Lab, record_property: Callable[[str, object], None], request: pytest.FixtureRequest
 ) -> None:
     """From boot to a login with the pinned host key, and to a Docker that answers: seconds, not minutes.
 
@@ -42,7 +49,7 @@ def test_a_machine_answers_ssh_and_docker_within_seconds(
     without a network, or while somebody else installs, in dnf's own words.
     """
     start = time.monotonic()
-    address = lab.boot("i-0a2").public_ip
+    address = request.getfixturevalue("plain_machine").public_ip
     lab.ssh(address, "true")
     ssh_s = time.monotonic() - start
     install = "sudo dnf install -y '--setopt=*.skip_if_unavailable=0' 'docker-25.*'"
@@ -63,7 +70,6 @@ def test_a_machine_answers_ssh_and_docker_within_seconds(
     assert "can't create transaction lock" in lab.try_ssh(address, locked).stderr
     assert "Unable to find a match" in lab.try_ssh(address, "sudo dnf install -y 'docker-29.*'").stderr
     assert lab.ssh(address, "systemctl --failed --no-legend; id -u") == "1000"
-    lab.hardware.shut_down("i-0a2", 20)
 
 
 def test_docker_data_is_on_the_drive(lab: Lab, gpu_machine: Addresses) -> None:
@@ -170,15 +176,14 @@ def test_a_container_sees_the_gpus_it_asked_for(lab: Lab, gpu_machine: Addresses
     assert lab.ssh(address, f"sudo stat -c %s {layer}/usr/bin/nvidia-smi") == "0"
 
 
-def test_a_machine_without_gpus_refuses_gpus(lab: Lab) -> None:
+def test_a_machine_without_gpus_refuses_gpus(lab: Lab, plain_machine: Addresses) -> None:
     """As on AWS, Docker itself says that it has no device driver, and there is no nvidia-smi."""
-    address = lab.boot("i-0a3", bootcmd="").public_ip
+    address = plain_machine.public_ip
     lab.ssh(address, "sudo dnf install -y docker && sudo systemctl start docker")
     lab.ssh(address, MAKE_IMAGE)
     refused = lab.try_ssh(address, "sudo docker run --rm --gpus all tiny true")
     assert 'could not select device driver "" with capabilities: [[gpu]]' in refused.stderr
     assert lab.try_ssh(address, "command -v nvidia-smi").returncode == 1
-    lab.hardware.cut_power("i-0a3")
 
 
 def test_imds_answers_in_the_machine_and_gives_containers_no_token(lab: Lab, gpu_machine: Addresses) -> None:
@@ -235,23 +240,18 @@ def test_a_drive_is_attached_grown_and_detached(lab: Lab, gpu_machine: Addresses
     lab.hardware.delete_volume("vol-0a9")
 
 
-def test_machines_see_only_their_own_drives(lab: Lab, gpu_machine: Addresses) -> None:
+def test_machines_see_only_their_own_drives(lab: Lab, gpu_machine: Addresses, plain_machine: Addresses) -> None:
     """Two machines, two drives: each has its own, its own instance store, and no other node of a disk."""
-    lab.hardware.create_volume("vol-0a4", 1, None)
-    other = lab.boot("i-0a4", ("vol-0a4",)).public_ip
     ask = "find /dev -type b -printf '%f\\n' | sort; sudo blockdev --getsize64 /dev/sdf"
     assert lab.ssh(gpu_machine.public_ip, ask).split() == ["nvme1n1", "nvme2n1", str(4 * 1024**3)]
-    assert lab.ssh(other, ask).split() == ["nvme1n1", str(1024**3)]
-    assert other != gpu_machine.public_ip
-    lab.hardware.shut_down("i-0a4", 20)
+    assert lab.ssh(plain_machine.public_ip, ask).split() == ["nvme1n1", str(1024**3)]
+    assert plain_machine.public_ip != gpu_machine.public_ip
 
 
-def test_a_machine_that_shuts_itself_down_is_noticed(lab: Lab) -> None:
+def test_a_machine_that_shuts_itself_down_is_noticed(lab: Lab, plain_machine: Addresses) -> None:
     """The API is told, once the drive is released and the container is gone."""
-    lab.hardware.create_volume("vol-0a5", 1, None)
-    address = lab.boot("i-0a5", ("vol-0a5",), bootcmd="mkfs.ext4 -q /dev/sdf; mkdir /v1; mount /dev/sdf /v1").public_ip
-    lab.try_ssh(address, "echo kept > note; sudo mv note /v1/; sudo shutdown -h now")
-    wait_until(lambda: "i-0a5" in lab.api.ended)
-    assert loops.find(lab.hardware.disks.volume_path("vol-0a5")) is None
-    assert "i-0a5" not in lab.hardware.running()
-    assert "cloud-init" in lab.hardware.console("i-0a5").lower()
+    lab.try_ssh(plain_machine.public_ip, "echo kept > note; sudo mv note /v1/; sudo shutdown -h now", patience_s=0)
+    wait_until(lambda: "i-0a4" in lab.api.ended)
+    assert loops.find(lab.hardware.disks.volume_path("vol-0a4")) is None
+    assert "i-0a4" not in lab.hardware.running()
+    assert "cloud-init" in lab.hardware.console("i-0a4").lower()

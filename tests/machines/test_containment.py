@@ -111,7 +111,8 @@ def test_from_a_container_nobody_becomes_root_or_reaches_another_portal_s_data(c
     for volume in ("vol-0f1", "vol-0f2"):
         cloud.lab.hardware.create_volume(volume, 4, None)
     machine = cloud.boot("vol-0f1", "vol-0f2", blank=True)
-    result(machine.follow("boot"))
+    facts = result(machine.follow("boot"))["drives"]
+    assert [(one["volume_id"], one["mount"]) for one in facts] == [("vol-0f1", "/v1"), ("vol-0f2", "/vg")]
     machine.run(MAKE_ATTACKER)
     for name, options in CONTAINERS.items():
         machine.run(f"docker run -d --init --name {name} {options} --restart always tiny sleep 9999")

@@ -17,19 +17,26 @@ def cloud(lab: Lab) -> AgentLab:
     return AgentLab(lab)
 
 
+VOLUME, SNAPSHOT = "vol-0e1", "snap-0e1"
 OTHERS = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOwnOwnOwnOwnOwnOwnOwnOwnOwnOwnOwnOwnOwnOwnO me@elsewhere"
 
 
-def test_what_is_put_into_the_home_before_up_has_finished_lasts(cloud: AgentLab) -> None:
-    """Nobody has brought the full agent: the first login finds the drive's home, with the shell's settings in it."""
-    cloud.lab.hardware.create_volume("vol-0e1", 1, None)
-    first = cloud.boot("vol-0e1", blank=True)
+@pytest.fixture(scope="module")
+def written(cloud: AgentLab) -> str:
+    """A drive onto which somebody worked in the home before anybody had brought the full agent."""
+    cloud.lab.hardware.create_volume(VOLUME, 1, None)
+    first = cloud.boot(VOLUME, blank=True)
     first.run(f"test -e ~/.bashrc; echo mine > ~/notes; mkdir -m 700 ~/.ssh; echo '{OTHERS}' > ~/.ssh/authorized_keys")
     assert first.run("stat -c '%U %a' ~ ~/notes") == "ec2-user 700\nec2-user 644"
     assert first.run("findmnt -n -o TARGET --target ~") == "/home/ec2-user"
     first.off()
+    cloud.lab.hardware.create_snapshot(SNAPSHOT, VOLUME)
+    return VOLUME
 
-    second = cloud.boot("vol-0e1", generation=2)
+
+def test_what_is_put_into_the_home_before_up_has_finished_lasts(cloud: AgentLab, written: str) -> None:
+    """The first login finds the drive's home, with the shell's settings in it; the next machine has all of it."""
+    second = cloud.boot(written, generation=2)
     assert second.run("cat ~/notes ~/.ssh/authorized_keys") == f"mine\n{OTHERS}"
     result(second.follow("boot"))
     assert second.run("cat ~/.ssh/authorized_keys") == OTHERS
@@ -41,13 +48,10 @@ def test_what_is_put_into_the_home_before_up_has_finished_lasts(cloud: AgentLab)
     second.off()
 
 
+@pytest.mark.usefixtures("written")
 def test_nobody_works_in_a_home_that_goes_with_the_machine(cloud: AgentLab) -> None:
     """The drive is attached after the boot: until then nothing can be written there; then it is the drive's."""
-    cloud.lab.hardware.create_volume("vol-0e2", 1, None)
-    first = cloud.boot("vol-0e2", blank=True)
-    first.run("echo mine > ~/notes; sync")
-    first.off()
-
+    cloud.lab.hardware.create_volume("vol-0e2", 1, SNAPSHOT)
     second = cloud.boot("vol-0e2", generation=2, plugged=False, attach=True)
     assert "denied" in second.fails("touch ~/early")
     assert "denied" in second.fails("echo more >> ~/.bashrc")

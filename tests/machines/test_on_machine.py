@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.machines.agent_lab import MAKE_IMAGE, AgentLab, Machine, result, sentences
 from tests.machines.lab import Lab
+from tests.machines.test_power_cut import mounted
 from xportal.sandbox.hardware import Disk
 
 pytestmark = pytest.mark.machine
@@ -22,6 +28,7 @@ until='until grep -q "transaction lock" /run/xportal/log/boot.jsonl; do sleep 0.
 sudo systemd-run --quiet --unit updates flock /var/lib/rpm/.rpm.lock sh -c "$until"
 until ! sudo flock --nonblock /var/lib/rpm/.rpm.lock true; do sleep 0.05; done
 """
+VOLUME, SNAPSHOT = "vol-0c1", "snap-0c1"
 SUMS = "docker exec train sha256sum /layer /data/file"
 
 
@@ -31,57 +38,97 @@ def cloud(lab: Lab) -> AgentLab:
     return AgentLab(lab)
 
 
+@dataclass(frozen=True)
+class Saved:
+    """A machine that has saved its drive and still has power, and what the drive holds."""
+
+    machine: Machine
+    sums: str
+    save: list[dict[str, Any]]  # its log
+
+
+@pytest.fixture(scope="module")
+def saved(cloud: AgentLab) -> Saved:
+    """A first life, on a blank drive: a container that wrote, one that was stopped, somebody who sits in the drive.
+
+    The machine has no Docker, and installs it against all odds.
+    """
+    cloud.lab.hardware.create_volume(VOLUME, 4, None)
+    machine = cloud.boot(VOLUME, blank=True)
+    assert machine.run("command -v dockerd docker || echo none") == "none"
+    machine.run(NO_NETWORK_TWICE + LOCKED_UNTIL_SAID)
+    log = machine.follow("boot")
+    assert result(log)["containers"] == []
+    assert "Curl error (28)" in sentences(log)
+    assert "can't create transaction lock" in sentences(log)
+    assert machine.run("systemctl is-enabled docker.service || true") == "disabled"
+    assert machine.run("docker info -f '{{.DockerRootDir}} {{.Driver}}'") == "/xportal/v1/docker overlay2"
+    machine.run(MAKE_IMAGE)
+    options = "--init --label xportal.gpu=auto --restart unless-stopped -v /data -v /v1:/v1"
+    machine.run(f"docker run -d --name train {options} tiny {LOOP}")
+    machine.run("docker run -d --name stopped --restart always tiny sleep 999; docker stop -t 0 stopped")
+    for file, mib in (("/layer", 20), ("/data/file", 5), ("/v1/file", 1)):
+        machine.run(f"docker exec train dd if=/dev/urandom of={file} bs=1M count={mib} status=none")
+    sums = machine.run(SUMS)
+    machine.run("echo mine > ~/notes; echo changed >> ~/.bashrc; echo kept > /v1/kept")
+    sitting = subprocess.Popen(
+        [*machine.ssh_argv(), "cd /v1; exec sleep 999"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    machine.run("until pgrep -x sleep -u ec2-user; do sleep 0.05; done")
+    log = machine.save("save-1")
+    sitting.wait(30)
+    cloud.lab.hardware.create_snapshot(SNAPSHOT, VOLUME)
+    return Saved(machine, sums, log)
+
+
+@pytest.fixture
+def volume(cloud: AgentLab, saved: Saved, request: pytest.FixtureRequest) -> str:
+    """A new volume with what the first life has saved. Its next generation is 2."""
+    name = f"vol-0c{zlib.crc32(request.node.name.encode()):08x}"
+    cloud.lab.hardware.create_volume(name, 4, SNAPSHOT)
+    return name
+
+
 def inspect(machine: Machine, form: str, *names: str) -> list[str]:
     """`docker inspect`, a line for each name."""
     return machine.run(f"docker inspect -f '{form}' {' '.join(names)}").splitlines()
 
 
-def test_a_portal_s_lives(cloud: AgentLab) -> None:
-    """Blank drive on a CPU; a GPU; a power cut; a CPU: containers, data, home and settings each time as they were.
+def test_a_save_ends_all_work_and_leaves_the_drive_whole(saved: Saved) -> None:
+    """Containers are committed, who sits in the drive is named and ended, and the drive's own filesystem has it all."""
+    machine, end = saved.machine, result(saved.save)
+    assert end["faults"] == []
+    assert end["committed"] == [{"container": "train", "image": "xportal/train:latest"}]
+    assert "sleep 999 (pid" in sentences(saved.save)
+    assert len(end["killed"]) == 1
+    assert machine.status()["phase"] == "saved"
+    assert result(machine.save("save-2"))["already"]
+    assert "denied" in machine.fails("ls /v1")
+    assert machine.run("systemctl is-enabled docker.service docker.socket || true").split() == ["masked", "masked"]
+    cloud = AgentLab(machine.lab)
+    assert "train" in read_from_outside(cloud, VOLUME, "cat /docker/image/overlay2/repositories.json")
+    assert read_from_outside(cloud, VOLUME, "ls -p /docker/containers").count("/") > 2 * 7  # beside . and ..
 
-    The first machine has no Docker, and installs it against all odds. The second one's image has Docker with settings
-    of its own, which are kept, and an instance store, which nobody touches.
+
+def test_a_saved_machine_never_mounts_its_drive_again(saved: Saved) -> None:
+    """Not when its boot command runs once more, as at a reboot, and by no `systemctl start docker`."""
+    machine = saved.machine
+    machine.run("sudo rm -rf /run/xportal")  # all that a reboot forgets
+    assert "does not open the drive again" in machine.fails("cd /; sudo /opt/xportal/agent open")
+    assert machine.status()["phase"] == "saved"
+    machine.fails("sudo systemctl start docker")
+    assert machine.run("grep -c /v1 /proc/mounts || true") == "0"
+    machine.off()
+
+
+def test_a_portal_s_lives(cloud: AgentLab, saved: Saved, volume: str) -> None:
+    """After the first one a GPU; a power cut; a CPU: containers, data, home and settings each time as they were.
+
+    The second one's image has Docker with settings of its own, which are kept, and an instance store, which nobody
+    touches.
     """
-    cloud.lab.hardware.create_volume("vol-0c1", 4, None)
-
-    first = cloud.boot("vol-0c1", blank=True)
-    assert first.run("command -v dockerd docker || echo none") == "none"
-    first.run(NO_NETWORK_TWICE + LOCKED_UNTIL_SAID)
-    log = first.follow("boot")
-    assert result(log)["containers"] == []
-    assert "Curl error (28)" in sentences(log)
-    assert "can't create transaction lock" in sentences(log)
-    assert first.run("systemctl is-enabled docker.service || true") == "disabled"
-    assert first.run("docker info -f '{{.DockerRootDir}} {{.Driver}}'") == "/xportal/v1/docker overlay2"
-    first.run(MAKE_IMAGE)
-    options = "--init --label xportal.gpu=auto --restart unless-stopped -v /data -v /v1:/v1"
-    first.run(f"docker run -d --name train {options} tiny {LOOP}")
-    first.run("docker run -d --name stopped --restart always tiny sleep 999; docker stop -t 0 stopped")
-    for file, mib in (("/layer", 20), ("/data/file", 5), ("/v1/file", 1)):
-        first.run(f"docker exec train dd if=/dev/urandom of={file} bs=1M count={mib} status=none")
-    sums = first.run(SUMS)
-    first.run("echo mine > ~/notes; echo changed >> ~/.bashrc")
-    sitting = subprocess.Popen(
-        [*first.ssh_argv(), "cd /v1; exec sleep 999"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    first.run("until pgrep -x sleep -u ec2-user; do sleep 0.05; done")
-
-    log = first.save("save-1")
-    saved = result(log)
-    sitting.wait(30)
-    assert saved["faults"] == []
-    assert saved["committed"] == [{"container": "train", "image": "xportal/train:latest"}]
-    assert "sleep 999 (pid" in sentences(log)
-    assert len(saved["killed"]) == 1
-    assert first.status()["phase"] == "saved"
-    assert result(first.save("save-2"))["already"]
-    assert "denied" in first.fails("ls /v1")
-    assert first.run("systemctl is-enabled docker.service docker.socket || true").split() == ["masked", "masked"]
-    first.off()
-    assert "train" in read_from_outside(cloud, "vol-0c1", "cat /docker/image/overlay2/repositories.json")
-    assert read_from_outside(cloud, "vol-0c1", "ls -p /docker/containers").count("/") > 2 * 7  # beside . and ..
-
-    second = cloud.boot("vol-0c1", generation=2, gpus=1)
+    sums = saved.sums
+    second = cloud.boot(volume, generation=2, gpus=1)
     came_back = result(second.follow("boot"))
     assert "A10G" in came_back["gpu"]
     assert "A10G" in second.run("docker exec train nvidia-smi -L")
@@ -99,7 +146,7 @@ def test_a_portal_s_lives(cloud: AgentLab) -> None:
     assert second.run("grep -c nvme1n1 /proc/mounts || true") == "0"
     cloud.lab.hardware.cut_power(second.instance_id)
 
-    third = cloud.boot("vol-0c1", generation=3)
+    third = cloud.boot(volume, generation=3)
     assert result(third.follow("boot"))["gpu"] is None
     assert third.run(SUMS) == sums
     assert inspect(third, "{{.State.Running}} {{.HostConfig.RestartPolicy.Name}}", "train", "stopped") == [
@@ -196,73 +243,45 @@ def test_a_drive_that_does_not_open_keeps_docker_down(cloud: AgentLab) -> None:
     machine.off()
 
 
-def test_an_older_docker_does_not_touch_the_drive(cloud: AgentLab) -> None:
+def test_an_older_docker_does_not_touch_the_drive(cloud: AgentLab, volume: str, tmp_path: Path) -> None:
     """Said in words; Docker cannot be started, files on the drive can be used, and `down` goes through."""
-    cloud.lab.hardware.create_volume("vol-0c9", 1, None)
-    first = cloud.boot("vol-0c9", blank=True)
-    result(first.follow("boot"))
-    first.run('sudo sed -i \'s/"docker": .*/"docker": "99.0.1",/\' /xportal/v1/.xportal/drive.json')
-    result(first.save("save-1"))
-    first.off()
+    with mounted(cloud.lab, volume, tmp_path / "v1") as place:
+        facts = place / ".xportal" / "drive.json"
+        facts.write_text(re.sub(r'"docker": ".*?"', '"docker": "99.0.1"', facts.read_text()))
+        assert "99.0.1" in facts.read_text()
 
-    second = cloud.boot("vol-0c9", generation=2)
-    error = second.follow("boot")[-1]["error"]
+    machine = cloud.boot(volume, generation=2)
+    error = machine.follow("boot")[-1]["error"]
     assert "Docker 99.0.1 has worked on drive demo0" in error
     assert "Docker 99 or newer" in error
-    assert (second.status()["phase"], second.status()["error"]) == ("failed", error)
-    second.fails("sudo systemctl start docker.socket docker.service")
-    assert second.run("pgrep -x dockerd || echo none; touch ~/works") == "none"
-    assert result(second.save("save-2"))["faults"] == []
-    second.off()
-
-
-def test_a_saved_machine_never_mounts_its_drive_again(cloud: AgentLab) -> None:
-    """Not when its boot command runs once more, as at a reboot, and by no `systemctl start docker`."""
-    cloud.lab.hardware.create_volume("vol-0c3", 1, None)
-    machine = cloud.boot("vol-0c3", blank=True)
-    assert result(machine.save("save-1"))["faults"] == []
-    machine.run("sudo rm -rf /run/xportal")  # all that a reboot forgets
-    assert "does not open the drive again" in machine.fails("cd /; sudo /opt/xportal/agent open")
-    assert machine.status()["phase"] == "saved"
-    machine.fails("sudo systemctl start docker")
-    assert machine.run("grep -c /v1 /proc/mounts || true") == "0"
+    assert (machine.status()["phase"], machine.status()["error"]) == ("failed", error)
+    machine.fails("sudo systemctl start docker.socket docker.service")
+    assert machine.run("pgrep -x dockerd || echo none; touch ~/works") == "none"
+    assert result(machine.save("save-2"))["faults"] == []
     machine.off()
 
 
-def test_a_save_right_after_boot_waits_for_nothing(cloud: AgentLab) -> None:
+def test_a_save_right_after_boot_waits_for_nothing(cloud: AgentLab, volume: str) -> None:
     """Asked before the machine is ready: the boot is left off, and the next boot starts what this one owed."""
-    cloud.lab.hardware.create_volume("vol-0c4", 4, None)
-    first = cloud.boot("vol-0c4", blank=True)
-    result(first.follow("boot"))
-    first.run(MAKE_IMAGE)
-    first.run(f"docker run -d --init --name train tiny {LOOP}")
-    assert result(first.save("save-1"))["faults"] == []
-    first.off()
-
-    second = cloud.boot("vol-0c4", generation=2)
+    second = cloud.boot(volume, generation=2)
     began = time.monotonic()
     assert result(second.save("save-2", grace=2))["faults"] == []
     assert time.monotonic() - began < 60
     second.off()
 
-    third = cloud.boot("vol-0c4", generation=3)
-    assert [(one["name"], one["running"]) for one in result(third.follow("boot"))["containers"]] == [("train", True)]
+    third = cloud.boot(volume, generation=3)
+    states = {one["name"]: one["running"] for one in result(third.follow("boot"))["containers"]}
+    assert states == {"train": True, "stopped": False}
     third.off()
 
 
-def test_a_machine_that_got_no_more_than_its_core(cloud: AgentLab) -> None:
-    """`up` died after the launch: the drive and the home are there, no container runs or can; the next life has all."""
-    cloud.lab.hardware.create_volume("vol-0c8", 4, None)
-    first = cloud.boot("vol-0c8", blank=True)
-    result(first.follow("boot"))
-    first.run(MAKE_IMAGE)
-    first.run(f"docker run -d --init --name train --restart always tiny {LOOP}")
-    first.run("docker exec train dd if=/dev/urandom of=/layer bs=1M count=1 status=none; touch ~/mine")
-    result(first.save("save-1"))
-    first.off()
+def test_a_machine_that_got_no_more_than_its_core(cloud: AgentLab, volume: str) -> None:
+    """`up` died after the launch: the drive and the home are there, no container runs or can; the next life has all.
 
-    second = cloud.boot("vol-0c8", generation=2)
-    second.run("test -e ~/mine; echo more > ~/mine")
+    That one's save is killed in the middle: its follower is not left waiting, and asked for again it goes through.
+    """
+    second = cloud.boot(volume, generation=2)
+    second.run("grep -q mine ~/notes; echo more > ~/notes")
     second.run("sudo systemctl is-system-running --wait || true")
     second.fails("sudo systemctl start docker.socket docker.service")
     assert second.run("pgrep -x dockerd || echo none") == "none"
@@ -272,54 +291,29 @@ def test_a_machine_that_got_no_more_than_its_core(cloud: AgentLab) -> None:
     assert second.run("tail -n 1 /run/xportal/log/save-2.jsonl | grep -c '\"ok\": true'") == "1"
     second.off()
 
-    third = cloud.boot("vol-0c8", generation=3)
-    assert [(one["name"], one["running"]) for one in result(third.follow("boot"))["containers"]] == [("train", True)]
-    assert third.run("docker exec train sha256sum /layer > /dev/null; cat ~/mine") == "more"
-    assert [one["container"] for one in result(third.save("save-3"))["committed"]] == ["train"]
+    third = cloud.boot(volume, generation=3)
+    states = {one["name"]: one["running"] for one in result(third.follow("boot"))["containers"]}
+    assert states == {"train": True, "stopped": False}
+    assert third.run("docker exec train sha256sum /layer > /dev/null; cat ~/notes") == "more"
+    third.run("docker exec train sh -c 'echo more > /more'")
+    third.run(f"docker run -d --name deaf tiny {LOOP}")  # the shell is PID 1: it ignores SIGTERM
+    third.run("cd / && sudo /opt/xportal/agent save save-3 --grace 60")
+    third.run("until grep -q Asking /run/xportal/log/save-3.jsonl; do sleep 0.05; done")
+    third.run("sudo systemctl kill -s KILL xportal-save@save-3")
+    assert "no end" in third.fails("/opt/xportal/agent follow save-3")
+    end = result(third.save("save-3", grace=1))
+    assert end["faults"] == []
+    assert "train" in [one["container"] for one in end["committed"]]
     third.off()
 
 
-def test_a_save_that_was_killed_is_made_again(cloud: AgentLab) -> None:
-    """Its follower is not left waiting, and the same save, asked for again, goes through."""
-    cloud.lab.hardware.create_volume("vol-0c7", 4, None)
-    machine = cloud.boot("vol-0c7", blank=True)
-    result(machine.follow("boot"))
-    machine.run(MAKE_IMAGE)
-    machine.run(f"docker run -d --name deaf tiny {LOOP}")  # the shell is PID 1: it ignores SIGTERM
-    machine.run("cd / && sudo /opt/xportal/agent save save-1 --grace 60")
-    machine.run("until grep -q Asking /run/xportal/log/save-1.jsonl; do sleep 0.05; done")
-    machine.run("sudo systemctl kill -s KILL xportal-save@save-1")
-    assert "no end" in machine.fails("/opt/xportal/agent follow save-1")
-    assert result(machine.save("save-1", grace=1))["faults"] == []
-    machine.off()
-
-
-def test_two_drives_are_opened_and_saved_together(cloud: AgentLab) -> None:
-    """The first has Docker and home, the second is data; both are unmounted."""
-    for volume in ("vol-0c5", "vol-0c6"):
-        cloud.lab.hardware.create_volume(volume, 1, None)
-    machine = cloud.boot("vol-0c5", "vol-0c6", blank=True)
-    facts = result(machine.follow("boot"))["drives"]
-    assert [(one["volume_id"], one["mount"]) for one in facts] == [("vol-0c5", "/v1"), ("vol-0c6", "/vg")]
-    machine.run("touch /vg/file")
-    result(machine.save("save-1"))
-    assert machine.run("grep -cE ' /v(1|g) ' /proc/mounts || true") == "0"
-    machine.off()
-
-
-def test_a_volume_that_is_attached_after_the_boot(cloud: AgentLab) -> None:
+def test_a_volume_that_is_attached_after_the_boot(cloud: AgentLab, volume: str) -> None:
     """The boot does not wait for it: the machine lets people in, and opens the drive when its device appears."""
-    cloud.lab.hardware.create_volume("vol-0ca", 2, None)
-    first = cloud.boot("vol-0ca", blank=True)
-    first.follow("boot")
-    first.run("echo kept > /v1/file; sync")
-    cloud.lab.hardware.cut_power(first.instance_id)
-
-    second = cloud.boot("vol-0ca", generation=2, attach=True, plugged=False)
-    second.deliver()
-    assert second.status()["phase"] == "opening"
-    cloud.lab.hardware.attach(second.instance_id, Disk("vol-0ca", "/dev/sdf"))
-    assert result(second.follow("boot"))["drives"][0]["volume_id"] == "vol-0ca"
-    assert second.status()["phase"] == "ready"
-    assert second.run("docker info > /dev/null && cat /v1/file") == "kept"
-    second.off()
+    machine = cloud.boot(volume, generation=2, attach=True, plugged=False)
+    machine.deliver()
+    assert machine.status()["phase"] == "opening"
+    cloud.lab.hardware.attach(machine.instance_id, Disk(volume, "/dev/sdf"))
+    assert result(machine.follow("boot"))["drives"][0]["volume_id"] == volume
+    assert machine.status()["phase"] == "ready"
+    assert machine.run("docker info > /dev/null && cat /v1/kept") == "kept"
+    machine.off()

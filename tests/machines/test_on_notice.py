@@ -38,6 +38,12 @@ def begin(cloud: AgentLab, volume: str) -> Machine:
     return machine
 
 
+@pytest.fixture(scope="module")
+def ready(cloud: AgentLab) -> Machine:
+    """The machine of several tests, which the last of them ends."""
+    return begin(cloud, "vol-0e4")
+
+
 def change_settings(machine: Machine, **changes: object) -> None:
     """As `up` does."""
     machine.run(shlex.join(["sudo", "/opt/xportal/agent", "settings", json.dumps(changes)]))
@@ -132,48 +138,37 @@ def test_a_notice_during_a_save_waits_for_it(cloud: AgentLab) -> None:
     machine.off()
 
 
-def test_a_watcher_that_is_killed_comes_back_and_costs_next_to_nothing(cloud: AgentLab) -> None:
-    """Under 30 MB, under half a per cent of a core; what AWS announced meanwhile is not missed."""
-    cloud.lab.hardware.create_volume("vol-0e4", 1, None)
-    machine = cloud.boot("vol-0e4", blank=True)
-    result(machine.follow("boot"))
+def test_the_watcher_costs_next_to_nothing(ready: Machine) -> None:
+    """Under 30 MB, under half a per cent of a core."""
     measure = "p=$(systemctl show -p MainPID --value xportal-watch); awk '{print $14+$15}' /proc/$p/stat"
     resident = "awk '/VmHWM/ {print $2}' /proc/$(systemctl show -p MainPID --value xportal-watch)/status"
-    machine.run("sleep 2")
-    began, ticks = time.monotonic(), int(machine.run(measure))
-    assert int(machine.run(resident)) < 30 * 1024
-    machine.run("sleep 10")
-    spent = (int(machine.run(measure)) - ticks) / 100
+    ready.run("sleep 2")
+    began, ticks = time.monotonic(), int(ready.run(measure))
+    assert int(ready.run(resident)) < 30 * 1024
+    ready.run("sleep 10")
+    spent = (int(ready.run(measure)) - ticks) / 100
     assert spent / (time.monotonic() - began) < 0.005
     # As Docker's scopes are made on control groups v2, where this keeps the role's credentials from containers.
     show = "systemctl show -p IPAddressDeny docker-abc.scope"
-    assert "169.254.169.254" in machine.run(f"sudo systemd-run -q --scope --unit docker-abc.scope {show}")
-    machine.run("sudo systemctl kill -s KILL xportal-watch")
-    announce(machine, 60)
-    wait_saved(machine)
-    machine.off()
+    assert "169.254.169.254" in ready.run(f"sudo systemd-run -q --scope --unit docker-abc.scope {show}")
 
 
-def test_a_rehearsal_brings_everything_back(cloud: AgentLab) -> None:
+def test_a_rehearsal_brings_everything_back(ready: Machine) -> None:
     """Timed step by step; the container runs again, the restart policy is its own, a shell in the drive was ended."""
-    machine = begin(cloud, "vol-0e5")
-    machine.fails("sudo /opt/xportal/agent rehearse boot")
-    machine.run(f"docker run -d --init --restart unless-stopped --name train -v /v1:/v1 tiny {LEDGER}")
-    machine.run("until test -s /v1/ledger; do sleep 0.1; done")
-    machine.run("cd / && sudo /opt/xportal/agent rehearse rehearsal-1")
-    log = machine.follow("rehearsal-1")
+    ready.fails("sudo /opt/xportal/agent rehearse boot")
+    ready.run(f"docker run -d --init --restart unless-stopped --name train -v /v1:/v1 tiny {LEDGER}")
+    ready.run("until test -s /v1/ledger; do sleep 0.1; done")
+    ready.run("cd / && sudo /opt/xportal/agent rehearse rehearsal-1")
+    log = ready.follow("rehearsal-1")
     told = result(log)
     assert 0 < told["took"] < 60
     assert {"stop", "commit", "docker", "sync", "unmount", "mount", "containers"} <= set(told["seconds"])
-    assert machine.status()["phase"] == "ready"
-    before = lines(machine)
+    assert ready.status()["phase"] == "ready"
+    before = lines(ready)
     policy = "docker inspect -f '{{.State.Running}} {{.HostConfig.RestartPolicy.Name}}' train"
-    assert machine.run(policy) == "true unless-stopped"
-    wait_until(lambda: lines(machine) > before)
-    machine.run("touch ~/mine; test ! -e /v1/xportal-notice.json")
-    assert result(machine.save("save-1"))["faults"] == []
-    machine.fails("cd / && sudo /opt/xportal/agent rehearse rehearsal-2")
-    machine.off()
+    assert ready.run(policy) == "true unless-stopped"
+    wait_until(lambda: lines(ready) > before)
+    ready.run("touch ~/mine; test ! -e /v1/xportal-notice.json")
 
 
 @pytest.mark.all
@@ -202,19 +197,22 @@ def wrap_docker(machine: Machine, script: str) -> None:
     machine.run(f"sudo mv /usr/bin/docker /usr/bin/docker.real; {put}")
 
 
-def test_a_notice_while_another_save_has_all_the_time(cloud: AgentLab) -> None:
+def test_a_notice_while_another_save_has_all_the_time(ready: Machine) -> None:
     """A commit of `down`'s that would take minutes is left off, and what is left of the time is the notice's."""
-    machine = begin(cloud, "vol-0e7")
-    machine.run("docker run -d --init --name train tiny sh -c 'echo x > /x; while :; do sleep 1; done'")
-    wrap_docker(machine, '[ "$1" != diff ] || exec sleep 300')  # what a commit begins with
-    machine.run("cd / && sudo /opt/xportal/agent save save-1 --grace 1")
-    machine.run("until grep -q Committing /run/xportal/log/save-1.jsonl; do sleep 0.05; done")
-    announce(machine, 40)
-    wait_saved(machine)
-    done = result(machine.follow("save-1"))
+    ready.run(
+        "docker rm -f train 2> /dev/null; docker run -d --init --name late tiny sh -c 'echo x > /x; exec sleep 999'"
+    )
+    wrap_docker(ready, '[ "$1" != diff ] || exec sleep 300')  # what a commit begins with
+    ready.run("cd / && sudo /opt/xportal/agent save save-1 --grace 1")
+    ready.run("until grep -q Committing /run/xportal/log/save-1.jsonl; do sleep 0.05; done")
+    ready.run("sudo systemctl kill -s KILL xportal-watch")
+    announce(ready, 40)
+    wait_saved(ready)
+    done = result(ready.follow("save-1"))
     assert done["faults"] == []
-    assert [left["container"] for left in done["deferred"]] == ["train"]
-    machine.off()
+    assert [left["container"] for left in done["deferred"]] == ["late"]
+    ready.fails("cd / && sudo /opt/xportal/agent rehearse rehearsal-2")
+    ready.off()
 
 
 @pytest.mark.all
