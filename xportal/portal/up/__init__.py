@@ -68,7 +68,7 @@ def up(
         ends.look(observe(aws, name) for name in tags.drive_names(machine.tags))
         progress.say(f"{error.message}: finishing that, then it comes up again")
         down(aws, spec.name, progress, agent)
-        return up(aws, spec, progress, agent, waits=waits, ends=ends)
+        return up(aws, spec, progress, agent, waits=waits)  # that was an end, too
     return UpReport(
         portal=spec.name,
         machine=machine_report(machine),
