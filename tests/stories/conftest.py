@@ -23,6 +23,8 @@ from xportal.sandbox import image
 from xportal.sandbox.hardware.docker import Engine
 from xportal.sandbox.secret import Secret
 
+_started: list[subprocess.Popen[str]] = []  # by `User.starts` in this test
+
 
 @dataclass(frozen=True)
 class User:
@@ -59,8 +61,8 @@ class User:
         return json.loads(self.types("--json", *words).stdout)
 
     def starts(self, *words: str) -> subprocess.Popen[str]:
-        """A command that is left running; its stdout and stderr are pipes."""
-        return subprocess.Popen(
+        """A command that is left running, until the test ends at most; its stdout and stderr are pipes."""
+        process = subprocess.Popen(
             [*([self.program] if self.program else [sys.executable, "-m", "xportal"]), *words],
             env=self.environment,
             cwd=self.home,
@@ -68,6 +70,8 @@ class User:
             stderr=subprocess.PIPE,
             text=True,
         )
+        _started.append(process)
+        return process
 
     @property
     def keys(self) -> dict[str, str]:
@@ -97,6 +101,15 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs_on() -> Iterator[None]:
+    """A test that fails leaves no command behind, which would go on at work in the next one."""
+    yield
+    while _started:
+        with _started.pop() as process:
+            process.kill()
 
 
 @pytest.fixture

@@ -79,15 +79,12 @@ def test_containers_follow_the_file(user: User, monkeypatch: pytest.MonkeyPatch)
 
     gone = machine(user)
     watching = user.starts("watch", "demo")
-    try:
-        user.types("sandbox", "interrupt", "demo", "--no-notice")
-        wait_for(lambda: machine(user) not in ("", gone))
-        assert "demo.yaml" in user.types("up", "demo").stderr  # it waits until the containers are back
-        assert set(ids(user)) == {"train", "web"}
-        user.types("down", "demo")
-        _, story = watching.communicate(timeout=SECONDS)
-    finally:
-        watching.kill()
+    user.types("sandbox", "interrupt", "demo", "--no-notice")
+    wait_for(lambda: machine(user) not in ("", gone))
+    assert "demo.yaml" in user.types("up", "demo").stderr  # it waits until the containers are back
+    assert set(ids(user)) == {"train", "web"}
+    user.types("down", "demo")
+    _, story = watching.communicate(timeout=SECONDS)
     assert "the watch follows demo.yaml" in story
     assert "it ends after 9 hours" in story
     [row] = user.asks("status", "demo")

@@ -39,17 +39,14 @@ def test_a_portal_comes_back_by_itself(user: User) -> None:
     user.types("up", "demo", "--cpu", "--size", "2")
     before = machine(user)
     watching = user.starts("watch", "demo", "--max-hours", "1")
-    try:
-        user.types("ssh", "demo", "--", WRITE)
-        user.types("sandbox", "interrupt", "demo", "--no-notice")
-        wait_for(lambda: machine(user) not in ("", before))
-        wait_for(lambda: user.types("ssh", "demo", "--", "mountpoint /v1", check=False).returncode == 0)
-        sizes = user.types("ssh", "demo", "--", SIZES).stdout.split()
-        assert [int(size) for size in sizes] == [5 * MIB, 0]
-        user.types("down", "demo")
-        answer, story = watching.communicate(timeout=SECONDS)
-    finally:
-        watching.kill()
+    user.types("ssh", "demo", "--", WRITE)
+    user.types("sandbox", "interrupt", "demo", "--no-notice")
+    wait_for(lambda: machine(user) not in ("", before))
+    wait_for(lambda: user.types("ssh", "demo", "--", "mountpoint /v1", check=False).returncode == 0)
+    sizes = user.types("ssh", "demo", "--", SIZES).stdout.split()
+    assert [int(size) for size in sizes] == [5 * MIB, 0]
+    user.types("down", "demo")
+    answer, story = watching.communicate(timeout=SECONDS)
     assert watching.returncode == 0, story
     assert "attaching" in story  # the volume that was left
     assert "somebody ended" in answer
