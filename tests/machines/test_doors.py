@@ -15,7 +15,7 @@ import boto3
 import pytest
 
 from tests.machines.lab import MAKE_IMAGE, Lab
-from tests.machines.test_daemon import AL2023, free_port
+from tests.machines.test_daemon import free_port
 from xportal.errors import Refused
 from xportal.sandbox import control
 from xportal.sandbox.daemon import Place
@@ -25,6 +25,7 @@ from xportal.sandbox.sigv4 import sign
 
 pytestmark = pytest.mark.machine
 
+WITH_DOCKER = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-amazon-linux-2023/latest/ami-id"
 BODY = "Action=DescribeVolumes&Version=2016-11-15"
 NOBODY = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]
 TOKEN = "curl -sf -m 3 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.254.169.254/latest/api/token"
@@ -71,7 +72,7 @@ def machines(url: str, keys: Lab) -> list[dict[str, Any]]:
     ec2: Any = session.client("ec2")
     ec2.import_key_pair(KeyName="test", PublicKeyMaterial=(keys.home / "login.pub").read_bytes())
     launched = ec2.run_instances(
-        ImageId=session.client("ssm").get_parameter(Name=AL2023)["Parameter"]["Value"],
+        ImageId=session.client("ssm").get_parameter(Name=WITH_DOCKER)["Parameter"]["Value"],
         InstanceType="c5.large",
         MinCount=2,
         MaxCount=2,
