@@ -18,16 +18,15 @@ from typing import Any
 sys.path.insert(0, "/opt/xportal/agent-whole")
 
 from agent.core.events import Log  # type: ignore[import-not-found]
-from agent.full import docker  # type: ignore[import-not-found]
+from agent.full import docker, gpu  # type: ignore[import-not-found]
 from agent.full.commits import Commits, flatten_deep  # type: ignore[import-not-found]
 from agent.full.containers import bring_back, hold_back, record_running  # type: ignore[import-not-found]
 from agent.full.docker import Docker  # type: ignore[import-not-found]
 from agent.full.docker_api import Engine  # type: ignore[import-not-found]
-from agent.full.gpu import list_gpus  # type: ignore[import-not-found]
 from agent.full.recreate import make_anew  # type: ignore[import-not-found]
 
 DRIVE = Path("/xportal/v1/.xportal")
-HOOK = Path("/usr/bin/nvidia-container-runtime-hook")
+HOOKS = [Path("/usr/bin") / name for name in gpu.HOOKS]
 BY_VOLUME = ("DeviceRequests", "Binds", "Mounts")  # Mounts of the container itself tell what the last two say
 LOG = Log(Path("/run/lives.jsonl"))
 
@@ -39,18 +38,19 @@ def sh(script: str) -> str:
 
 def switch_gpu(there: bool) -> None:
     """The machine's next life has a GPU, or not."""
-    away = HOOK.with_suffix(".away")
-    if there and away.exists():
-        away.rename(HOOK)
-    if not there and HOOK.exists():
-        HOOK.rename(away)
+    for hook in HOOKS:
+        away = hook.with_suffix(".away")
+        if there and away.exists():
+            away.rename(hook)
+        if not there and hook.exists():
+            hook.rename(away)
 
 
 def live(number: int, edit: bool, every: int, most: int) -> dict[str, Any]:
     """One life: Docker starts, the containers come back, one of them works, everything is saved. What there was."""
     began = time.monotonic()
     switch_gpu(number % 2 == 1)
-    gpus = list_gpus()
+    gpus = gpu.list_gpus()
     notes = hold_back(Path("/xportal/v1/docker"), DRIVE, docker.find_version(), gpus, edit)
     if not docker.is_running():
         sh("systemctl reset-failed docker.service docker.socket")  # systemd would find it started too often

@@ -205,7 +205,7 @@ def test_a_machines_container_by_cgroup_version() -> None:
     assert "Privileged" not in first["HostConfig"]
     assert first["HostConfig"]["CapDrop"] == ["SYS_RESOURCE"]
     assert first["HostConfig"]["PortBindings"] == {"22/tcp": [{"HostIp": "127.77.0.1", "HostPort": "22"}]}
-    assert first["Env"] == ["GPU_COUNT=1", "GPU_NAME=NVIDIA A10G", "GPU_MEMORY_MIB=24576"]
+    assert first["Env"] == ["SOFTWARE=amazon-linux", "GPU_COUNT=1", "GPU_NAME=NVIDIA A10G", "GPU_MEMORY_MIB=24576"]
     assert (
         Chassis(boot, "image:1", Path("/home/box"), None).plan_container(Host((), 1))["HostConfig"]["PortBindings"]
         == {}
