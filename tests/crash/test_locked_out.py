@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.crash.conftest import Lab
-from xportal.aws import compute, tags
+from xportal.aws import compute, network, tags
 from xportal.aws.tagging import delete_tag, set_tags
 from xportal.drive.observe import observe
 from xportal.errors import KeyRefused, LoginRefused
@@ -110,7 +110,11 @@ def saved(lab: Lab, drive: str) -> list[str]:
 
 def test_down_saves_where_ssh_cannot_be_opened(lab: Lab, drive: str) -> None:
     """The group is full, or not ours to change: it may be open already; else the error says why nobody answered."""
-    lab.write(lab.up(drive), "one")
+    machine = lab.up(drive)
+    lab.write(machine, "one")
+    group = network.find_security_group(lab.aws, machine.vpc_id or "")
+    assert group
+    network.forbid_ssh(lab.aws, group.id, list(group.ssh))
     forbid(lab, "AuthorizeSecurityGroupIngress")
     assert saved(lab, drive) == ["one"]
     [told] = [line for line in lab.story.lines if "is shut down and its drive saved" in line]
