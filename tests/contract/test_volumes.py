@@ -60,7 +60,7 @@ def test_the_default_type_is_gp2(account: Account) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
+    "volume",
     [
         {"Throughput": 1000, "Iops": 3000},
         {"Throughput": 124},
@@ -70,9 +70,9 @@ def test_the_default_type_is_gp2(account: Account) -> None:
         {"VolumeType": "gp9"},
     ],
 )
-def test_impossible_settings_are_refused(account: Account, refused: Refuse, settings: dict[str, object]) -> None:
+def test_impossible_settings_are_refused(account: Account, refused: Refuse, volume: dict[str, object]) -> None:
     """gp3's limits hold, and types that are none are refused."""
-    request = {"AvailabilityZone": "us-east-1a", "Size": 10, "VolumeType": "gp3", **settings}
+    request = {"AvailabilityZone": "us-east-1a", "Size": 10, "VolumeType": "gp3", **volume}
     assert refused(account.ec2.create_volume, **request).code == "InvalidParameterValue"
 
 

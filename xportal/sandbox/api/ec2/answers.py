@@ -3,14 +3,17 @@
 For every member of every answer moto works out anew under which names a record may have its value, and under which
 path it may be transformed; then it builds a tree, and xmltodict writes it. Here all that can be known of a place in an
 answer is found out once. EC2's answers are made of structures, lists and plain values alone: no maps, no attributes.
+
+AWS says that the order of elements may vary; in the sandbox's answers no two have the same.
 """
 
 from __future__ import annotations
 
+import random
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from xml.sax.saxutils import escape
 
 from moto.core.model import ListShape, OperationModel, Shape, StructureShape
@@ -34,6 +37,7 @@ _TIMES = TimestampSerializer(EC2Serializer.DEFAULT_TIMESTAMP_FORMAT)
 class AnswerSerializer(EC2Serializer):
     """Writes the answer to one request. An answer that is an error is moto's."""
 
+    orders: ClassVar[random.Random | None] = None  # puts elements in another order each time
     _roots: ClassVar[dict[str, _Structure]] = {}  # by operation
 
     def _serialize_result(self, resp: ResponseDict, result: Any) -> ResponseDict:
@@ -42,7 +46,7 @@ class AnswerSerializer(EC2Serializer):
         if operation.output_shape is not None:
             root = self._roots.get(operation.name)
             if root is None:
-                root = self._roots[operation.name] = _make_root(operation, self._value_picker)
+                root = self._roots[operation.name] = _make_root(operation, _Making(self._value_picker, self.orders))
             content = root(result) or ""
         element, namespace = f"{operation.name}Response", operation.metadata["xmlNamespace"]
         resp["body"] = (
@@ -53,11 +57,25 @@ class AnswerSerializer(EC2Serializer):
         return resp
 
 
+class ShuffledAnswers(AnswerSerializer):
+    """The same, with elements in no order that anybody may rely on."""
+
+    orders: ClassVar[random.Random | None] = random.Random(1)
+    _roots: ClassVar[dict[str, _Structure]] = {}
+
+
+class _Making(NamedTuple):
+    """How answers are made: where values are, and in which order elements come."""
+
+    picker: XFormedAttributePicker
+    orders: random.Random | None
+
+
 class _Structure:
     """A structure at one place in an answer."""
 
-    def __init__(self, shape: StructureShape, path: tuple[str, ...], picker: XFormedAttributePicker) -> None:
-        self._shape, self._path, self._picker = shape, path, picker
+    def __init__(self, shape: StructureShape, path: tuple[str, ...], making: _Making) -> None:
+        self._shape, self._path, self._making = shape, path, making
         self._members: dict[str, tuple[str, Write]] = {}  # by AWS's name: the element's name, and its content
         self._readers: dict[type, list[tuple[Read, str, Write]]] = {}  # by the class that the value has
 
@@ -74,6 +92,8 @@ class _Structure:
                 continue
             content = write(found)
             written.append(f"<{name}>{content}</{name}>" if content else f"<{name}/>")
+        if self._making.orders:
+            self._making.orders.shuffle(written)
         return "".join(written)
 
     def _find_readers(self, value: Any) -> list[tuple[Read, str, Write]]:
@@ -83,21 +103,23 @@ class _Structure:
 
     def _member(self, key: str, shape: Shape) -> tuple[str, Write]:
         shape.parent = self._shape  # type: ignore[attr-defined]  # moto's rules on names ask for it
-        return _name(shape, key), _writer(shape, (*self._path, key), self._picker)
+        return _name(shape, key), _writer(shape, (*self._path, key), self._making)
 
     def _reader(self, value: Any, key: str) -> Read:
         context = AttributePickerContext(value, key, self._shape.members[key])
-        names = tuple(dict.fromkeys(self._picker.get_possible_keys(context)))
+        names = tuple(dict.fromkeys(self._making.picker.get_possible_keys(context)))
         read = _find_reader(value, names)
         path = ".".join((*self._path, key))
-        transform = next((t for end, t in self._picker.response_transformers.items() if path.endswith(end)), None)
+        transform = next(
+            (t for end, t in self._making.picker.response_transformers.items() if path.endswith(end)), None
+        )
         return read if transform is None else lambda record: transform(read(record))
 
 
-def _make_root(operation: OperationModel, picker: XFormedAttributePicker) -> _Structure:
+def _make_root(operation: OperationModel, making: _Making) -> _Structure:
     shape = operation.output_shape
     assert isinstance(shape, StructureShape)
-    return _Structure(shape, (operation.name, shape.name), picker)
+    return _Structure(shape, (operation.name, shape.name), making)
 
 
 def _find_reader(value: Any, names: Sequence[str]) -> Read:
@@ -126,18 +148,18 @@ def _find_reader(value: Any, names: Sequence[str]) -> Read:
     return read if hasattr(value, "__getitem__") else read_attribute
 
 
-def _writer(shape: Shape, path: tuple[str, ...], picker: XFormedAttributePicker) -> Write:
+def _writer(shape: Shape, path: tuple[str, ...], making: _Making) -> Write:
     if isinstance(shape, StructureShape):
-        return _Structure(shape, path, picker)
+        return _Structure(shape, path, making)
     if isinstance(shape, ListShape):
-        return _list_writer(shape, path, picker)
+        return _list_writer(shape, path, making)
     return _PLAIN[shape.type_name]
 
 
-def _list_writer(shape: ListShape, path: tuple[str, ...], picker: XFormedAttributePicker) -> Write:
+def _list_writer(shape: ListShape, path: tuple[str, ...], making: _Making) -> Write:
     item = shape.member
     assert isinstance(item, Shape)
-    name, write = _name(item, "member"), _writer(item, (*path, item.name), picker)
+    name, write = _name(item, "member"), _writer(item, (*path, item.name), making)
 
     def write_structures(values: Any) -> str:
         """Those that are empty are left out."""

@@ -11,7 +11,7 @@ from moto.core.responses import ActionResult
 from moto.core.serialize import SERVICE_SPECIFIC_SERIALIZERS
 from moto.ec2.responses import EC2Response
 
-from xportal.sandbox.api.ec2.answers import AnswerSerializer
+from xportal.sandbox.api.ec2.answers import ShuffledAnswers
 from xportal.sandbox.api.ec2.calls.catalogue import CatalogueCalls
 from xportal.sandbox.api.ec2.calls.instances import InstanceCalls
 from xportal.sandbox.api.ec2.calls.key_pairs import KeyPairCalls
@@ -23,14 +23,11 @@ from xportal.sandbox.api.ec2.calls.volumes import VolumeCalls
 from xportal.sandbox.api.ec2.errors import ApiError, invalid_value
 from xportal.sandbox.api.ec2.requests import check_request
 from xportal.sandbox.api.ec2.text_limits import check_texts
-from xportal.sandbox.api.ec2.xml_order import shuffle_elements
 
 # moto lists a class's methods at every request, which takes as long as most of its answers.
 _names = functools.cache(moto.core.responses.method_names_from_class)  # type: ignore[attr-defined]
 moto.core.responses.method_names_from_class = _names  # type: ignore[attr-defined]
-SERVICE_SPECIFIC_SERIALIZERS["ec2"] = {"ec2": AnswerSerializer}
-
-shuffle_elements()
+SERVICE_SPECIFIC_SERIALIZERS["ec2"] = {"ec2": ShuffledAnswers}
 
 # moto answers these from its records alone: no disk and no machine would follow.
 NOT_PROVIDED = frozenset((
