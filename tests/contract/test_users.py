@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conftest import Account, Refuse
+from tests.contract.conftest import Account, Refuse, make_public_key
 from tests.user import Signing, make_client
 from xportal.errors import UsageError
 from xportal.sandbox import admin
@@ -170,6 +170,21 @@ def test_key_pairs_are_named_in_arns(account: Account, user: Client, refused: Re
     assert "key-pair/mine" in refused(ec2.delete_key_pair, KeyPairId=key["KeyPairId"]).message
     user(allow("ec2:DeleteKeyPair", "arn:aws:ec2:*:*:key-pair/mine", where=had))
     ec2.delete_key_pair(KeyPairId=key["KeyPairId"])
+
+
+def test_a_name_that_is_taken_is_no_permission_that_lacks(account: Account, user: Client, refused: Refuse) -> None:
+    """ImportKeyPair is evaluated on the key pair that it would make, and not on the one that has its name."""
+    account.import_key("mine")
+    asked = {"StringEquals": {"aws:RequestTag/xportal": "1"}}
+    ec2 = user(
+        *(allow(f"ec2:{name}", "arn:aws:ec2:*:*:key-pair/*", where=asked) for name in ("ImportKeyPair", "CreateTags"))
+    )
+    request = {
+        "PublicKeyMaterial": make_public_key(),
+        "TagSpecifications": [{"ResourceType": "key-pair", "Tags": OURS}],
+    }
+    assert refused(ec2.import_key_pair, KeyName="mine", **request).code == "InvalidKeyPair.Duplicate"
+    ec2.import_key_pair(KeyName="another", **request)
 
 
 def test_of_what_is_not_there_the_call_itself_says_so(user: Client, refused: Refuse) -> None:

@@ -60,10 +60,12 @@ def touched(operation: str, params: Mapping[str, Any], backend: Ec2Backend) -> I
     if not kinds:
         yield Touched(action, ANY, "*", _wanted(_all_new_tags(params)))
         return
-    yield from (one for one in _named(action, params, backend) if one.kind in kinds)
-    for kind in _MADE.get(operation, ()):
+    made = _MADE.get(operation, ())  # what has their names already, as a key pair may, is not what they are
+    yield from (one for one in _named(action, params, backend) if one.kind in kinds and one.kind not in made)
+    for kind in made:
         facts = {**_wanted(_new_tags(params, kind)), **_new_facts(kind, params, backend)}
-        yield Touched(action, kind, _arn(backend, kind, "*"), facts)
+        name = params.get("KeyName", "*") if kind == "key-pair" else "*"
+        yield Touched(action, kind, _arn(backend, kind, name), facts)
     yield from _tagging(operation, params, backend)
     yield from _passing(params, backend)
 
