@@ -399,6 +399,7 @@ class World:
             if s.volume_id == volume_id
             and s.outcome != "error"
             and self.tags_of(s.id).get(tags.KIND) == tags.FINAL
+            and self.tags_of(s.id).get(tags.LAUNCH) == self.tags_of(volume_id).get(tags.LAUNCH)  # else it is none
             and self.ledger.copies[s.id].life == life
         ]
         raced = laptop.raced_at is not None and laptop.calls - laptop.raced_at < 6
