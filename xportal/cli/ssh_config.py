@@ -143,7 +143,7 @@ def keep_alias(ctx: Context, portal: str) -> None:
 
     try:
         if not aliases.is_installed():
-            ctx.console.say(f"plain ssh, scp and VS Code get there by xportal ssh-config {portal} --install")
+            ctx.console.say(f"for plain ssh, scp and VS Code: xportal ssh-config {portal} --install")
             return
         alias = aliases.alias_of(aliases.place_of(ctx.aws, portal, ctx.profile))
         aliases.write_alias(alias)

@@ -54,7 +54,8 @@ def end_containers(config: AgentConfig, steps: Steps) -> Dict[str, Any]:
     steps.attempt("warn", "Looking at what they write", partial(warn, config, steps, running))
     times = {info["Id"]: plan_grace(steps.left(), patience(info, steps.request.grace)) for info in running}
     longest = max(times.values(), default=0)
-    text = f"Asking {len(running)} containers to end within {longest} s" if running else "No container runs"
+    many = "1 container" if len(running) == 1 else f"{len(running)} containers"
+    text = f"Asking {many} to end within {longest} s" if running else "No container runs"
     end = partial(stop_containers, client, times, steps.left)
     why = steps.attempt("stop", text, end, longest + steps.limits.step)
     if why:
