@@ -85,6 +85,8 @@ RULES = (
     Rule("The root volume cannot be detached", ERRORS, "test_volumes::test_the_root_volume_stays"),
     Rule("CreateVolume with the same ClientToken: the same volume, or IdempotentParameterMismatch", IDEMPOTENCY,
          "test_volumes::test_a_volume_token_makes_one_volume"),
+    Rule("The last modification of a volume is told", f"{API}, DescribeVolumesModifications",
+         "test_volumes::test_a_volume_s_last_modification_is_told"),
     Rule("A volume only grows", f"{API}, ModifyVolume", "test_volumes::test_a_volume_only_grows"),
     # Launches
     Rule("The reply is pending, without mapping and public address", f"{API}, RunInstances",

@@ -37,6 +37,7 @@ def test_everything_is_there_again(hardware: FileHardware, state_file: Path) -> 
     snapshot = account.make_snapshot(account.drive_of(instance))
     account.ec2.create_tags(Resources=[snapshot], Tags=[{"Key": "xportal:drive", "Value": "d"}])
     account.import_key("xportal-d")
+    account.ec2.modify_volume(VolumeId=account.drive_of(instance), Size=20)
     before = everything(account)
     account.cloud.stop()
     account = start(hardware, state_file)
@@ -157,6 +158,7 @@ def everything(account: Account) -> dict[str, object]:
     answers = {
         "instances": account.all_instances(),
         "volumes": ec2.describe_volumes()["Volumes"],
+        "modifications": ec2.describe_volumes_modifications()["VolumesModifications"],
         "snapshots": ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"],
         "keys": ec2.describe_key_pairs()["KeyPairs"],
         "groups": ec2.describe_security_groups()["SecurityGroups"],

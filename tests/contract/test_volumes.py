@@ -126,6 +126,19 @@ def test_a_volume_only_grows(account: Account, refused: Refuse, hardware: FileHa
     assert refused(account.ec2.modify_volume, VolumeId=volume, Size=11).code == "InvalidParameterValue"
 
 
+def test_a_volume_s_last_modification_is_told(account: Account, refused: Refuse) -> None:
+    """What ModifyVolume changed, by id and by filter; of a volume that was never modified: NotFound."""
+    volume, other = account.make_volume(10), account.make_volume(10)
+    account.ec2.modify_volume(VolumeId=volume, Size=11)
+    account.ec2.modify_volume(VolumeId=volume, Size=12)
+    grown = [{"Name": "target-size", "Values": ["12"]}, {"Name": "modification-state", "Values": ["completed"]}]
+    for request in ({"VolumeIds": [volume]}, {"Filters": grown}, {}):
+        [told] = account.ec2.describe_volumes_modifications(**request)["VolumesModifications"]
+        assert (told["VolumeId"], told["OriginalSize"], told["TargetSize"], told["Progress"]) == (volume, 11, 12, 100)
+    unknown = refused(account.ec2.describe_volumes_modifications, VolumeIds=[other])
+    assert unknown.code == "InvalidVolumeModification.NotFound"
+
+
 def test_volumes_are_found_by_their_attachment(account: Account) -> None:
     """The attachment filters, delete-on-termination among them, find the drive and not the root."""
     instance = account.launch_with_drive()

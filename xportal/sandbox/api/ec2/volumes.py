@@ -42,6 +42,23 @@ FILTERS: Mapping[str, Accessor] = {
 }
 
 
+def _of_modification(key: str) -> Accessor:
+    return lambda modification: modification.get(key)
+
+
+MODIFICATION_FILTERS: Mapping[str, Accessor] = {
+    "modification-state": _of_modification("ModificationState"),
+    "original-iops": _of_modification("OriginalIops"),
+    "original-size": _of_modification("OriginalSize"),
+    "original-volume-type": _of_modification("OriginalVolumeType"),
+    "start-time": _of_modification("StartTime"),
+    "target-iops": _of_modification("TargetIops"),
+    "target-size": _of_modification("TargetSize"),
+    "target-volume-type": _of_modification("TargetVolumeType"),
+    "volume-id": _of_modification("VolumeId"),
+}
+
+
 def get_volume(backend: Ec2Backend, volume_id: str) -> Volume:
     volume = backend.volumes.get(volume_id)
     if not isinstance(volume, Volume):
@@ -177,7 +194,7 @@ def grow_volume(backend: Ec2Backend, volume: Volume, changes: Mapping[str, Any])
     volume.iops, volume.throughput = spec.iops, spec.throughput
     names = ("Size", "VolumeType", "Iops", "Throughput")
     after = (volume.size, volume.volume_type, volume.iops, volume.throughput)
-    return {
+    volume.modification = {
         "VolumeId": volume.id,
         "ModificationState": "completed",
         "Progress": 100,
@@ -186,3 +203,11 @@ def grow_volume(backend: Ec2Backend, volume: Volume, changes: Mapping[str, Any])
         **{f"Original{name}": value for name, value in zip(names, before, strict=True)},
         **{f"Target{name}": value for name, value in zip(names, after, strict=True)},
     }
+    return volume.modification
+
+
+def last_modification(volume: Volume) -> dict[str, Any]:
+    """The record of a volume's last ModifyVolume. AWS tells of no earlier ones."""
+    if volume.modification is None:
+        raise ApiError("InvalidVolumeModification.NotFound", f"Modification for volume '{volume.id}' does not exist.")
+    return volume.modification

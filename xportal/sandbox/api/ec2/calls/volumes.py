@@ -8,6 +8,7 @@ from xportal.sandbox.api.ec2 import attachments, idempotency, instances, volumes
 from xportal.sandbox.api.ec2.calls.base import Calls
 from xportal.sandbox.api.ec2.errors import ApiError
 from xportal.sandbox.api.ec2.filters import page, select
+from xportal.sandbox.api.ec2.records.volume import Volume
 from xportal.sandbox.api.ec2.tags import tags_of
 
 
@@ -45,6 +46,16 @@ class VolumeCalls(Calls):
         volume = volumes.get_volume(self.backend, self.given["VolumeId"])
         self.error_on_dryrun()
         return ActionResult({"VolumeModification": volumes.grow_volume(self.backend, volume, self.given)})
+
+    def describe_volumes_modifications(self) -> ActionResult:
+        given, backend = self.given, self.backend
+        ids = given.get("VolumeIds", [])
+        asked = [volumes.get_volume(backend, v) for v in ids]
+        there = asked or [v for v in backend.volumes.values() if isinstance(v, Volume) and v.modification]
+        found = [volumes.last_modification(volume) for volume in there]
+        found = select(found, given.get("Filters", []), volumes.MODIFICATION_FILTERS)
+        shown, token = page(found, given, key=lambda m: m["VolumeId"], ids="VolumeIds")
+        return ActionResult({"VolumesModifications": shown, "NextToken": token})
 
     def attach_volume(self) -> ActionResult:
         given, backend = self.given, self.backend

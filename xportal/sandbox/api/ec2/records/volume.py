@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from moto.core.utils import utcnow
 from moto.ec2.models import EC2Backend
@@ -50,6 +51,8 @@ class Attachment:
 
 class Volume(TaggedEC2Resource):
     """`stored`: the hardware has it as a disk (root volumes are records only)."""
+
+    modification: dict[str, Any] | None = None  # the last one; states of before have none
 
     def __init__(self, backend: EC2Backend, spec: VolumeSpec, zone: str, *, stored: bool = True) -> None:
         self.ec2_backend = backend
