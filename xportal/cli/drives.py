@@ -150,7 +150,7 @@ def delete(ctx: Context, drive: Drive, yes: Annotated[bool, typer.Option("--yes"
 def _ask(ctx: Context, command: str, copies: Sequence[CopyReport], question: str) -> None:
     """Name what goes, and ask. Raises UsageError where nobody can answer, typer.Abort on a no."""
     for copy in copies:
-        ctx.console.say(f"{copy.id} ({copy.kind} of {time_text(copy.made)}, {copy.size_gib} GiB) is deleted")
+        ctx.console.say(f"to be deleted: {copy.id} ({copy.kind} of {time_text(copy.made)}, {copy.size_gib} GiB)")
     if not sys.stdin.isatty():
         raise UsageError(f"{command} asks before it deletes, and nobody can answer here", hint="--yes says it at once")
     typer.confirm(question, abort=True, err=True)
