@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 
-from tests.crash.conftest import FileAgent, Lab
+from tests.crash.conftest import FileAgent, Lab, LabAws
 from tests.crash.meanwhile import before_call, launched
 from tests.crash.watches import SECONDS, ended, live, next_machine, take, watch
 from xportal.aws import compute, keys, tags
@@ -18,7 +19,7 @@ from xportal.aws.tagging import set_tags
 from xportal.drive import plan as p
 from xportal.drive.model import lock_name
 from xportal.drive.observe import observe
-from xportal.errors import DriveInUse, NoCapacity
+from xportal.errors import DriveInUse, GoingDown, NoCapacity
 from xportal.portal.down import down
 from xportal.watch.step import Limits
 
@@ -153,6 +154,30 @@ def test_down_while_it_comes_back(lab: Lab, drive: str, pool: ThreadPoolExecutor
     while has_a_down_at_call(lab, f"{drive}-{nth}", pool, nth):
         nth += step
     assert nth > 2 * step
+
+
+def test_down_while_an_up_is_at_work(lab: Lab, drive: str) -> None:
+    """It has the last word. A `down` that came before the `up`, whose mark AWS shows late, has not."""
+    lab.write(lab.up(drive, size_gib=1), "record")
+    before = lab.down(drive).newest()
+    assert before
+
+    def mark_late(_: object) -> None:
+        set_tags(lab.aws, before.id, {tags.ENDED: (lab.aws.now() - timedelta(seconds=5)).isoformat()})
+
+    with before_call(lab.aws, "ImportKeyPair", mark_late):
+        machine = lab.up(drive)
+    assert lab.read(machine) == ["record"]
+    lab.down(drive)
+
+    def type_down(_: object) -> None:
+        assert isinstance(lab.aws, LabAws)
+        lab.aws.passed += timedelta(seconds=5)
+        lab.down(drive)
+
+    with before_call(lab.aws, "ImportKeyPair", type_down), pytest.raises(GoingDown, match="meanwhile"):
+        lab.up(drive)
+    assert (observe(lab.aws, drive).live_machine(), observe(lab.aws, drive).lock) == (None, None)
 
 
 def test_down_without_waiting_after_an_interruption(lab: Lab, drive: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from enum import Enum
 
 from xportal import foreign
@@ -15,6 +15,7 @@ from xportal.errors import GoingDown
 
 # State reasons of what a person did, and of what was done on the machine; all others are AWS's doing.
 BY_SOMEBODY, BY_ITSELF = "Client.UserInitiatedShutdown", "Client.InstanceInitiatedShutdown"
+AWS_SECOND = timedelta(seconds=1)  # AWS tells its time to the second, so of two times within one none is the later
 IDLE, SHUTDOWN = "idle", "shutdown"
 OWN_SAVES = (IDLE, SHUTDOWN)  # ids of the saves that a machine makes when it ends without a notice
 NOTICE = "notice-"  # how the id of a save begins that a machine makes when AWS takes it back
@@ -36,17 +37,28 @@ class Ends:
 
     portal: str
     known: frozenset[str] | None = None  # as the drives' copies tell them; None: those that the first look shows
+    since: datetime | None = None  # the time of that look, by AWS's clock; None: any other end counts
 
     def look(self, drives: Iterable[Drive]) -> None:
-        """Raises GoingDown if the drives tell of another end."""
-        told = frozenset(end for drive in drives for copy in drive.copies if (end := copy.tags.get(tags.ENDED)))
+        """Raises GoingDown if the drives tell of another end. One that came before the first look may show late."""
+        there = list(drives)
+        told = ends_of(there)
         if self.known is None:
-            self.known = told
-        elif told - self.known:
+            self.known, self.since = told, max((drive.now for drive in there), default=None)
+        elif any(map(self._is_later, told - self.known)):
             raise GoingDown(
                 f'somebody has brought portal "{self.portal}" down meanwhile',
                 hint=f"xportal up {self.portal} brings it up again",
             )
+
+    def _is_later(self, end: str) -> bool:
+        moment = foreign.moment(end)
+        return self.since is None or (moment is not None and moment > self.since + AWS_SECOND)
+
+
+def ends_of(drives: Iterable[Drive]) -> frozenset[str]:
+    """The ends that the drives' copies tell of: when each was, as the `down` wrote it."""
+    return frozenset(end for drive in drives for copy in drive.copies if (end := copy.tags.get(tags.ENDED)))
 
 
 def ending_of(machine: Instance, drives: Sequence[Drive]) -> Ending:

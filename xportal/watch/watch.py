@@ -14,7 +14,7 @@ from xportal.drive.model import LIVE
 from xportal.drive.snapshots import Agent
 from xportal.errors import DriveForked, Refused, SnapshotFailed, TooDear, UsageError, XportalError
 from xportal.portal.down import down
-from xportal.portal.endings import Ends
+from xportal.portal.endings import Ends, ends_of
 from xportal.portal.prices import price_of
 from xportal.portal.retry import pauses
 from xportal.progress import Progress
@@ -143,8 +143,7 @@ class Watch:
     def _come_back(self, sight: Sight) -> None:
         machine = sight.machine
         if machine.state not in LIVE:  # of the ends that its drives told of, none is this machine's
-            self._ends = Ends(self._spec.name)
-            self._ends.look(sight.drives)
+            self._ends = Ends(self._spec.name, known=ends_of(sight.drives))
         if machine.state not in LIVE and machine.id not in self._interrupted:
             self._interrupted.add(machine.id)
             self._progress.say(f"{machine.id} ({machine.type} in {machine.zone}) is gone: {machine.state_reason}")
