@@ -115,7 +115,8 @@ def prune(
         if not yes:
             _ask(ctx, "prune", report.deleted, "Delete them?")
         with ctx.console.waiting(f"pruning {drive}"):
-            report = pruning.prune(ctx.aws, drive, kept, ctx.console)
+            going = [copy.id for copy in report.deleted]
+            report = pruning.prune(ctx.aws, drive, kept, ctx.console, going)
     if ctx.json:
         ctx.console.answer_json(report)
         return

@@ -52,8 +52,8 @@ class Keep:
         return frozenset(kept)
 
 
-def needless(drive: Drive, keep: Keep) -> tuple[Snapshot, ...]:
-    """The snapshots that may go, oldest first.
+def needless(drive: Drive, keep: Keep, among: frozenset[str] | None = None) -> tuple[Snapshot, ...]:
+    """The snapshots that may go, oldest first; `among` these ids alone, if they are given.
 
     Never the newest complete one, nor what comes after it; nor one that is pending or in error, was made by hand, is
     of a volume that exists or the source of one, or is a stray; nor one without which another copy would count as
@@ -70,6 +70,7 @@ def needless(drive: Drive, keep: Keep) -> tuple[Snapshot, ...]:
         s
         for s in sorted(ours, key=lambda s: s.started)
         if s.id not in kept and not {s.id, s.volume_id} & volumes and tags.STAYS not in s.tags and s != newest
+        if among is None or s.id in among
     ]
     return tuple(going) if _is_told_alike(drive, going) else _one_by_one(drive, going)
 

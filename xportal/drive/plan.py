@@ -204,7 +204,7 @@ class Request:
     # Those in which the caller can have a machine: a volume that is there is attached, not saved first (UP).
     zones: frozenset[str] = frozenset()
     keep: Keep | None = None  # which snapshots stay (PRUNE)
-    given_up: frozenset[str] = frozenset()  # ids of the copies that the user said go (DELETE)
+    given_up: frozenset[str] = frozenset()  # ids of the copies that the user said go (DELETE; PRUNE, where none is all)
 
 
 def plan(drive: Drive, asked: Request) -> Action:
@@ -387,7 +387,11 @@ def _plan_prune(drive: Drive, asked: Request) -> Action:
     """Without the lock, and while the drive is awake: the newest data is never among what goes."""
     if asked.keep is None:
         raise AssertionError("who prunes says what to keep")
-    return _unclear(drive) or _prune(needless(drive, asked.keep), "the others are kept", asked=True) or Done()
+    return (
+        _unclear(drive)
+        or _prune(needless(drive, asked.keep, asked.given_up or None), "the others are kept", asked=True)
+        or Done()
+    )
 
 
 def _plan_delete(drive: Drive, asked: Request) -> Action:

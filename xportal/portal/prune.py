@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from xportal.aws.session import Aws
 from xportal.drive import plan as p
 from xportal.drive import refusals
@@ -25,11 +27,14 @@ def find_needless(aws: Aws, name: str, keep: Keep) -> PruneReport:
     return PruneReport(name, tuple(copy_report(drive, s) for s in going), len(drive.snapshots) - len(going))
 
 
-def prune(aws: Aws, name: str, keep: Keep, progress: Progress) -> PruneReport:
-    """Delete them. Raises DriveForked, AwsError; what is deleted by then stays deleted, and a later prune goes on."""
+def prune(aws: Aws, name: str, keep: Keep, progress: Progress, given_up: Collection[str] = ()) -> PruneReport:
+    """Delete them, of `given_up` alone if that names any: what came after the user was asked stays.
+
+    Raises DriveForked, AwsError; what is deleted by then stays deleted, and a later prune goes on.
+    """
     before = observe(aws, check_name("drive", name))
     lifecycle = Lifecycle(aws, name, portal=None, agent=RemoteAgent(aws, progress), progress=progress)
-    lifecycle.settle(p.Goal.PRUNE, keep=keep)
+    lifecycle.settle(p.Goal.PRUNE, keep=keep, given_up=frozenset(given_up))
     left = {snapshot.id for snapshot in lifecycle.observed.snapshots}
     gone = tuple(copy_report(before, snapshot) for snapshot in before.snapshots if snapshot.id not in left)
     return PruneReport(name, gone, len(left))

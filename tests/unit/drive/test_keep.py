@@ -71,6 +71,13 @@ def test_dates(keep: Keep, moments: list[datetime], gone: list[str]) -> None:
     assert going(keep, *saved(*moments)) == gone
 
 
+def test_what_came_after_the_user_was_asked_stays() -> None:
+    """The newest of then is needless by now, and nobody agreed to its deletion."""
+    drive = Drive("demo", NOW, snapshots=saved(*HOURS))
+    asked = frozenset({"snap-1", "snap-2"})
+    assert {snapshot.id for snapshot in needless(drive, Keep(last=1), asked)} == asked
+
+
 def test_periods_are_in_utc() -> None:
     """Whatever the zone of the clock that AWS's answer is read with."""
     east = timezone(timedelta(hours=14))
